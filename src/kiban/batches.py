@@ -1,0 +1,41 @@
+"""Names of batches and the time that each covers.
+
+A batch is named after a year (2013), a month (2013-01) or a day (2013-01-31) of the dataset's time zone, so that names
+sort by time. A table without batches has the one batch `static`.
+"""
+
+import re
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from kiban.errors import KibanError
+
+STATIC = "static"
+
+
+def bounds(batch: str, timezone: str) -> tuple[datetime, datetime]:
+    """The half-open interval [start, end) of local time that `batch` covers, as aware datetimes.
+
+    Raises KibanError if the name is not a year, a month or a day.
+    """
+    zone = ZoneInfo(timezone)
+    match = re.fullmatch(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?", batch)
+    try:
+        if match is None:
+            raise ValueError
+        year, month, day = (int(group) if group else None for group in match.groups())
+        start = datetime(year or 1, month or 1, day or 1, tzinfo=zone)
+    except ValueError:
+        raise KibanError(f"batch {batch!r}: a name must be a year, a month or a day, such as 2013-01") from None
+    if day:
+        return start, start + timedelta(days=1)
+    if month:
+        return start, start.replace(year=start.year + month // 12, month=month % 12 + 1)
+    return start, start.replace(year=start.year + 1)
+
+
+def with_lookback(batch: str, names: list[str], days: int, timezone: str) -> list[str]:
+    """Of `names`, those that `batch` needs: itself and the earlier ones that reach into the `days` before it."""
+    start, _ = bounds(batch, timezone)
+    since = start - timedelta(days=days)
+    return [name for name in names if name <= batch and bounds(name, timezone)[1] > since]

@@ -1,0 +1,27 @@
+"""`kiban …`: what is not a stage, one file a command."""
+
+import sys
+
+import click
+
+from kiban.cli.compose import compose
+from kiban.cli.ingest import ingest
+from kiban.errors import KibanError
+
+
+@click.group()
+def commands() -> None:
+    """The machine-learning platform for a team that has none. The pipeline itself is `dvc repro`."""
+
+
+commands.add_command(compose)
+commands.add_command(ingest)
+
+
+def main() -> None:
+    """Run a command; a KibanError becomes one line and exit status 1."""
+    try:
+        commands()
+    except KibanError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,17 @@
+"""The one error that people see."""
+
+import sys
+from collections.abc import Callable
+
+
+class KibanError(Exception):
+    """Something that the user can mend: one sentence with what was wrong, where, and what to do."""
+
+
+def exit_on_error(main: Callable[[], None]) -> None:
+    """Run `main`; a KibanError becomes one line on standard error and exit status 1, without a traceback."""
+    try:
+        main()
+    except KibanError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,158 @@
+"""Contract to Great Expectations suite, suite and rows to findings."""
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import great_expectations as gx
+import pandas as pd
+import pyarrow as pa
+from great_expectations.core import ExpectationValidationResult
+from great_expectations.core.batch_definition import BatchDefinition
+from great_expectations.exceptions import GreatExpectationsError
+
+from rich.progress import track
+
+from kiban import parquet
+from kiban.batches import STATIC, bounds
+from kiban.contract import Column, Table
+from kiban.errors import KibanError
+from kiban.verdict import Finding, Verdict
+
+EXAMPLES = 5
+WARNING = "warning"  # Great Expectations' severity for what the contract calls warn
+Config = dict[str, Any]
+
+
+def suite(contract: Table, period: tuple[datetime, datetime] | None) -> list[Config]:
+    """The expectations of one batch: its shape, its key, its time within `period` [start, end), each column."""
+    configs: list[Config] = [
+        _config("expect_table_columns_to_match_set", column_set=list(contract.columns), exact_match=True),
+        _config("expect_table_row_count_to_be_between", min_value=1),
+        _config("expect_compound_columns_to_be_unique", column_list=contract.key)
+        if len(contract.key) > 1
+        else _config("expect_column_values_to_be_unique", column=contract.key[0]),
+    ]
+    if contract.time and period:
+        start, end = (pd.Timestamp(bound).tz_convert("UTC") for bound in period)
+        limits = {"min_value": start, "max_value": end, "strict_max": True}
+        configs.append(_config("expect_column_values_to_be_between", column=contract.time, **limits))
+    for name, column in contract.columns.items():
+        configs.extend(_of_column(name, column))
+    return configs + [_config(extra.type, **extra.kwargs) for extra in contract.expectations]
+
+
+def _of_column(name: str, column: Column) -> Iterable[Config]:
+    if not column.nullable:
+        yield _config("expect_column_values_to_not_be_null", column=name)
+    if column.min is not None or column.max is not None:
+        limits = {"min_value": column.min, "max_value": column.max}
+        yield _config("expect_column_values_to_be_between", column.out_of_range == "warn", column=name, **limits)
+    if column.levels is not None:
+        warn = column.unseen == "warn"
+        yield _config("expect_column_values_to_be_in_set", warn, column=name, value_set=column.levels)
+
+
+def _config(kind: str, warn: bool = False, **kwargs: Any) -> Config:
+    return {"type": kind, "kwargs": kwargs, "severity": WARNING if warn else "critical"}
+
+
+def validator() -> BatchDefinition:
+    """Great Expectations, quiet and in memory, ready to be given data frames."""
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    asset = context.data_sources.add_pandas("pandas").add_dataframe_asset("batch")
+    return asset.add_batch_definition_whole_dataframe("whole")
+
+
+def validate(tables: Mapping[str, Table], files: Mapping[tuple[str, str], Path], timezone: str) -> Verdict:
+    """The verdict on `files`, the Parquet files by table and batch.
+
+    Raises KibanError if a file cannot be read, or an expectation of the contract cannot be computed.
+    """
+    definition = _definition()
+    accepted: dict[str, dict[str, str]] = {}
+    counts: dict[str, int] = {}
+    findings: list[Finding] = []
+    for (table, batch), path in track(files.items(), description="validating", transient=True):
+        configs = suite(tables[table], None if batch == STATIC else bounds(batch, timezone))
+        found = _check(definition, parquet.read(path), tables[table].key, f"{table} {batch}", configs)
+        findings += [_finding(table, batch, result) for result in found]
+        counts[table] = len(configs)
+        if all(finding.severity == "warn" for finding in findings if (finding.table, finding.batch) == (table, batch)):
+            accepted.setdefault(table, {})[batch] = parquet.sha256(path)
+    return Verdict(accepted=accepted, expectations=counts, findings=findings)
+
+
+def _definition() -> BatchDefinition:
+    """Great Expectations, quiet and in memory, ready to be given data frames."""
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    asset = context.data_sources.add_pandas("pandas").add_dataframe_asset("batch")
+    return asset.add_batch_definition_whole_dataframe("whole")
+
+
+def _check(
+    definition: BatchDefinition, rows: pa.Table, key: list[str], where: str, configs: list[Config]
+) -> list[ExpectationValidationResult]:
+    """The results of the expectations that `rows` do not meet.
+
+    Collecting examples costs more than checking, so only what failed without is checked again with them.
+    """
+    examples = {"result_format": "SUMMARY", "unexpected_index_column_names": key, "partial_unexpected_count": EXAMPLES}
+    batch = definition.get_batch(batch_parameters={"dataframe": rows.to_pandas()})
+
+    def run(configs: list[Config], result_format: dict[str, Any]) -> list[ExpectationValidationResult]:
+        outcome = batch.validate(gx.ExpectationSuite(name=where, expectations=configs), result_format=result_format)
+        return [result for result in outcome.results if not result.success]
+
+    try:
+        failed = run(configs, {"result_format": "BOOLEAN_ONLY"})
+        if failed:
+            failed = run([result.expectation_config.to_json_dict() for result in failed], examples)
+    except (GreatExpectationsError, ValueError, TypeError) as error:
+        raise KibanError(f"{where}: an expectation of the contract is not valid: {_line(error)}") from None
+    for result in failed:
+        if result.exception_info.get("raised_exception"):
+            config, reason = result.expectation_config, _line(result.exception_info["exception_message"])
+            raise KibanError(f"{where}: {config.type} {config.kwargs} cannot be computed: {reason}")
+    return failed
+
+
+def _finding(table: str, batch: str, failed: ExpectationValidationResult) -> Finding:
+    config, result = failed.expectation_config, failed.result
+    kwargs = {name: value for name, value in config.kwargs.items() if name not in ("column", "batch_id")}
+    limits = ", ".join(f"{name}={_text(value)}" for name, value in kwargs.items() if value is not None)
+    observed = result.get("observed_value")
+    return Finding(
+        table=table,
+        batch=batch,
+        column=config.kwargs.get("column"),
+        expectation=f"{config.type}({limits})",
+        severity="warn" if config.severity == WARNING else "reject",
+        rows=result.get("unexpected_count"),
+        observed=None if observed is None else f"observed {_text(observed)}",
+        examples=[
+            {name: _text(value) for name, value in example.items()}
+            for example in (result.get("partial_unexpected_index_list") or [])[:EXAMPLES]
+        ],
+    )
+
+
+def _text(value: Any) -> str:
+    """A value for people: the same text for the same value, whatever type pandas gave it."""
+    if value is None or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
+        return "null"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, pd.Timestamp | datetime):
+        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if isinstance(value, list) and len(value) > 8:
+        return f"{len(value)} levels"
+    return str(value)
+
+
+def _line(error: object) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,5 @@
+"""Raw tables to the prepared table: one module a dataset, named after it.
+
+Each has `LOOKBACK_DAYS`, the days before a batch that its features look back on, and
+`features(tables: Mapping[str, ibis.Table]) -> ibis.Table`, the prepared columns of all rows that it is given.
+"""

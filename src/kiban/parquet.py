@@ -1,0 +1,89 @@
+"""The contract's Arrow schema, and Parquet files of which equal rows give equal bytes."""
+
+import hashlib
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from kiban.contract import Column, Table
+from kiban.errors import KibanError
+
+ARROW_TYPES: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "boolean": pa.bool_(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+    "date": pa.date32(),
+}
+
+
+def schema(contract: Table) -> pa.Schema:
+    """The Arrow schema of a table. Every field may be null here: that a column is not is for validation to say."""
+    return pa.schema([(name, ARROW_TYPES[column.type]) for name, column in contract.columns.items()])
+
+
+def conform(rows: pa.Table, contract: Table, where: str) -> pa.Table:
+    """`rows` as the contract's schema, columns in its order, sorted by key, without metadata.
+
+    Raises KibanError that starts with `where` if a column is missing, or not in the contract, or if a value does not
+    fit the type of its column without loss.
+    """
+    missing = [name for name in contract.columns if name not in rows.column_names]
+    extra = [name for name in rows.column_names if name not in contract.columns]
+    if missing or extra:
+        parts = [f"column {name!r} is missing" for name in missing]
+        parts += [f"column {name!r} is not in the contract" for name in extra]
+        raise KibanError(f"{where}: {', '.join(parts)}; correct the source, or the contract if it is meant so")
+    columns = [_cast(rows[name], name, column, where) for name, column in contract.columns.items()]
+    table = pa.table(columns, schema=schema(contract))
+    order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in contract.key])
+    return table.take(order).combine_chunks()
+
+
+def _cast(values: pa.ChunkedArray, name: str, column: Column, where: str) -> pa.ChunkedArray:
+    target = ARROW_TYPES[column.type]
+    if pa.types.is_timestamp(values.type) and values.type.tz is None:
+        raise KibanError(f"{where}: column {name!r} has times without a time zone; the contract's timestamps are UTC")
+    try:
+        return values.cast(target)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        row, value = _first_misfit(values, target)
+        raise KibanError(f"{where}: column {name!r}, row {row}: {value!r} is not of type {column.type}") from None
+
+
+def _first_misfit(values: pa.ChunkedArray, target: pa.DataType) -> tuple[int, object]:
+    """Row (from 1) and value of the first of `values` that cannot be cast."""
+    for row, value in enumerate(values, start=1):
+        try:
+            value.cast(target)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            return row, value.as_py()
+    return 1, f"<{values.type}>"
+
+
+def write(rows: pa.Table, path: Path) -> None:
+    """Write `rows` to `path`, whole or not at all; everything that shapes the bytes is fixed here."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".part")
+    pq.write_table(rows, beside, compression="zstd", compression_level=3, version="2.6", row_group_size=1 << 20)
+    beside.replace(path)
+
+
+def read(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """The rows of the Parquet file at `path`; KibanError if it cannot be read."""
+    try:
+        return pq.read_table(path, columns=columns, partitioning=None)
+    except FileNotFoundError:
+        raise KibanError(f"{path} is missing: run `dvc repro`") from None
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise KibanError(f"{path} is not a whole Parquet file ({reason}): restore it with `dvc checkout`") from None
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

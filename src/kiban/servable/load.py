@@ -1,0 +1,76 @@
+"""A servable from its folder. Nothing is executed that comes from the folder, and scikit-learn is not needed for ONNX."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from kiban import contract
+from kiban.columns import Columns
+from kiban.contract import Table
+from kiban.errors import KibanError
+from kiban.servable import manifest
+from kiban.servable.manifest import Manifest
+
+
+Scores = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Servable:
+    """`score` gives the probability of the target, one a row, for columns of the contract's features."""
+
+    model_id: str
+    manifest: Manifest
+    contract: Table
+    score: Callable[[Columns], Scores]
+
+    def labels(self, scores: Scores) -> npt.NDArray[np.bool_]:
+        """True where the score reaches the decision threshold."""
+        labels: npt.NDArray[np.bool_] = scores >= self.manifest.threshold
+        return labels
+
+
+def load(folder: Path = manifest.FOLDER) -> Servable:
+    """The servable in `folder`; KibanError if any byte of it is not what its manifest says, or it cannot be loaded."""
+    described, model_id = manifest.read_checked(folder)
+    model = folder / manifest.MODEL_FILES[described.format]
+    score = onnx_scorer(model) if described.format == "onnx" else _skops(model)
+    return Servable(model_id, described, contract.read_prepared(folder / manifest.CONTRACT), score)
+
+
+def onnx_scorer(path: Path) -> Callable[[Columns], Scores]:
+    """The scoring function of an ONNX model; KibanError if the file is none."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # a request is small: handing parts of it to other threads costs more
+    options.inter_op_num_threads = 1
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no base class
+        reason = str(error).splitlines()[0]
+        raise KibanError(f"{path} is not an ONNX model ({reason}): {manifest.RESTORE}") from None
+    names = [item.name for item in session.get_inputs()]
+    output = session.get_outputs()[1].name
+
+    def score(columns: Columns) -> Scores:
+        feed = {name: columns[name].reshape(-1, 1) for name in names}
+        (probabilities,) = session.run([output], feed)
+        return np.asarray(probabilities[:, 1], dtype=np.float64)
+
+    return score
+
+
+def _skops(path: Path) -> Callable[[Columns], Scores]:
+    from kiban import estimator
+    from kiban.servable import skops_file
+
+    model = skops_file.load(path)
+
+    def score(columns: Columns) -> Scores:
+        return np.asarray(model.predict_proba(estimator.frame(columns))[:, 1], dtype=np.float64)
+
+    return score

@@ -1,0 +1,70 @@
+"""manifest.json: what a servable consists of and what it was made from. Its hash is the model's id."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kiban.errors import KibanError
+
+FOLDER = Path("models/servable")
+FILE = "manifest.json"
+CONTRACT = "contract.yaml"
+MODEL_FILES = {"onnx": "model.onnx", "skops": "model.skops"}
+
+
+class Parity(BaseModel):
+    """How the exported model agrees with scikit-learn on the validation rows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rows: int
+    largest_difference: float
+    labels_flipped: int
+
+
+class Manifest(BaseModel):
+    """`files` and `prepared` hold SHA-256 by file and by batch; `parameters` are those of the train stage."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dataset: str
+    format: Literal["onnx", "skops"]
+    threshold: float
+    parity: Parity | None
+    parameters: dict[str, Any]
+    prepared: dict[str, str]
+    files: dict[str, str]
+
+
+def model_id(content: bytes) -> str:
+    """The id of the model whose manifest has these bytes: SHA-256 in hex. People may shorten it to 12 digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_checked(folder: Path) -> tuple[Manifest, str]:
+    """The manifest of a servable and the model's id, after every file of the folder has been checked against it.
+
+    Raises KibanError if the manifest is not valid, or a file is missing, altered or not named in it.
+    """
+    path = folder / FILE
+    try:
+        content = path.read_bytes()
+        manifest = Manifest.model_validate_json(content)
+    except FileNotFoundError:
+        raise KibanError(f"{folder} holds no servable ({FILE} is missing): run `dvc repro` or `dvc pull`") from None
+    except ValidationError:
+        raise KibanError(f"{path} is not the manifest of a servable: {RESTORE}") from None
+    present = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()} - {FILE}
+    for name in sorted(present ^ set(manifest.files)):
+        raise KibanError(f"{folder / name} is {'not in the manifest' if name in present else 'missing'}: {RESTORE}")
+    for name in sorted({CONTRACT, MODEL_FILES[manifest.format]} - set(manifest.files)):
+        raise KibanError(f"{path} does not name {name}: {RESTORE}")
+    for name, digest in manifest.files.items():
+        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
+            raise KibanError(f"{folder / name} is not the file that the manifest names, its bytes differ: {RESTORE}")
+    return manifest, model_id(content)
+
+
+RESTORE = "delete the folder, then `dvc checkout` or `dvc repro` brings it back"

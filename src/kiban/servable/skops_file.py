@@ -1,0 +1,77 @@
+"""Fitted pipelines as skops files, without pickle: equal models give equal bytes, unknown types are refused."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import skops.io
+from skops.io.exceptions import UntrustedTypesFoundException
+
+from kiban.errors import KibanError
+
+# What a file may hold besides the types that skops itself trusts. Read from the estimators that conf/model ships and
+# their kin; never from a file that is about to be loaded, for that would trust an attacker's own list.
+TRUSTED = [
+    "numpy.dtype",
+    "sklearn._loss.link.Interval",
+    "sklearn._loss.link.LogitLink",
+    "sklearn._loss.link.MultinomialLogit",
+    "sklearn._loss.loss.HalfBinomialLoss",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.tree._tree.Tree",
+]
+
+
+def dumps(model: Any) -> bytes:
+    """The bytes of a skops file; KibanError naming the types that it may not hold."""
+    content = skops.io.dumps(model)
+    refused = sorted(set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED))
+    if refused:
+        raise KibanError(
+            f"params.yaml: model._target_: {type(model[-1]).__name__} is made of types that are not on the list of "
+            f"what may be loaded ({', '.join(refused)}): choose another estimator, or extend TRUSTED in {__name__}"
+        )
+    return _canonical(content)
+
+
+def load(path: Path) -> Any:
+    """The model in the file at `path`; KibanError if it is no skops file or holds a type that is not trusted."""
+    try:
+        return skops.io.load(path, trusted=TRUSTED)
+    except UntrustedTypesFoundException as error:
+        raise KibanError(f"{path} holds types that are not trusted: {' '.join(str(error).split())}") from None
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
+        raise KibanError(f"{path} is not a skops file ({error}): restore it with `dvc checkout`") from None
+
+
+def _canonical(content: bytes) -> bytes:
+    """The same archive without what differs from run to run: object ids, member names made of them, and times."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    schema = json.loads(members.pop("schema.json"))
+    ids: dict[int, int] = {}
+    names: dict[str, str] = {}
+    _renumber(schema, ids, names)
+    output = io.BytesIO()
+    with zipfile.ZipFile(output, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(names, key=lambda name: names[name]):
+            archive.writestr(zipfile.ZipInfo(names[name]), members[name])
+        archive.writestr(zipfile.ZipInfo("schema.json"), json.dumps(schema, indent=1))
+    return output.getvalue()
+
+
+def _renumber(node: Any, ids: dict[int, int], names: dict[str, str]) -> None:
+    """Number ids and member files in the order in which the schema mentions them, in place."""
+    if isinstance(node, list):
+        for item in node:
+            _renumber(item, ids, names)
+    elif isinstance(node, dict):
+        if "__id__" in node:
+            node["__id__"] = ids.setdefault(node["__id__"], len(ids) + 1)
+        if isinstance(node.get("file"), str):
+            extension = Path(node["file"]).suffix
+            node["file"] = names.setdefault(node["file"], f"{len(names):06d}{extension}")
+        for item in node.values():
+            _renumber(item, ids, names)

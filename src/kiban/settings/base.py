@@ -1,0 +1,53 @@
+"""Reading params.yaml into typed settings."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kiban.errors import KibanError
+
+PARAMS = Path("params.yaml")
+
+
+class Settings(BaseModel):
+    """A section of params.yaml: no unknown key, no missing value, no conversion between types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Sections(BaseModel):
+    """The sections that one stage reads; the config stage has checked that there are no others."""
+
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
+
+
+S = TypeVar("S", Settings, Sections)
+
+
+def read(kind: type[S], path: Path = PARAMS) -> S:
+    """The settings of `kind` in the YAML file at `path`; KibanError naming the first key that is wrong."""
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+    except FileNotFoundError:
+        raise KibanError(f"{path} is missing: run `kiban compose`") from None
+    except yaml.YAMLError as error:
+        raise KibanError(f"{path} is not YAML ({' '.join(str(error).split())}): run `kiban compose`") from None
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise KibanError(f"{path}: {explain(error)}; correct it under conf/, then run `kiban compose`") from None
+
+
+def explain(error: ValidationError) -> str:
+    """The first of pydantic's findings as `key.of.the.value: what is wrong`."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "the whole file"
+    match first["type"]:
+        case "extra_forbidden":
+            return f"{key}: unknown key"
+        case "missing":
+            return f"{key}: missing"
+        case _:
+            return f"{key}: {first['msg'].removeprefix('Value error, ')}, not {first['input']!r}"

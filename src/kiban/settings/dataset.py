@@ -1,0 +1,45 @@
+"""The sections `dataset` and `engine`: what the data is, where it comes from, what computes its features."""
+
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from kiban.settings.base import Sections, Settings
+
+
+def _time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("must be a time zone of the IANA database, such as Europe/Berlin") from None
+    return name
+
+
+class Source(Settings):
+    """Where a table's batches come from: `_target_` names a class in kiban.sources, the rest are its options."""
+
+    target: Annotated[str, Field(alias="_target_", pattern=r"^kiban\.sources\.\w+$")]
+    options: dict[str, Any] = {}
+
+
+class TableSettings(Settings):
+    source: Source
+
+
+class Identity(Sections):
+    """What most stages read of the section. `name` also names contract, ledger, data folders and module of features."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    timezone: Annotated[str, AfterValidator(_time_zone)]
+
+
+class Dataset(Identity):
+    """The whole section: with the raw tables by name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tables: dict[str, TableSettings]
+
+
+Engine = Literal["duckdb"]

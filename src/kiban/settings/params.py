@@ -1,0 +1,21 @@
+"""The whole of params.yaml, for the config stage: a key that is not here is unknown."""
+
+from kiban.settings.base import Settings
+from kiban.settings.dataset import Dataset, Engine
+from kiban.settings.evaluation import Evaluation, Gate
+from kiban.settings.model import Decision, Model, Preprocessing
+from kiban.settings.split import Split
+from kiban.settings.tracking import Tracking
+
+
+class Params(Settings):
+    conf_digest: str
+    dataset: Dataset
+    engine: Engine
+    split: Split
+    model: Model
+    preprocessing: Preprocessing
+    decision: Decision
+    evaluation: Evaluation
+    gate: Gate
+    tracking: Tracking

@@ -1,0 +1,129 @@
+"""Stage evaluate: what the servable, and not some object in memory, answers on data that it has and has not seen."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from kiban import columns, metrics, parquet, prepared
+from kiban.errors import KibanError, exit_on_error
+from kiban.servable.load import Servable, load
+from kiban.settings.base import Sections, read
+from kiban.settings.evaluation import Evaluation, Gate
+from kiban.settings.split import SPLITS, Split, SplitName
+
+METRICS = Path("reports/metrics.json")
+PREDICTIONS = Path("reports/predictions.parquet")
+PLOTS = Path("reports/plots")
+
+
+class Params(Sections):
+    split: Split
+    evaluation: Evaluation
+    gate: Gate
+
+
+def main() -> None:
+    from rich.progress import track
+
+    params = read(Params)
+    servable = load()
+    features, target_name = servable.contract.features(), servable.contract.target()
+    by_batch: dict[str, dict[str, Any]] = {}
+    parts: dict[SplitName, list[tuple[pa.Table, metrics.Scores]]] = {split: [] for split in SPLITS}
+    for batch in track(list(_batches(servable, params.split)), description="evaluate", transient=True):
+        rows = prepared.read(servable.manifest.dataset, [batch])
+        scores = servable.score(columns.from_arrow(rows, features))
+        split = params.split.of(batch)
+        assert split is not None
+        parts[split].append((rows, scores))
+        by_batch[batch] = {"split": split, **metrics.summary(_target(rows, target_name), scores)}
+    tables = {split: pa.concat_tables([rows for rows, _ in of]) for split, of in parts.items()}
+    scores_of = {split: np.concatenate([scores for _, scores in of]) for split, of in parts.items()}
+    targets = {split: _target(rows, target_name) for split, rows in tables.items()}
+    test = columns.from_arrow(tables["test"], features)
+
+    prior = targets["train"].mean()
+    results: dict[str, Any] = {split: metrics.summary(targets[split], scores_of[split]) for split in SPLITS}
+    report = {
+        "model_id": servable.model_id,
+        **results,
+        "prior": {split: metrics.summary(of, np.full(len(of), prior)) for split, of in targets.items()},
+        "without": {
+            name: metrics.summary(targets["test"], servable.score(metrics.without(test, features, patterns)))
+            for name, patterns in params.evaluation.without.items()
+        },
+        "gate": _gate(params.gate, results),
+        "by_batch": by_batch,
+    }
+    METRICS.write_text(json.dumps(report, indent=1) + "\n")
+    parquet.write(_predictions(servable, tables, scores_of), PREDICTIONS)
+    _write_plots(servable, test, targets["test"], scores_of["test"], by_batch, params.evaluation)
+    print(f"evaluate: model {servable.model_id[:12]}, test ROC AUC {results['test']['roc_auc']}, gate {report['gate']}")
+
+
+def _batches(servable: Servable, split: Split) -> list[str]:
+    """The accepted batches that a split has; KibanError if the servable saw another version of one, or a split none."""
+    hashes = prepared.accepted(servable.manifest.dataset)
+    for batch, digest in servable.manifest.prepared.items():
+        if hashes.get(batch) != digest:
+            raise KibanError(f"the servable was trained on another version of batch {batch}: run `dvc repro`")
+    for name in SPLITS:
+        if not any(split.of(batch) == name for batch in hashes):
+            raise KibanError(f"params.yaml: split.{name}: no prepared batch lies in it")
+    return [batch for batch in hashes if split.of(batch)]
+
+
+def _target(rows: pa.Table, name: str) -> metrics.Target:
+    target: metrics.Target = rows[name].to_numpy()
+    return target
+
+
+def _gate(gate: Gate, results: dict[str, Any]) -> dict[str, Any]:
+    value = results[gate.split][gate.metric]
+    return {**gate.model_dump(), "value": value, "passed": value is not None and value >= gate.minimum}
+
+
+def _predictions(
+    servable: Servable, tables: dict[SplitName, pa.Table], scores: dict[SplitName, metrics.Scores]
+) -> pa.Table:
+    """Key, split, target and score of every row that a split has."""
+    key, target = servable.contract.key, servable.contract.target()
+    parts = [
+        tables[split]
+        .select([*key, target])
+        .rename_columns([*key, "target"])
+        .append_column("split", pa.repeat(split, len(scores[split])))
+        .append_column("score", pa.array(scores[split]))
+        for split in SPLITS
+    ]
+    return pa.concat_tables(parts).replace_schema_metadata(None)
+
+
+def _write_plots(
+    servable: Servable,
+    test: columns.Columns,
+    target: metrics.Target,
+    scores: metrics.Scores,
+    by_batch: dict[str, dict[str, Any]],
+    settings: Evaluation,
+) -> None:
+    importance = metrics.permutation_importance(
+        servable.score, test, target, settings.importance.rows, settings.importance.seed
+    )
+    names = ("split", "roc_auc", "base_rate", "mean_prediction")
+    plots = {
+        "roc": metrics.roc(target, scores),
+        "precision_recall": metrics.precision_recall(target, scores),
+        "calibration": metrics.calibration(target, scores),
+        "by_batch": [{"batch": batch, **{name: of[name] for name in names}} for batch, of in by_batch.items()],
+        "importance": importance,
+    }
+    for name, rows in plots.items():
+        metrics.write_csv(rows, PLOTS / f"{name}.csv")
+
+
+if __name__ == "__main__":
+    exit_on_error(main)

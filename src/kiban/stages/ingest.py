@@ -1,0 +1,55 @@
+"""Stage ingest: data/raw is what the ledger says."""
+
+from pathlib import Path
+
+from kiban import contract, ledger, parquet
+from kiban.errors import KibanError, exit_on_error
+from kiban.settings.base import Sections, read
+from kiban.settings.dataset import Dataset
+from kiban.sources import open_source, take
+
+
+class Params(Sections):
+    dataset: Dataset
+
+
+def main() -> None:
+    dataset = read(Params).dataset
+    tables = contract.read_raw(contract.raw_path(dataset.name))
+    if set(tables) != set(dataset.tables):
+        raise KibanError(f"conf/dataset has the tables {sorted(dataset.tables)}, the raw contract {sorted(tables)}")
+    recorded = ledger.read(ledger.ledger_path(dataset.name))
+    if not recorded:
+        raise KibanError(f"{ledger.ledger_path(dataset.name)} has no batch: run `kiban ingest --new`")
+    wanted = {
+        ledger.raw_file(dataset.name, table, batch): (table, batch, entry)
+        for table, entries in recorded.items()
+        for batch, entry in entries.items()
+    }
+    altered = [path for path, (_, _, entry) in wanted.items() if path.exists() and parquet.sha256(path) != entry.sha256]
+    if altered:
+        raise KibanError(
+            f"{altered[0]} is not the snapshot that the ledger records: its bytes were altered; "
+            f"delete the file, then `dvc repro` brings the snapshot back"
+        )
+    _remove_strays(Path("data/raw") / dataset.name, set(wanted))
+    missing = {path for path in wanted if not path.exists()}
+    for name, settings in dataset.tables.items():
+        of_table = [path for path in sorted(missing) if wanted[path][0] == name]
+        source = open_source(settings.source) if of_table else None
+        for path in of_table:
+            assert source is not None
+            _, batch, entry = wanted[path]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            take(source, tables[name], batch, path, expected=entry)
+    print(f"ingest: {len(wanted)} batches, {len(missing)} taken from their source")
+
+
+def _remove_strays(folder: Path, wanted: set[Path]) -> None:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path not in wanted:
+            path.unlink()
+
+
+if __name__ == "__main__":
+    exit_on_error(main)

@@ -1,0 +1,13 @@
+"""Switches off the usage reporting of every dependency, for every Python that starts in this project's environment.
+
+Python imports this module by itself at start-up (see the `site` module) because src/ is on its path, by the editable
+install or by PYTHONPATH. So `mlflow ui` or `bentoml serve` typed by hand report nothing either. DVC has its own
+switch, in .dvc/config.
+"""
+
+import os
+
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["BENTOML_DO_NOT_TRACK"] = "True"
+os.environ["GX_ANALYTICS_ENABLED"] = "false"
+os.environ["DO_NOT_TRACK"] = "true"
