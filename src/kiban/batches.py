@@ -23,8 +23,8 @@ def bounds(batch: str, timezone: str) -> tuple[datetime, datetime]:
     try:
         if match is None:
             raise ValueError
-        year, month, day = (int(group) if group else None for group in match.groups())
-        start = datetime(year or 1, month or 1, day or 1, tzinfo=zone)
+        year, month, day = (None if group is None else int(group) for group in match.groups())
+        start = datetime(year or 0, 1 if month is None else month, 1 if day is None else day, tzinfo=zone)
     except ValueError:
         raise KibanError(f"batch {batch!r}: a name must be a year, a month or a day, such as 2013-01") from None
     if day:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from great_expectations.core import ExpectationValidationResult
 from great_expectations.core.batch_definition import BatchDefinition
 from great_expectations.exceptions import GreatExpectationsError
-
+from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 from rich.progress import track
 
 from kiban import parquet
@@ -37,8 +37,8 @@ def suite(contract: Table, period: tuple[datetime, datetime] | None) -> list[Con
     ]
     if contract.time and period:
         start, end = (pd.Timestamp(bound).tz_convert("UTC") for bound in period)
-        limits = {"min_value": start, "max_value": end, "strict_max": True}
-        configs.append(_config("expect_column_values_to_be_between", column=contract.time, **limits))
+        within: Config = {"min_value": start, "max_value": end, "strict_max": True}
+        configs.append(_config("expect_column_values_to_be_between", column=contract.time, **within))
     for name, column in contract.columns.items():
         configs.extend(_of_column(name, column))
     return configs + [_config(extra.type, **extra.kwargs) for extra in contract.expectations]
@@ -105,20 +105,36 @@ def _check(
     batch = definition.get_batch(batch_parameters={"dataframe": rows.to_pandas()})
 
     def run(configs: list[Config], result_format: dict[str, Any]) -> list[ExpectationValidationResult]:
-        outcome = batch.validate(gx.ExpectationSuite(name=where, expectations=configs), result_format=result_format)
+        outcome = batch.validate(_named_suite(where, configs), result_format=result_format)
+        for result in outcome.results:
+            _check_computed(result, where)
         return [result for result in outcome.results if not result.success]
 
-    try:
-        failed = run(configs, {"result_format": "BOOLEAN_ONLY"})
-        if failed:
-            failed = run([result.expectation_config.to_json_dict() for result in failed], examples)
-    except (GreatExpectationsError, ValueError, TypeError) as error:
-        raise KibanError(f"{where}: an expectation of the contract is not valid: {_line(error)}") from None
-    for result in failed:
-        if result.exception_info.get("raised_exception"):
-            config, reason = result.expectation_config, _line(result.exception_info["exception_message"])
-            raise KibanError(f"{where}: {config.type} {config.kwargs} cannot be computed: {reason}")
-    return failed
+    failed = run(configs, {"result_format": "BOOLEAN_ONLY"})
+    return run([result.expectation_config.to_json_dict() for result in failed], examples) if failed else []
+
+
+def _named_suite(where: str, configs: list[Config]) -> gx.ExpectationSuite:
+    """A suite of all `configs`: Great Expectations would only log that it leaves out one that it does not know."""
+    built = gx.ExpectationSuite(name=where, expectations=[])
+    for config in configs:
+        try:
+            built.add_expectation_configuration(ExpectationConfiguration(**config))
+        except (GreatExpectationsError, ValueError, TypeError) as error:
+            kind, kwargs = config["type"], config["kwargs"]
+            raise KibanError(
+                f"{where}: the contract's {kind} {kwargs} is no valid expectation: {_line(error)}"
+            ) from None
+    return built
+
+
+def _check_computed(result: ExpectationValidationResult, where: str) -> None:
+    info, config = result.exception_info, result.expectation_config
+    # One exception of the expectation itself, or one for each metric that it needs.
+    for raised in [info] if "raised_exception" in info else info.values():
+        if raised["raised_exception"]:
+            message = f"{where}: the contract's {config.type} {config.kwargs} cannot be computed"
+            raise KibanError(f"{message}: {_line(raised['exception_message'])}")
 
 
 def _finding(table: str, batch: str, failed: ExpectationValidationResult) -> Finding:

@@ -111,9 +111,12 @@ class PackageCsv:
             options = pyarrow.csv.ConvertOptions(
                 column_types=dict.fromkeys(header, pa.string()), null_values=["NA", ""], strings_can_be_null=True
             )
-            return pyarrow.csv.read_csv(io.BytesIO(content), convert_options=options)
+            rows = pyarrow.csv.read_csv(io.BytesIO(content), convert_options=options)
         except pa.ArrowInvalid as error:
             raise KibanError(f"{self.describe()} is not a CSV file: {str(error).splitlines()[0]}") from None
+        if rows.num_rows == 0:
+            raise KibanError(f"{self.describe()} has no rows")
+        return rows
 
     def _content(self) -> bytes:
         # find_spec does not import the package: its code need not work, only its files are read.
@@ -136,9 +139,10 @@ class PackageCsv:
         missing = [name for name in self.batch_by if name not in self._rows.column_names]
         if missing:
             raise KibanError(f"{self.describe()}: column {missing[0]!r} is missing, which names the batch")
+        for name in self.batch_by:
+            if self._rows[name].null_count:
+                row = self._rows[name].is_null().index(True).as_py() + 1
+                raise KibanError(f"{self.describe()}: column {name!r}, row {row} is null, but it names the batch")
         widths = (4, 2, 2)
-        parts = [
-            pc.utf8_lpad(pc.fill_null(self._rows[name], ""), width, "0")
-            for name, width in zip(self.batch_by, widths, strict=False)
-        ]
+        parts = [pc.utf8_lpad(self._rows[name], width, "0") for name, width in zip(self.batch_by, widths, strict=False)]
         return pc.binary_join_element_wise(*parts, "-") if len(parts) > 1 else parts[0]

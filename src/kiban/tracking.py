@@ -95,7 +95,7 @@ def _log_model(run: Run) -> None:
         run.model,
         name="model",
         signature=ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec("double")])),
-        pip_requirements=run.requirements,  # named: to find them out MLflow would load the model in a process of its own
+        pip_requirements=run.requirements,  # to find them out itself MLflow would load the model in another process
         serialization_format="skops",
         skops_trusted_types=run.trusted_types,
         pyfunc_predict_fn="predict_proba",

@@ -1,8 +1,5 @@
-"""What validation found: the verdict that later stages rest on, the table on the terminal, the page."""
+"""What validation found: the verdict that later stages rest on."""
 
-import importlib.resources
-import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +28,7 @@ class Finding(_Model):
 
 
 class Verdict(_Model):
-    """The SHA-256 of every batch that passed, by table and batch; how many expectations each table met; the findings."""
+    """SHA-256 of every batch that passed, by table and batch; number of expectations by table; what was found."""
 
     accepted: dict[str, dict[str, str]]
     expectations: dict[str, int]
@@ -53,64 +50,3 @@ def read(level: Level) -> Verdict:
         return Verdict.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):
         raise KibanError(f"{path} is missing or not a verdict: run `dvc repro`") from None
-
-
-def conclude(verdict: Verdict, level: Level, dataset: str) -> None:
-    """Write verdict.json and index.html, print what was found, and raise KibanError if a batch is rejected.
-
-    The same verdict gives the same bytes.
-    """
-    target = folder(level)
-    target.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(verdict.model_dump(), indent=1, ensure_ascii=False) + "\n"
-    (target / "verdict.json").write_text(text, encoding="utf-8")
-    (target / "index.html").write_text(page(verdict, f"{dataset}: validation of the {level} data"), encoding="utf-8")
-    if verdict.findings:
-        print_findings(f"{dataset}, {level} data", verdict.findings)
-    rejected = sorted({f"{finding.table} {finding.batch}" for finding in verdict.rejections()})
-    if rejected:
-        raise KibanError(
-            f"{', '.join(rejected)} did not pass validation (see {target / 'index.html'}): "
-            f"correct the data at its source, or the contract if the data is right"
-        )
-
-
-def page(verdict: Verdict, title: str) -> str:
-    """One self-contained HTML page: no script, nothing loaded from elsewhere, no time, no id."""
-    import jinja2
-
-    template = importlib.resources.files("kiban").joinpath("verdict.html.j2").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    rejected = {(finding.table, finding.batch) for finding in verdict.rejections()}
-    warned = {(finding.table, finding.batch) for finding in verdict.findings} - rejected
-    batches = sorted({(table, batch) for table, of in verdict.accepted.items() for batch in of} | rejected)
-    states = [
-        (table, batch, "rejected" if (table, batch) in rejected else "warned" if (table, batch) in warned else "passed")
-        for table, batch in batches
-    ]
-    return environment.from_string(template).render(verdict=verdict, title=title, states=states, shown=shown)
-
-
-def shown(examples: Sequence[dict[str, Any]]) -> str:
-    """Examples as one line of text."""
-    return "; ".join(", ".join(f"{name}={value}" for name, value in example.items()) for example in examples)
-
-
-def print_findings(dataset: str, findings: Sequence[Finding]) -> None:
-    """Print findings as a table that fits a terminal of 100 columns, worst first."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"Validation of {dataset}", title_justify="left", show_lines=True)
-    for name in ("batch", "column", "expectation", "rows", "offending values with their keys"):
-        table.add_column(name, justify="right" if name == "rows" else "left", overflow="fold")
-    for finding in sorted(findings, key=lambda finding: (finding.severity, finding.table, finding.batch)):
-        mark = "" if finding.severity == "reject" else "\n(warning)"
-        table.add_row(
-            f"{finding.table}\n{finding.batch}{mark}",
-            finding.column or "-",
-            finding.expectation,
-            "-" if finding.rows is None else f"{finding.rows:,}",
-            shown(finding.examples[:3]) or finding.observed or "",
-        )
-    Console(width=100, stderr=True, markup=False, highlight=False).print(table)

@@ -3,6 +3,7 @@
 import click
 
 from kiban import contract, ledger
+from kiban.batches import STATIC, bounds
 from kiban.errors import KibanError
 from kiban.settings.base import Sections, read
 from kiban.settings.dataset import Dataset
@@ -33,6 +34,8 @@ def ingest(new: bool) -> None:
         source = open_source(settings.source)
         beyond = [batch for batch in source.batches() if batch not in entries]
         for batch in track(beyond, description=name, console=console, transient=True):
+            if batch != STATIC:
+                bounds(batch, dataset.timezone)  # raises if the name is none
             file = ledger.raw_file(dataset.name, name, batch)
             file.parent.mkdir(parents=True, exist_ok=True)
             entries[batch] = take(source, tables[name], batch, file)

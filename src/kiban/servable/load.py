@@ -1,4 +1,4 @@
-"""A servable from its folder. Nothing is executed that comes from the folder, and scikit-learn is not needed for ONNX."""
+"""A servable from its folder. Nothing that comes from the folder is executed; ONNX needs no scikit-learn."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,6 @@ from kiban.contract import Table
 from kiban.errors import KibanError
 from kiban.servable import manifest
 from kiban.servable.manifest import Manifest
-
 
 Scores = npt.NDArray[np.float64]
 

@@ -23,7 +23,7 @@ class Sections(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
 
-S = TypeVar("S", Settings, Sections)
+S = TypeVar("S", bound=BaseModel)
 
 
 def read(kind: type[S], path: Path = PARAMS) -> S:

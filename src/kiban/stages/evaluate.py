@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from rich.progress import track
 
 from kiban import columns, metrics, parquet, prepared
 from kiban.errors import KibanError, exit_on_error
@@ -26,18 +27,15 @@ class Params(Sections):
 
 
 def main() -> None:
-    from rich.progress import track
-
     params = read(Params)
     servable = load()
     features, target_name = servable.contract.features(), servable.contract.target()
     by_batch: dict[str, dict[str, Any]] = {}
     parts: dict[SplitName, list[tuple[pa.Table, metrics.Scores]]] = {split: [] for split in SPLITS}
-    for batch in track(list(_batches(servable, params.split)), description="evaluate", transient=True):
+    batches = _batches(servable, params.split)
+    for batch, split in track(batches.items(), description="evaluate", transient=True):
         rows = prepared.read(servable.manifest.dataset, [batch])
         scores = servable.score(columns.from_arrow(rows, features))
-        split = params.split.of(batch)
-        assert split is not None
         parts[split].append((rows, scores))
         by_batch[batch] = {"split": split, **metrics.summary(_target(rows, target_name), scores)}
     tables = {split: pa.concat_tables([rows for rows, _ in of]) for split, of in parts.items()}
@@ -61,19 +59,22 @@ def main() -> None:
     METRICS.write_text(json.dumps(report, indent=1) + "\n")
     parquet.write(_predictions(servable, tables, scores_of), PREDICTIONS)
     _write_plots(servable, test, targets["test"], scores_of["test"], by_batch, params.evaluation)
-    print(f"evaluate: model {servable.model_id[:12]}, test ROC AUC {results['test']['roc_auc']}, gate {report['gate']}")
+    gate = params.gate
+    state = f"{'passed' if report['gate']['passed'] else 'not passed'} ({gate.split} {gate.metric} >= {gate.minimum})"
+    print(f"evaluate: model {servable.model_id[:12]}, test ROC AUC {results['test']['roc_auc']}, gate {state}")
 
 
-def _batches(servable: Servable, split: Split) -> list[str]:
-    """The accepted batches that a split has; KibanError if the servable saw another version of one, or a split none."""
+def _batches(servable: Servable, split: Split) -> dict[str, SplitName]:
+    """The split of each accepted batch; KibanError if the servable saw another version of one, or a split has none."""
     hashes = prepared.accepted(servable.manifest.dataset)
     for batch, digest in servable.manifest.prepared.items():
         if hashes.get(batch) != digest:
             raise KibanError(f"the servable was trained on another version of batch {batch}: run `dvc repro`")
+    of = {batch: name for batch in hashes if (name := split.of(batch))}
     for name in SPLITS:
-        if not any(split.of(batch) == name for batch in hashes):
+        if name not in of.values():
             raise KibanError(f"params.yaml: split.{name}: no prepared batch lies in it")
-    return [batch for batch in hashes if split.of(batch)]
+    return of
 
 
 def _target(rows: pa.Table, name: str) -> metrics.Target:

@@ -36,9 +36,10 @@ def main() -> None:
     missing = {path for path in wanted if not path.exists()}
     for name, settings in dataset.tables.items():
         of_table = [path for path in sorted(missing) if wanted[path][0] == name]
-        source = open_source(settings.source) if of_table else None
+        if not of_table:  # a source that is not needed is not opened: it may be out of reach
+            continue
+        source = open_source(settings.source)
         for path in of_table:
-            assert source is not None
             _, batch, entry = wanted[path]
             path.parent.mkdir(parents=True, exist_ok=True)
             take(source, tables[name], batch, path, expected=entry)

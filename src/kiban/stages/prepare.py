@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import ibis
+from rich.progress import track
 
 from kiban import batches, contract, ledger, parquet, prepared, verdict
 from kiban.errors import KibanError, exit_on_error
@@ -21,8 +22,6 @@ class Params(Sections):
 
 
 def main() -> None:
-    from rich.progress import track
-
     params = read(Params)
     dataset = params.dataset
     table = contract.read_prepared(contract.prepared_path(dataset.name))

@@ -1,4 +1,4 @@
-"""Stage track: the run, with all that it came from and all that it gave, goes to MLflow; if MLflow is down, it goes on."""
+"""Stage track: the run, with all that it came from and gave, goes to MLflow; the pipeline goes on in any case."""
 
 import importlib.metadata
 import json
@@ -50,7 +50,10 @@ def _run(settings: Params) -> tracking.Run:
         metrics=json.loads(METRICS.read_text(encoding="utf-8")),
         tags={
             "model_id": model_id,
-            **{f"data.raw.{table}": " ".join(f"{batch}:{sha[:12]}" for batch, sha in raw[table].items()) for table in raw},
+            **{
+                f"data.raw.{table}": " ".join(f"{batch}:{sha[:12]}" for batch, sha in raw[table].items())
+                for table in raw
+            },
             "data.prepared": " ".join(f"{batch}:{sha[:12]}" for batch, sha in described.prepared.items()),
             **tracking.git_state(Path()),
         },

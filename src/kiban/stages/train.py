@@ -55,7 +55,7 @@ def main() -> None:
             "prepared": {**training, **validation},
         },
     )
-    print(f"train: {rows.num_rows:,} rows, servable as {manifest.format}, parity {manifest.parity}")
+    print(f"train: {rows.num_rows:,} rows, served as {manifest.format}, {manifest.parity or 'no ONNX'}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Stage validate_prepared: every prepared batch meets its contract, or the pipeline stops."""
 
-from kiban import contract, expectations, prepared, verdict
+from kiban import contract, expectations, prepared
 from kiban.errors import exit_on_error
 from kiban.settings.base import Sections, read
 from kiban.settings.dataset import Identity
+from kiban.verdict_page import conclude
 
 
 class Params(Sections):
@@ -14,7 +15,7 @@ def main() -> None:
     dataset = read(Params).dataset
     tables = {prepared.TABLE: contract.read_prepared(contract.prepared_path(dataset.name))}
     files = {(prepared.TABLE, path.stem): path for path in sorted(prepared.folder(dataset.name).glob("*.parquet"))}
-    verdict.conclude(expectations.validate(tables, files, dataset.timezone), "prepared", dataset.name)
+    conclude(expectations.validate(tables, files, dataset.timezone), "prepared", dataset.name)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Stage validate_raw: every raw batch meets its contract, or the pipeline stops."""
 
-from kiban import contract, expectations, ledger, verdict
+from kiban import contract, expectations, ledger
 from kiban.errors import exit_on_error
 from kiban.settings.base import Sections, read
 from kiban.settings.dataset import Identity
+from kiban.verdict_page import conclude
 
 
 class Params(Sections):
@@ -17,7 +18,7 @@ def main() -> None:
     files = {
         (table, batch): ledger.raw_file(dataset.name, table, batch) for table in tables for batch in recorded[table]
     }
-    verdict.conclude(expectations.validate(tables, files, dataset.timezone), "raw", dataset.name)
+    conclude(expectations.validate(tables, files, dataset.timezone), "raw", dataset.name)
 
 
 if __name__ == "__main__":

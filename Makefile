@@ -1,0 +1,53 @@
+# `make` lists the tasks. Each builds .venv from requirements.lock when it is missing or older than the lock.
+PYTHON ?= python3
+INSTALLED := .venv/installed
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export BENTOML_HOME := $(CURDIR)/bentos
+
+help: ## list the tasks
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+repro: $(INSTALLED) ## run what has changed: data, checks, features, model, metrics, tracking
+	dvc repro
+
+test: $(INSTALLED) ## run the tests, the end-to-end ones too, and print the coverage
+	pytest
+
+lint: $(INSTALLED) ## check style, types, and that params.yaml is composed from conf/
+	ruff check
+	ruff format --check
+	mypy
+	kiban compose --check
+
+compose: $(INSTALLED) ## compose params.yaml from conf/
+	kiban compose
+
+serve: $(INSTALLED) ## answer at http://127.0.0.1:3000
+	bentoml serve
+
+bento: $(INSTALLED) ## package service, model and exact requirements under bentos/
+	bentoml build
+
+bench: $(INSTALLED) ## print the benchmarks' tables
+	python benchmarks/tidymodels.py
+	python benchmarks/imports.py
+	python benchmarks/pipeline.py
+
+lock: $(INSTALLED) ## resolve the requirements anew
+	$(COMPILE) pyproject.toml --group dev --group serve -o requirements.lock
+	$(COMPILE) --group serve -c requirements.lock -o requirements.serve.lock
+COMPILE := uv pip compile -q --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url
+
+# uv, itself from the lock, installs in seconds what takes pip minutes; where it cannot, pip does.
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or later is needed" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv --clear .venv
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.lock
+	pip install -q --disable-pip-version-check --require-hashes -r .venv/uv.lock
+	uv pip sync -q --python .venv --require-hashes requirements.lock \
+		|| pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	uv pip install -q --python .venv --no-deps --no-build-isolation -e .
+	touch $@
+
+.PHONY: help repro test lint compose serve bento bench lock

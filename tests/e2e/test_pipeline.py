@@ -1,0 +1,180 @@
+"""The real `dvc repro` and `dvc exp run` on the whole year, in a new clone. The tests share it, in this order."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import yaml
+
+from e2e.conftest import environment, run
+
+STAGES = ["config", "ingest", "validate_raw", "prepare", "validate_prepared", "train", "evaluate", "track"]
+RAW = "data/raw/flights/flights/2013-05.parquet"
+
+
+def ran(output: str) -> list[str]:
+    """The stages that a `dvc repro` or `dvc exp run` ran."""
+    return [stage for stage in STAGES if f"Running stage '{stage}'" in output]
+
+
+def clean(clone: Path) -> bool:
+    return run(clone, "git", "status", "--porcelain") == ""
+
+
+def test_a_cold_run_gives_the_committed_hashes(clone: Path) -> None:
+    hostile = {"PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "1", "OPENBLAS_CORETYPE": "Nehalem"}
+    lock = (clone / "dvc.lock").read_bytes()
+    output = run(clone, "dvc", "repro", **hostile)
+    assert ran(output) == STAGES
+    assert (clone / "dvc.lock").read_bytes() == lock
+    assert clean(clone)
+    assert (clone / "mlruns/mlflow.db").exists()
+
+
+def test_nothing_changed_nothing_runs(clone: Path) -> None:
+    assert ran(run(clone, "dvc", "repro")) == []
+
+
+def test_an_edit_to_serving_runs_no_stage(clone: Path) -> None:
+    for path in (clone / "src/kiban/serving").glob("*.py"):
+        path.write_text(path.read_text() + "\n# edited\n")
+    assert ran(run(clone, "dvc", "repro")) == []
+    run(clone, "git", "checkout", "-q", "src")
+
+
+def test_an_edit_under_conf_is_not_ignored(clone: Path) -> None:
+    edited = clone / "conf/model/hist_gradient_boosting.yaml"
+    edited.write_text(edited.read_text().replace("learning_rate: 0.05", "learning_rate: 0.1"))
+    output = run(clone, "dvc", "repro", status=255)
+    assert "error: conf/ was edited after params.yaml was composed from it: run `kiban compose`" in output
+    assert "Traceback" not in output
+    assert ran(output) == ["config"]
+
+
+def test_a_changed_learning_rate_runs_train_and_what_follows(clone: Path) -> None:
+    run(clone, "kiban", "compose")
+    assert ran(run(clone, "dvc", "repro")) == ["config", "train", "evaluate", "track"]
+    assert not clean(clone)
+    run(clone, "git", "checkout", "-q", ".")
+    # Results of the old settings are in the cache: nothing runs again but what has no cached output.
+    assert "train" not in ran(run(clone, "dvc", "repro"))
+    assert clean(clone)
+
+
+def test_a_raw_file_altered_on_disk_stops_and_comes_back(clone: Path) -> None:
+    whole = (clone / RAW).read_bytes()
+    (clone / RAW).unlink()  # it may be a link into the cache
+    (clone / RAW).write_bytes(whole[:10000])
+    output = run(clone, "dvc", "repro", status=255)
+    assert f"error: {RAW} is not the snapshot that the ledger records" in output
+    assert "Traceback" not in output
+    assert ran(output) == ["ingest"]
+    (clone / RAW).unlink()
+    run(clone, "dvc", "repro")
+    assert (clone / RAW).read_bytes() == whole
+    assert clean(clone)
+
+
+def test_a_bad_batch_stops_before_any_later_stage(clone: Path) -> None:
+    """A ledger that brings a bad snapshot: here by a contract that June does not meet."""
+    contract = clone / "conf/contract/flights.raw.yaml"
+    contract.write_text(contract.read_text().replace("min: 10, max: 6000", "min: 100, max: 6000", 1))
+    models = {path: path.read_bytes() for path in (clone / "models").rglob("*") if path.is_file()}
+    output = run(clone, "dvc", "repro", status=255)
+    assert ran(output) == ["config", "ingest", "validate_raw"]
+    assert "did not pass validation (see reports/validation/raw/index.html)" in output
+    assert "Traceback" not in output
+    assert 'class="rejected">2013-05' in (clone / "reports/validation/raw/index.html").read_text()
+    assert {path: path.read_bytes() for path in models} == models
+    run(clone, "git", "checkout", "-q", ".")
+    run(clone, "dvc", "repro")
+    assert clean(clone)
+
+
+def experiment_metrics(clone: Path, commit: str) -> dict[str, float]:
+    text = run(clone, "git", "show", f"{commit}:reports/metrics.json")
+    metrics: dict[str, dict[str, float]] = json.loads(text)
+    return metrics["test"]
+
+
+def experiment_model(clone: Path, commit: str) -> str:
+    params = yaml.safe_load(run(clone, "git", "show", f"{commit}:params.yaml"))
+    target: str = params["model"]["_target_"]
+    return target
+
+
+def revision(clone: Path, name: str) -> str:
+    """The commit of an experiment."""
+    refs = run(clone, "git", "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").splitlines()
+    return next(line.split()[0] for line in refs if line.endswith(f"/{name}"))
+
+
+def test_an_experiment_in_the_workspace(clone: Path) -> None:
+    output = run(clone, "dvc", "exp", "run", "-n", "in-workspace", "-S", "model=logistic")
+    assert ran(output) == ["config", "train", "evaluate", "track"]
+    commit = revision(clone, "in-workspace")
+    assert experiment_model(clone, commit) == "sklearn.linear_model.LogisticRegression"
+    assert experiment_metrics(clone, commit) == json.loads((clone / "reports/metrics.json").read_text())["test"]
+    run(clone, "git", "checkout", "-q", ".")
+    run(clone, "dvc", "checkout", "-q", "--force")
+    assert clean(clone)
+
+
+def test_an_experiment_runs_its_own_code(clone: Path) -> None:
+    """The code is changed when the experiment is made, and changed back before it runs."""
+    code = clone / "src/kiban/metrics.py"
+    committed = code.read_text()
+    code.write_text(committed.replace("DECIMALS = 6", "DECIMALS = 2"))
+    run(clone, "dvc", "exp", "run", "--temp", "-n", "in-temp", "-S", "model=dummy")
+    run(clone, "dvc", "exp", "run", "--queue", "-n", "in-queue", "-S", "experiment=small_trees")
+    code.write_text(committed)
+    run(clone, "dvc", "exp", "run", "--run-all")
+    assert clean(clone)
+    for name, target in (("in-temp", "DummyClassifier"), ("in-queue", "HistGradientBoostingClassifier")):
+        commit = revision(clone, name)
+        assert experiment_model(clone, commit).endswith(target)
+        metrics = experiment_metrics(clone, commit)
+        assert all(value == round(value, 2) for value in metrics.values())
+    assert yaml.safe_load(run(clone, "git", "show", f"{commit}:params.yaml"))["model"]["max_leaf_nodes"] == 8
+
+
+def test_every_run_is_in_the_clones_own_mlflow(clone: Path) -> None:
+    import mlflow
+
+    mlflow.set_tracking_uri(f"sqlite:///{clone}/mlruns/mlflow.db")
+    runs = mlflow.search_runs(experiment_names=["flights"], output_format="list")
+    mlflow.set_tracking_uri(None)
+    names = {run.info.run_name for run in runs}
+    assert {"in-workspace", "in-temp", "in-queue"} <= names
+    assert run(clone, "git", "rev-parse", "HEAD").strip() in {run.data.tags["git.commit"] for run in runs}
+
+
+def test_exp_show_names_them(clone: Path) -> None:
+    table = run(clone, "dvc", "exp", "show", "--csv")
+    for name in ("in-workspace", "in-temp", "in-queue"):
+        assert name in table
+
+
+def test_plots_are_drawn(clone: Path, tmp_path: Path) -> None:
+    run(clone, "dvc", "plots", "show", "-o", str(tmp_path / "plots"))
+    html = (tmp_path / "plots/index.html").read_text()
+    for title in ("ROC (test months)", "Calibration", "Permutation importance", "Late rate by month"):
+        assert title in html
+
+
+def test_a_killed_run_loses_nothing(clone: Path) -> None:
+    """The process group is killed in prepare; what was there is there, and the next run ends as if undisturbed."""
+    shutil.rmtree(clone / "data/prepared/flights")
+    (clone / ".dvc/cache/runs").rename(clone / ".dvc/runs-aside")
+    process = subprocess.Popen(
+        ["dvc", "repro", "-f", "-s", "prepare"], cwd=clone, env=environment(), start_new_session=True
+    )
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, 9)
+        process.wait()
+    run(clone, "dvc", "repro")
+    assert clean(clone)

@@ -1,0 +1,48 @@
+"""What the repository promises before anything runs."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from e2e.conftest import run
+
+LOCKS = ["requirements.lock", "requirements.serve.lock"]
+
+
+def test_make_alone_lists_the_tasks() -> None:
+    listed = [line.split()[1] for line in run(ROOT, "make").splitlines()]
+    assert {"repro", "test", "lint", "compose", "serve", "bento", "bench"} <= set(listed)
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_locks_pin_and_hash_everything_and_name_no_index(name: str) -> None:
+    text = (ROOT / name).read_text()
+    assert not re.search(r"https?://|--index|--find-links|--extra", text)
+    for requirement in re.split(r"\n(?=\S)", text.strip()):
+        assert re.match(r"[a-z0-9._-]+(\[[a-z,]+\])?==\S+", requirement), requirement
+        assert "--hash=sha256:" in requirement
+
+
+def test_the_serving_lock_is_part_of_the_whole() -> None:
+    whole, serve = (
+        set(re.findall(r"^([a-z0-9._-]+)(?:\[[a-z,]+\])?==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
+        for name in LOCKS
+    )
+    assert serve <= whole
+
+
+def test_every_python_of_the_project_reports_no_usage() -> None:
+    code = (
+        "import os; from great_expectations.core.config_provider import _ConfigurationProvider;"
+        "from mlflow.telemetry.utils import is_telemetry_disabled;"
+        "from bentoml._internal.utils.analytics.usage_stats import do_not_track;"
+        "print(is_telemetry_disabled(), do_not_track(), os.environ['GX_ANALYTICS_ENABLED'])"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/").stdout
+    assert output.split() == ["True", "True", "false"]
+    config = run(ROOT, "dvc", "config", "--list", "--project")
+    assert "core.analytics=false" in config
+    assert "core.check_update=false" in config

@@ -1,0 +1,100 @@
+"""What the stages write on the slice."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import compose_here, run_stage
+
+from kiban import parquet
+from kiban.errors import KibanError
+from kiban.servable.load import load
+
+METRICS = Path("reports/metrics.json")
+
+
+def test_flights_that_did_not_arrive_are_left_out_and_counted(project: Path, slices: dict[str, list[str]]) -> None:
+    report = json.loads(Path("reports/data.json").read_text())
+    assert report["rows"] + report["left_out_without_target"] == len(slices["flights"]) - 1
+    never = sum(line.split(",")[8] == "NA" for line in slices["flights"][1:])
+    assert report["left_out_without_target"] == never > 0
+
+
+def test_a_batch_sees_the_end_of_the_one_before(project: Path) -> None:
+    """The first flights of a month know the state of the day: in the slice, what is known of six days at most."""
+    flights = parquet.read(Path("data/prepared/flights/2013-02.parquet")).to_pandas()
+    weekly = flights.state_flight_delay_14d[flights.scheduled_departure < "2013-02-02"]
+    assert weekly.isna().all()  # 14 days before February the slice has no flights
+
+
+def test_metrics_are_of_the_servable_and_stand_beside_the_prior(project: Path) -> None:
+    report = json.loads(METRICS.read_text())
+    assert report["model_id"] == load().model_id
+    assert report["test"]["roc_auc"] > 0.6 > report["prior"]["test"]["roc_auc"] == 0.5
+    assert set(report["without"]) == {"state_of_the_day", "weather_and_state_of_the_day"}
+    for split, batch in (("train", "2013-01"), ("validation", "2013-02"), ("test", "2013-03")):
+        assert report["by_batch"][batch] == {"split": split, **report[split]}
+    assert report["gate"]["passed"] == (report["test"]["roc_auc"] >= 0.7)
+
+
+def test_predictions_give_the_metrics_again(project: Path) -> None:
+    predictions = parquet.read(Path("reports/predictions.parquet")).to_pandas()
+    assert list(predictions) == ["scheduled_departure", "carrier", "flight", "target", "split", "score"]
+    test = predictions[predictions.split == "test"]
+    brier = np.mean((test.score - test.target) ** 2)
+    assert json.loads(METRICS.read_text())["test"]["brier"] == pytest.approx(brier, abs=1e-6)
+
+
+def test_evaluating_again_gives_the_same_bytes(project: Path) -> None:
+    files = [path for path in Path("reports").rglob("*") if path.is_file() and "validation" not in path.parts]
+    before = {path: path.read_bytes() for path in files}
+    run_stage("evaluate")
+    assert {path: path.read_bytes() for path in files} == before
+
+
+def test_a_servable_of_other_data_is_not_evaluated(project: Path) -> None:
+    compose_here(
+        "split.train.last=2013-02",
+        "split.validation={first: 2013-03, last: 2013-03}",
+        "split.test={first: 2013-04, last: 2013-04}",
+    )
+    with pytest.raises(KibanError, match=r"split\.test: no prepared batch lies in it"):
+        run_stage("evaluate")
+    verdict = Path("reports/validation/prepared/verdict.json")
+    content = json.loads(verdict.read_text())
+    del content["accepted"]["prepared"]["2013-01"]
+    verdict.write_text(json.dumps(content))
+    with pytest.raises(KibanError, match="trained on another version of batch 2013-01"):
+        run_stage("evaluate")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["split.train={first: 2012-01, last: 2012-12}"], r"split: no prepared batch lies in train"),
+        (["model._target_=sklearn.linear_model.Logistic"], r"model\._target_: there is no class"),
+        (["model.learning_rate=-1"], r"model: .*learning_rate.* must be"),
+        (["+model.depth=3"], r"model\.depth: HistGradientBoostingClassifier has no such argument"),
+        (["+evaluation.without.schedule=[distance]"], r"'distance', which may not be null"),
+    ],
+)
+def test_settings_that_cannot_be_leave_the_old_model(project: Path, overrides: list[str], message: str) -> None:
+    compose_here(*overrides)
+    before = {path: path.read_bytes() for path in Path("models").rglob("*") if path.is_file()}
+    with pytest.raises(KibanError, match=message) as raised:
+        run_stage("evaluate" if "evaluation" in overrides[0] else "train")
+    assert "\n" not in str(raised.value)
+    assert {path: path.read_bytes() for path in Path("models").rglob("*") if path.is_file()} == before
+
+
+def test_prepared_data_that_breaks_its_contract_stops(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    contract = Path("conf/contract/flights.prepared.yaml")
+    contract.write_text(
+        contract.read_text().replace("max: 1439, description: Scheduled dep", "max: 600, description: Scheduled dep")
+    )
+    with pytest.raises(
+        KibanError, match="prepared 2013-01, prepared 2013-02, prepared 2013-03 did not pass validation"
+    ):
+        run_stage("validate_prepared")
+    assert "departure_minute" in capsys.readouterr().err

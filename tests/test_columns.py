@@ -1,0 +1,34 @@
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from kiban import columns
+from kiban.contract import Column
+
+FEATURES = {
+    "word": Column(type="string", description="", role="feature", levels=["a"], nullable=True),
+    "count": Column(type="integer", description="", role="feature", nullable=True),
+    "share": Column(type="number", description="", role="feature", nullable=True),
+    "flag": Column(type="boolean", description="", role="feature", nullable=True),
+}
+ROWS: list[dict[str, Any]] = [
+    {"word": "a", "count": 3, "share": 0.1, "flag": True},
+    {"word": None, "count": None, "share": None, "flag": None},
+]
+
+
+def test_requests_and_tables_give_the_same_columns() -> None:
+    schema = pa.schema({"word": pa.string(), "count": pa.int64(), "share": pa.float64(), "flag": pa.bool_()})
+    of_records = columns.from_records(ROWS, FEATURES)
+    of_table = columns.from_arrow(pa.Table.from_pylist(ROWS, schema), FEATURES)
+    assert list(of_records) == list(of_table) == list(FEATURES)
+    for name in FEATURES:
+        assert of_records[name].dtype == of_table[name].dtype
+        np.testing.assert_array_equal(of_records[name], of_table[name])
+
+
+def test_null_is_nan_or_the_empty_string() -> None:
+    of_records = columns.from_records(ROWS, FEATURES)
+    assert of_records["word"].tolist() == ["a", ""]
+    assert np.isnan([of_records[name][1] for name in ("count", "share", "flag")]).all()

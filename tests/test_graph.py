@@ -1,0 +1,100 @@
+"""dvc.yaml against the code: deps against the real import closure, params against what each stage reads."""
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import grimp
+import pytest
+import yaml
+from conftest import ROOT
+
+from kiban.settings.base import Sections
+from kiban.settings.dataset import Identity
+
+GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+IMPORTS = grimp.build_graph("kiban", exclude_type_checking_imports=True, cache_dir=None)
+DATASET = "flights"
+
+
+def resolved(text: str) -> str:
+    return text.replace("${dataset.name}", DATASET)
+
+
+def files_of(module: str) -> set[str]:
+    """The file of a module, and of a template that it renders."""
+    path = Path("src") / Path(*module.split("."))
+    file = path.with_suffix(".py") if (ROOT / path.with_suffix(".py")).exists() else path / "__init__.py"
+    template = path.with_suffix(".html.j2")
+    return {file.as_posix(), *([template.as_posix()] if (ROOT / template).exists() else [])}
+
+
+def closure(stage: str) -> set[str]:
+    """The source files that a stage imports, itself among them; prepare imports its dataset's features by name."""
+    module = f"kiban.stages.{stage}"
+    modules = IMPORTS.find_upstream_modules(module) | {module}
+    if stage == "prepare":
+        features = f"kiban.features.{DATASET}"
+        modules |= IMPORTS.find_upstream_modules(features) | {features}
+    return {file for name in modules for file in files_of(name) if not file.endswith("__init__.py")}
+
+
+def declared(stage: str) -> set[str]:
+    """The source files that dvc.yaml names for a stage; a folder stands for all its modules."""
+    paths = [ROOT / resolved(dep) for dep in GRAPH[stage]["deps"] if dep.startswith("src/")]
+    files = {file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])}
+    return {file.relative_to(ROOT).as_posix() for file in files if file.name != "__init__.py"}
+
+
+@pytest.mark.parametrize("stage", GRAPH)
+def test_deps_are_what_the_stage_imports(stage: str) -> None:
+    assert declared(stage) == closure(stage)
+
+
+def sections(model: type[Sections]) -> set[str]:
+    """The keys of params.yaml that the type reads."""
+    keys: set[str] = set()
+    for name, field in model.model_fields.items():
+        keys |= {f"{name}.{key}" for key in Identity.model_fields} if field.annotation is Identity else {name}
+    return keys
+
+
+@pytest.mark.parametrize("stage", GRAPH)
+def test_params_are_what_the_stage_reads(stage: str) -> None:
+    params: list[Any] = GRAPH[stage].get("params", [])
+    if {"params.yaml": None} in params:
+        return  # the whole file
+    module = importlib.import_module(f"kiban.stages.{stage}")
+    assert set(params) == sections(module.Params)
+
+
+def test_only_config_and_track_read_the_whole_of_params() -> None:
+    whole = [stage for stage, of in GRAPH.items() if {"params.yaml": None} in of.get("params", [])]
+    assert whole == ["config", "track"]
+
+
+def test_no_stage_depends_on_serving_or_the_command_line() -> None:
+    for stage in GRAPH:
+        assert not [dep for dep in GRAPH[stage]["deps"] if "serving" in dep or "cli" in dep]
+
+
+def test_a_learning_rate_reaches_train_and_what_follows_only() -> None:
+    reads_model = [stage for stage, of in GRAPH.items() if "model" in of.get("params", [])]
+    assert reads_model == ["train"]
+
+
+@pytest.mark.parametrize(
+    ("importer", "imported"),
+    [
+        (library, upper)
+        for library in sorted(IMPORTS.find_children("kiban"))
+        if library not in ("kiban.stages", "kiban.serving", "kiban.cli")
+        for upper in ("kiban.stages", "kiban.serving", "kiban.cli")
+    ],
+)
+def test_the_library_does_not_import_what_stands_above_it(importer: str, imported: str) -> None:
+    assert not IMPORTS.find_shortest_chains(importer, imported)
+
+
+def test_the_contract_imports_only_the_error() -> None:
+    assert IMPORTS.find_modules_directly_imported_by("kiban.contract") == {"kiban.errors"}

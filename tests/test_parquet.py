@@ -1,0 +1,60 @@
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import ROOT
+
+from kiban import contract, parquet
+from kiban.errors import KibanError
+
+FLIGHTS = contract.read_raw(ROOT / "conf/contract/flights.raw.yaml")["flights"]
+
+
+@pytest.fixture
+def rows(project: Path) -> pa.Table:
+    return parquet.read(Path("data/raw/flights/flights/2013-01.parquet"))
+
+
+def test_equal_rows_give_equal_bytes(rows: pa.Table, tmp_path: Path) -> None:
+    order = list(range(rows.num_rows))
+    random.Random(0).shuffle(order)
+    other = rows.take(order).select(sorted(rows.column_names, reverse=True)).replace_schema_metadata({"by": "someone"})
+    narrow = other.set_column(other.column_names.index("month"), "month", other["month"].cast("int8"))
+    pq.write_table(narrow, tmp_path / "foreign.parquet", compression="gzip", row_group_size=100)
+    again = parquet.conform(parquet.read(tmp_path / "foreign.parquet"), FLIGHTS, "test")
+    parquet.write(again, tmp_path / "again.parquet")
+    assert parquet.sha256(tmp_path / "again.parquet") == parquet.sha256(
+        Path("data/raw/flights/flights/2013-01.parquet")
+    )
+    assert sorted(path.name for path in tmp_path.glob("*.par*")) == ["again.parquet", "foreign.parquet"]
+
+
+def test_missing_and_extra_columns_are_named(rows: pa.Table) -> None:
+    with pytest.raises(KibanError, match="where: column 'dest' is missing, column 'spare' is not in the contract"):
+        parquet.conform(rows.drop_columns(["dest"]).append_column("spare", rows["year"]), FLIGHTS, "where")
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("distance", pa.array(["100", "1O0"]), "column 'distance', row 2: '1O0' is not of type integer"),
+        ("distance", pa.array([100.0, 100.5]), "column 'distance', row 2: 100.5 is not of type integer"),
+        ("time_hour", pa.array(["2013-01-01T10:00:00Z", "yesterday"]), "row 2: 'yesterday' is not of type timestamp"),
+        ("time_hour", pa.array([0, 0], pa.timestamp("us")), "times without a time zone"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named(rows: pa.Table, column: str, values: pa.Array, message: str) -> None:
+    two = rows.slice(0, 2)
+    with pytest.raises(KibanError, match=message):
+        parquet.conform(two.set_column(two.column_names.index(column), column, values), FLIGHTS, "where")
+
+
+def test_a_file_that_is_missing_or_truncated_is_named(rows: pa.Table, tmp_path: Path) -> None:
+    with pytest.raises(KibanError, match=r"absent\.parquet is missing"):
+        parquet.read(tmp_path / "absent.parquet")
+    parquet.write(rows, tmp_path / "whole.parquet")
+    (tmp_path / "half.parquet").write_bytes((tmp_path / "whole.parquet").read_bytes()[:1000])
+    with pytest.raises(KibanError, match=r"half\.parquet is not a whole Parquet file"):
+        parquet.read(tmp_path / "half.parquet")
