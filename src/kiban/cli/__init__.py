@@ -6,6 +6,7 @@ import click
 
 from kiban.cli.compose import compose
 from kiban.cli.ingest import ingest
+from kiban.cli.plots import plots
 from kiban.errors import KibanError
 
 
@@ -16,6 +17,7 @@ def commands() -> None:
 
 commands.add_command(compose)
 commands.add_command(ingest)
+commands.add_command(plots)
 
 
 def main() -> None:

@@ -1,0 +1,89 @@
+"""What DVC's stages cost over one bare Python process, cold; and what a run costs in which nothing has changed.
+
+Works in a copy of the committed project, so that nothing here is touched. Takes some eight minutes.
+"""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+ROOT = Path(__file__).parents[1]
+COLD_ROUNDS = 3
+IDLE_ROUNDS = 7
+MOST_COLD, MOST_IDLE = 2.0, 1.3
+STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
+BARE = "import importlib, sys\nfor stage in sys.argv[1:]: importlib.import_module('kiban.stages.' + stage).main()"
+# The stage commands' own environment, for both sides.
+ENVIRONMENT = {
+    **os.environ,
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "PYTHONPATH": "src",
+    "PYTHONHASHSEED": "0",
+    "OMP_NUM_THREADS": "2",
+    "OPENBLAS_CORETYPE": "Haswell",
+}
+
+
+def seconds(folder: Path, *command: str) -> float:
+    started = time.perf_counter()
+    subprocess.run(command, cwd=folder, env=ENVIRONMENT, check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def forget(folder: Path) -> None:
+    """Remove all that a run has made, DVC's cache and MLflow's store among them."""
+    for made in (".dvc/cache", ".dvc/tmp", "data/raw/flights", "data/prepared/flights", "models/servable", "mlruns"):
+        shutil.rmtree(folder / made, ignore_errors=True)
+    subprocess.run(["git", "clean", "-qfdx", "reports", "models"], cwd=folder, check=True)
+    subprocess.run(["git", "checkout", "-q", "."], cwd=folder, check=True)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as scratch, Progress(transient=True) as progress:
+        clone, empty = Path(scratch) / "clone", Path(scratch) / "empty"
+        subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+        empty.mkdir()
+        for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):
+            subprocess.run(command, cwd=empty, env=ENVIRONMENT, check=True)
+        (empty / "dvc.yaml").write_text("stages: {}\n")
+        shutil.copy(clone / ".dvc/config", empty / ".dvc/config")
+
+        task = progress.add_task("cold", total=2 * COLD_ROUNDS)
+        bare, cold = [], []
+        for _ in range(COLD_ROUNDS):
+            forget(clone)
+            bare.append(seconds(clone, "python", "-c", BARE, *STAGES))
+            progress.advance(task)
+            forget(clone)
+            cold.append(seconds(clone, "dvc", "repro"))
+            progress.advance(task)
+        task = progress.add_task("nothing changed", total=IDLE_ROUNDS)
+        idle, nothing = [], []
+        for _ in range(IDLE_ROUNDS):
+            nothing.append(seconds(empty, "dvc", "repro"))
+            idle.append(seconds(clone, "dvc", "repro"))
+            progress.advance(task)
+    table = Table(title="A pipeline of eight stages (medians of interleaved runs, seconds)", title_justify="left")
+    for name in ("what", "kiban", "beside", "seconds", "ratio", "at most"):
+        table.add_column(name, justify="left" if name in ("what", "beside") else "right")
+    for what, ours, beside, theirs, most in (
+        ("cold dvc repro", cold, "the same functions in one bare process", bare, MOST_COLD),
+        ("nothing changed", idle, "an empty DVC pipeline", nothing, MOST_IDLE),
+    ):
+        own, other = statistics.median(ours), statistics.median(theirs)
+        table.add_row(what, f"{own:.1f}", beside, f"{other:.1f}", f"{own / other:.2f}", f"{most}")
+    Console(width=100).print(table)
+
+
+if __name__ == "__main__":
+    main()
