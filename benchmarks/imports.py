@@ -15,7 +15,19 @@ MODULES = {
     "mlflow, which track imports late": "mlflow.sklearn",
     "service": "kiban.serving.service",
 }
-HEAVY = ("great_expectations", "sklearn", "skl2onnx", "pandas", "ibis", "duckdb", "pyarrow", "onnxruntime", "mlflow", "hydra", "bentoml")
+HEAVY = [
+    "great_expectations",
+    "sklearn",
+    "skl2onnx",
+    "pandas",
+    "ibis",
+    "duckdb",
+    "pyarrow",
+    "onnxruntime",
+    "mlflow",
+    "hydra",
+    "bentoml",
+]
 # Time on the processor, which other programs on the machine disturb less than time on the clock.
 CODE = """
 import importlib, json, sys, time

@@ -1,4 +1,4 @@
-"""The setting of a published article on our raw tables: "Preprocess your data with recipes", tidymodels.org/start/recipes.
+"""The setting of a published article, "Preprocess your data with recipes" (tidymodels.org/start/recipes), on our data.
 
 It predicts arr_delay >= 30 by a logistic regression after a random split of 3/4, from facts that are known only after
 departure (dep_time, air_time), and reports a ROC AUC of 0.764. It checks our raw data and joins; it is no target.

@@ -49,7 +49,7 @@ def _preprocessor(features: Mapping[str, Column], preprocessing: Preprocessing) 
 def _estimator(model: Model) -> BaseEstimator:
     _check_targets(model, "model")
     try:
-        estimator = instantiate(model)
+        estimator = instantiate(model, _convert_="all")
     except (HydraException, TypeError) as error:
         raise KibanError(f"params.yaml: model: {_cause(error)}") from None
     if not is_classifier(estimator) or not hasattr(estimator, "predict_proba"):

@@ -160,7 +160,7 @@ def test_exp_show_names_them(clone: Path) -> None:
 def test_plots_are_drawn(clone: Path, tmp_path: Path) -> None:
     run(clone, "dvc", "plots", "show", "-o", str(tmp_path / "plots"))
     html = (tmp_path / "plots/index.html").read_text()
-    for title in ("ROC (test months)", "Calibration", "Permutation importance", "Late rate by month"):
+    for title in ("ROC (test months)", "Calibration", "ROC AUC lost when", "Late rate by month"):
         assert title in html
 
 
