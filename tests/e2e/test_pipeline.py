@@ -128,7 +128,7 @@ def test_an_experiment_runs_its_own_code(clone: Path) -> None:
     committed = code.read_text()
     code.write_text(committed.replace("DECIMALS = 6", "DECIMALS = 2"))
     run(clone, "dvc", "exp", "run", "--temp", "-n", "in-temp", "-S", "model=dummy")
-    run(clone, "dvc", "exp", "run", "--queue", "-n", "in-queue", "-S", "experiment=small_trees")
+    run(clone, "dvc", "exp", "run", "--queue", "-n", "in-queue", "-S", "experiment=large_trees")
     code.write_text(committed)
     run(clone, "dvc", "exp", "run", "--run-all")
     assert clean(clone)
@@ -137,7 +137,7 @@ def test_an_experiment_runs_its_own_code(clone: Path) -> None:
         assert experiment_model(clone, commit).endswith(target)
         metrics = experiment_metrics(clone, commit)
         assert all(value == round(value, 2) for value in metrics.values())
-    assert yaml.safe_load(run(clone, "git", "show", f"{commit}:params.yaml"))["model"]["max_leaf_nodes"] == 8
+    assert yaml.safe_load(run(clone, "git", "show", f"{commit}:params.yaml"))["model"]["max_leaf_nodes"] == 15
 
 
 def test_every_run_is_in_the_clones_own_mlflow(clone: Path) -> None:
