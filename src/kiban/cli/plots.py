@@ -14,10 +14,12 @@ from kiban.errors import KibanError
 def specifications(root: Path) -> dict[str, dict[str, Any]]:
     """The Vega-Lite specifications of dvc.yaml's plots, with their data, by title; KibanError if DVC has none."""
     done = subprocess.run(["dvc", "plots", "show", "--json"], cwd=root, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise KibanError(f"dvc plots show failed: {' '.join(done.stderr.split())}")
-    shown = json.loads(done.stdout)["data"]
-    return {title: plot["content"] for title, plots in shown.items() for plot in plots if plot["type"] == "vega"}
+    shown = json.loads(done.stdout or "{}")
+    if "data" not in shown:  # DVC may end with status 0 all the same
+        raise KibanError(f"dvc plots show failed: {' '.join(done.stderr.split()) or shown}")
+    return {
+        title: plot["content"] for title, plots in shown["data"].items() for plot in plots if plot["type"] == "vega"
+    }
 
 
 @click.command()
