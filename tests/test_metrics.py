@@ -2,14 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
-from kiban import contract, metrics
-from kiban.errors import KibanError
+from kiban import metrics
 
 TARGET = np.array([False, False, True, True])
 SCORES = np.array([0.1, 0.4, 0.35, 0.8])
-FEATURES = contract.read_prepared(ROOT / "conf/contract/flights.prepared.yaml").features()
 
 
 def test_the_summary_is_the_textbooks() -> None:
@@ -24,22 +21,6 @@ def test_ranking_metrics_need_both_values() -> None:
     assert summary["roc_auc"] is None
     assert summary["average_precision"] is None
     assert summary["log_loss"] is not None
-
-
-def test_without_blanks_the_named_group_only() -> None:
-    columns = {name: np.array([""]) if of.type == "string" else np.array([1.0]) for name, of in FEATURES.items()}
-    blank = metrics.without(columns, FEATURES, ["weather_*", "plane_type"])
-    assert np.isnan(blank["weather_pressure"]).all()
-    assert blank["plane_type"].tolist() == [""]
-    assert blank["distance"].tolist() == [1.0]
-
-
-@pytest.mark.parametrize(
-    ("patterns", "message"), [(["dist*"], "'distance', which may not be null"), (["x_*"], "no feature")]
-)
-def test_a_group_that_cannot_be_missing_is_refused(patterns: list[str], message: str) -> None:
-    with pytest.raises(KibanError, match=message):
-        metrics.without({}, FEATURES, patterns)
 
 
 def test_curves_are_thinned_and_keep_their_ends() -> None:

@@ -1,8 +1,7 @@
 """How good probabilities of a yes-or-no target are, as numbers and as curves."""
 
 import csv
-from collections.abc import Callable, Mapping
-from fnmatch import fnmatch
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,6 @@ from sklearn.metrics import (
 )
 
 from kiban.columns import Columns
-from kiban.contract import Column
-from kiban.errors import KibanError
 
 DECIMALS = 6
 CURVE_POINTS = 200
@@ -44,20 +41,6 @@ def summary(target: Target, scores: Scores) -> dict[str, float | int | None]:
     }
     rounded = {name: None if value is None else round(float(value), DECIMALS) for name, value in values.items()}
     return {"rows": len(target), **rounded}
-
-
-def without(columns: Columns, features: Mapping[str, Column], patterns: list[str]) -> Columns:
-    """The columns with all features that match `patterns` null; KibanError if one may not be null, or none matches."""
-    names = [name for name in features if any(fnmatch(name, pattern) for pattern in patterns)]
-    fixed = [name for name in names if not features[name].nullable]
-    if fixed or not names:
-        found = f"matches {fixed[0]!r}, which may not be null" if fixed else "matches no feature"
-        raise KibanError(f"params.yaml: evaluation.without: {patterns} {found}")
-    return {**columns, **{name: _null(values, features[name]) for name, values in columns.items() if name in names}}
-
-
-def _null(values: npt.NDArray[Any], column: Column) -> npt.NDArray[Any]:
-    return np.full_like(values, "" if column.type == "string" else np.nan)
 
 
 def roc(target: Target, scores: Scores) -> list[Row]:

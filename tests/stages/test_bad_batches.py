@@ -133,7 +133,15 @@ def test_a_source_that_changed_does_not_replace_a_snapshot(
 
 def test_no_ledger_says_what_to_do(project: Path) -> None:
     ledger.ledger_path("flights").unlink()
-    with pytest.raises(KibanError, match="has no batch: run `kiban ingest --new`"):
+    with pytest.raises(KibanError, match="has no batch of flights: run `kiban ingest --new`"):
+        run_stage("ingest")
+    assert RAW.exists()
+
+
+def test_a_ledger_of_other_tables_is_refused(project: Path) -> None:
+    recorded = ledger.read(ledger.ledger_path("flights"))
+    ledger.write(ledger.ledger_path("flights"), {**recorded, "trains": recorded["planes"]})
+    with pytest.raises(KibanError, match="has the table trains, which conf/dataset has not"):
         run_stage("ingest")
     assert RAW.exists()
 

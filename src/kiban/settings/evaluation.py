@@ -16,9 +16,6 @@ class Importance(Settings):
 
 
 class Evaluation(Settings):
-    """`without` names the groups of nullable features (by patterns such as weather_*) to measure as missing."""
-
-    without: dict[str, list[str]]
     importance: Importance
 
 

@@ -3,6 +3,7 @@
 from kiban.settings.base import Settings
 from kiban.settings.dataset import Dataset, Engine
 from kiban.settings.evaluation import Evaluation, Gate
+from kiban.settings.missing import Missing
 from kiban.settings.model import Decision, Model, Preprocessing
 from kiban.settings.split import Split
 from kiban.settings.tracking import Tracking
@@ -13,6 +14,7 @@ class Params(Settings):
     dataset: Dataset
     engine: Engine
     split: Split
+    missing: Missing
     model: Model
     preprocessing: Preprocessing
     decision: Decision

@@ -13,6 +13,7 @@ from kiban.errors import KibanError, exit_on_error
 from kiban.servable.load import Servable, load
 from kiban.settings.base import Sections, read
 from kiban.settings.evaluation import Evaluation, Gate
+from kiban.settings.missing import Missing
 from kiban.settings.split import SPLITS, Split, SplitName
 
 METRICS = Path("reports/metrics.json")
@@ -22,6 +23,7 @@ PLOTS = Path("reports/plots")
 
 class Params(Sections):
     split: Split
+    missing: Missing
     evaluation: Evaluation
     gate: Gate
 
@@ -50,8 +52,8 @@ def main() -> None:
         **results,
         "prior": {split: metrics.summary(of, np.full(len(of), prior)) for split, of in targets.items()},
         "without": {
-            name: metrics.summary(targets["test"], servable.score(metrics.without(test, features, patterns)))
-            for name, patterns in params.evaluation.without.items()
+            name: metrics.summary(targets["test"], servable.score(columns.without(test, features, patterns)))
+            for name, patterns in params.missing.groups.items()
         },
         "gate": _gate(params.gate, results),
         "by_batch": by_batch,

@@ -19,8 +19,11 @@ def main() -> None:
     if set(tables) != set(dataset.tables):
         raise KibanError(f"conf/dataset has the tables {sorted(dataset.tables)}, the raw contract {sorted(tables)}")
     recorded = ledger.read(ledger.ledger_path(dataset.name))
-    if not recorded:
-        raise KibanError(f"{ledger.ledger_path(dataset.name)} has no batch: run `kiban ingest --new`")
+    for table in sorted(set(tables) | set(recorded)):
+        if not recorded.get(table):
+            raise KibanError(f"{ledger.ledger_path(dataset.name)} has no batch of {table}: run `kiban ingest --new`")
+        if table not in tables:
+            raise KibanError(f"{ledger.ledger_path(dataset.name)} has the table {table}, which conf/dataset has not")
     wanted = {
         ledger.raw_file(dataset.name, table, batch): (table, batch, entry)
         for table, entries in recorded.items()

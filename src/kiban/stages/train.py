@@ -7,6 +7,7 @@ from kiban.errors import KibanError, exit_on_error
 from kiban.servable import export, skops_file
 from kiban.settings.base import Sections, read
 from kiban.settings.dataset import Identity
+from kiban.settings.missing import Missing
 from kiban.settings.model import Decision, Model, Preprocessing
 from kiban.settings.split import Split
 
@@ -16,6 +17,7 @@ MODEL = Path("models/model.skops")
 class Params(Sections):
     dataset: Identity
     split: Split
+    missing: Missing
     model: Model
     preprocessing: Preprocessing
     decision: Decision
@@ -36,8 +38,9 @@ def main() -> None:
     if len(set(target)) < 2:
         raise KibanError(f"prepared data: {table.target()} has only one value in the training batches")
     model = estimator.pipeline(features, params.preprocessing, params.model)
+    training_columns, origin = columns.repeat_without(columns.from_arrow(rows, features), features, params.missing)
     try:
-        model.fit(estimator.frame(columns.from_arrow(rows, features)), target)
+        model.fit(estimator.frame(training_columns), target[origin])
     except ValueError as error:  # scikit-learn checks the values of its arguments only now
         raise KibanError(f"params.yaml: model: {' '.join(str(error).split())}") from None
     content = skops_file.dumps(model)
@@ -51,7 +54,7 @@ def main() -> None:
         about={
             "dataset": params.dataset.name,
             "threshold": params.decision.threshold,
-            "parameters": params.model_dump(include={"split", "model", "preprocessing", "decision"}),
+            "parameters": params.model_dump(include={"split", "missing", "model", "preprocessing", "decision"}),
             "prepared": {**training, **validation},
         },
     )
