@@ -80,6 +80,16 @@ def test_a_dead_server_is_not_in_the_way(
     assert Path("reports/track.stamp").exists()
 
 
+def test_a_password_in_the_address_is_not_printed(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "nosuchscheme://someone:secret@localhost/db")
+    run_stage("track")
+    printed = capsys.readouterr()
+    assert "warning: the run was not tracked: " in printed.err
+    assert "secret" not in printed.err + printed.out
+
+
 def test_flatten_names_leaves_by_their_path() -> None:
     assert dict(tracking.flatten({"a": {"b": 1, "c": [2]}, "d": None})) == {"a.b": 1, "a.c": [2], "d": None}
 

@@ -47,5 +47,7 @@ def test_a_rejection_is_written_printed_and_raised(
 
 def test_a_warning_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    conclude(VERDICT.model_copy(update={"findings": [BAD.model_copy(update={"severity": "warn"})]}), "raw", "flights")
+    warning = BAD.model_copy(update={"severity": "warn"})
+    accepted = {"flights": {"2013-01": "ab", "2013-02": "cd"}}
+    conclude(Verdict(accepted=accepted, expectations={"flights": 40}, findings=[warning]), "raw", "flights")
     assert 'class="warned">2013-02' in Path("reports/validation/raw/index.html").read_text()

@@ -34,7 +34,9 @@ def main() -> None:
         where = tracking.log(_run(settings), settings.tracking.experiment, root, settings.tracking.request_timeout)
         print(f"track: logged to {where}")
     except Exception as error:  # whatever goes wrong with tracking, the pipeline's result is the same
-        print(f"warning: the run was not tracked: {' '.join(str(error).split())[:300]}", file=sys.stderr)
+        # An address may hold a password.
+        reason = str(error).replace(os.environ.get("MLFLOW_TRACKING_URI") or "\0", "MLFLOW_TRACKING_URI")
+        print(f"warning: the run was not tracked: {' '.join(reason.split())[:300]}", file=sys.stderr)
     STAMP.write_text("the run was offered to MLflow\n")
 
 
