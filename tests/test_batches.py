@@ -21,7 +21,8 @@ def test_a_name_gives_local_bounds(name: str, start: datetime, end: datetime) ->
 
 
 @pytest.mark.parametrize(
-    "name", ["2013-13", "13-01", "2013-1", "static", "2013-02-30", "2013-01; drop", "0000", "2013-00"]
+    "name",
+    ["2013-13", "13-01", "2013-1", "static", "2013-02-30", "2013-01; drop", "0000", "2013-00", "9999", "9999-12-31"],
 )
 def test_another_name_is_refused(name: str) -> None:
     with pytest.raises(KibanError, match="must be a year, a month or a day"):

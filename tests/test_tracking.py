@@ -66,7 +66,7 @@ def dead_server(request: pytest.FixtureRequest) -> Iterator[str]:
         listener.bind(("127.0.0.1", 0))
         if request.param == "never answers":
             listener.listen()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http://someone:secret@127.0.0.1:{listener.getsockname()[1]}"
 
 
 def test_a_dead_server_is_not_in_the_way(
@@ -76,7 +76,9 @@ def test_a_dead_server_is_not_in_the_way(
     started = time.monotonic()
     run_stage("track")
     assert time.monotonic() - started < 10
-    assert "warning: the run was not tracked: " in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "warning: the run was not tracked: " in printed
+    assert "secret" not in printed
     assert Path("reports/track.stamp").exists()
 
 

@@ -25,13 +25,13 @@ def bounds(batch: str, timezone: str) -> tuple[datetime, datetime]:
             raise ValueError
         year, month, day = (None if group is None else int(group) for group in match.groups())
         start = datetime(year or 0, 1 if month is None else month, 1 if day is None else day, tzinfo=zone)
-    except ValueError:
+        if day:
+            return start, start + timedelta(days=1)
+        if month:
+            return start, start.replace(year=start.year + month // 12, month=month % 12 + 1)
+        return start, start.replace(year=start.year + 1)
+    except (ValueError, OverflowError):
         raise KibanError(f"batch {batch!r}: a name must be a year, a month or a day, such as 2013-01") from None
-    if day:
-        return start, start + timedelta(days=1)
-    if month:
-        return start, start.replace(year=start.year + month // 12, month=month % 12 + 1)
-    return start, start.replace(year=start.year + 1)
 
 
 def with_lookback(batch: str, names: list[str], days: int, timezone: str) -> list[str]:

@@ -102,13 +102,21 @@ def read_raw(path: Path) -> Mapping[str, Table]:
 
 
 def read_prepared(path: Path) -> Table:
-    """The table of a prepared contract; KibanError naming file and key if it does not parse."""
-    return _parse(path, TypeAdapter(Table))
+    """The table of a prepared contract; KibanError naming file and key if it does not parse.
+
+    It needs a time column, which its batches bound, and one target of type boolean.
+    """
+    table: Table = _parse(path, TypeAdapter(Table))
+    if table.time is None:
+        raise KibanError(f"{path}: time: missing; a prepared table needs a time column")
+    if table.columns[table.target()].type != "boolean":
+        raise KibanError(f"{path}: columns.{table.target()}.type: a target must be of type boolean")
+    return table
 
 
 def _parse(path: Path, adapter: TypeAdapter[Any]) -> Any:
     try:
-        return adapter.validate_python(yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader))
+        return adapter.validate_python(yaml.load(path.read_bytes(), yaml.CSafeLoader))
     except FileNotFoundError:
         raise KibanError(f"{path}: there is no such contract; write one, or correct dataset.name") from None
     except yaml.YAMLError as error:

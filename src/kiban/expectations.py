@@ -59,14 +59,6 @@ def _config(kind: str, warn: bool = False, **kwargs: Any) -> Config:
     return {"type": kind, "kwargs": kwargs, "severity": WARNING if warn else "critical"}
 
 
-def validator() -> BatchDefinition:
-    """Great Expectations, quiet and in memory, ready to be given data frames."""
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
-    asset = context.data_sources.add_pandas("pandas").add_dataframe_asset("batch")
-    return asset.add_batch_definition_whole_dataframe("whole")
-
-
 def validate(tables: Mapping[str, Table], files: Mapping[tuple[str, str], Path], timezone: str) -> Verdict:
     """The verdict on `files`, the Parquet files by table and batch.
 

@@ -40,7 +40,7 @@ def raw_file(dataset: str, table: str, batch: str) -> Path:
 def read(path: Path) -> Ledger:
     """The ledger at `path`, empty if there is none; KibanError if it does not parse."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+        content = yaml.load(path.read_bytes(), yaml.CSafeLoader)
         return TypeAdapter(Ledger).validate_python(content or {})
     except FileNotFoundError:
         return {}

@@ -33,6 +33,9 @@ def conform(rows: pa.Table, contract: Table, where: str) -> pa.Table:
     """
     missing = [name for name in contract.columns if name not in rows.column_names]
     extra = [name for name in rows.column_names if name not in contract.columns]
+    twice = sorted({name for name in rows.column_names if rows.column_names.count(name) > 1})
+    if twice:
+        raise KibanError(f"{where}: column {twice[0]!r} stands twice; correct the source")
     if missing or extra:
         parts = [f"column {name!r} is missing" for name in missing]
         parts += [f"column {name!r} is not in the contract" for name in extra]

@@ -50,7 +50,9 @@ def open_source(settings: SourceSettings) -> Source:
     try:
         return known[name](**settings.options)
     except TypeError as error:
-        raise KibanError(f"dataset source {settings.target}: {str(error).split('.')[-1]}") from None
+        raise KibanError(
+            f"dataset source {settings.target}: {str(error).partition('__init__() ')[2] or error}"
+        ) from None
 
 
 def take(source: Source, contract: Table, batch: str, path: Path, expected: Entry | None = None) -> Entry:
@@ -68,7 +70,7 @@ def take(source: Source, contract: Table, batch: str, path: Path, expected: Entr
         beside.unlink()
         raise KibanError(
             f"{where}: the source has other rows now ({rows.num_rows}) than the snapshot in the ledger "
-            f"({expected.rows}); get the snapshot with `dvc pull`"
+            f"({expected.rows}); get the snapshot with `dvc pull` from a remote that has it"
         )
     beside.replace(path)
     taken_at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -120,7 +122,10 @@ class PackageCsv:
 
     def _content(self) -> bytes:
         # find_spec does not import the package: its code need not work, only its files are read.
-        spec = importlib.util.find_spec(self.package)
+        try:
+            spec = importlib.util.find_spec(self.package)
+        except ModuleNotFoundError:  # of the package around it
+            spec = None
         if spec is None or not spec.submodule_search_locations:
             raise KibanError(f"the package {self.package!r} is not installed: install requirements.lock")
         path = Path(spec.submodule_search_locations[0]) / self.file
@@ -129,13 +134,15 @@ class PackageCsv:
                 with zipfile.ZipFile(path) as archive:
                     return archive.read(archive.namelist()[0])
             return path.read_bytes()
-        except (FileNotFoundError, zipfile.BadZipFile):
+        except (OSError, zipfile.BadZipFile):
             raise KibanError(f"the package {self.package!r} has no readable file {self.file}") from None
 
     @cached_property
     def _names(self) -> pa.ChunkedArray:
         if not self.batch_by:
             return pa.chunked_array([pa.repeat(STATIC, self._rows.num_rows)])
+        if len(self.batch_by) > 3:
+            raise KibanError(f"{self.describe()}: batch_by takes the columns of year, month and day, no more")
         missing = [name for name in self.batch_by if name not in self._rows.column_names]
         if missing:
             raise KibanError(f"{self.describe()}: column {missing[0]!r} is missing, which names the batch")

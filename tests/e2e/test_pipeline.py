@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import yaml
@@ -58,9 +59,21 @@ def test_a_changed_learning_rate_runs_train_and_what_follows(clone: Path) -> Non
     assert ran(run(clone, "dvc", "repro")) == ["config", "train", "evaluate", "track"]
     assert not clean(clone)
     run(clone, "git", "checkout", "-q", ".")
-    # Results of the old settings are in the cache: nothing runs again but what has no cached output.
-    assert "train" not in ran(run(clone, "dvc", "repro"))
+    run(clone, "dvc", "checkout", "-q", "--force")
+    assert ran(run(clone, "dvc", "repro")) == []
     assert clean(clone)
+
+
+def test_a_train_that_fails_leaves_the_old_model(clone: Path) -> None:
+    models = {path: path.read_bytes() for path in (clone / "models").rglob("*") if path.is_file()}
+    run(clone, "kiban", "compose", "model._target_=sklearn.linear_model.Logistic")
+    output = run(clone, "dvc", "repro", status=255)
+    assert ran(output) == ["config", "train"]
+    assert "error: params.yaml: model._target_: there is no class 'sklearn.linear_model.Logistic'" in output
+    assert "Traceback" not in output
+    assert {path: path.read_bytes() for path in models} == models
+    run(clone, "git", "checkout", "-q", ".")
+    assert ran(run(clone, "dvc", "repro")) == []
 
 
 def test_a_raw_file_altered_on_disk_stops_and_comes_back(clone: Path) -> None:
@@ -78,7 +91,7 @@ def test_a_raw_file_altered_on_disk_stops_and_comes_back(clone: Path) -> None:
 
 
 def test_a_bad_batch_stops_before_any_later_stage(clone: Path) -> None:
-    """A ledger that brings a bad snapshot: here by a contract that June does not meet."""
+    """Here it is the contract that changes: no flight is shorter than 100 miles any more."""
     contract = clone / "conf/contract/flights.raw.yaml"
     contract.write_text(contract.read_text().replace("min: 10, max: 6000", "min: 100, max: 6000", 1))
     models = {path: path.read_bytes() for path in (clone / "models").rglob("*") if path.is_file()}
@@ -171,10 +184,12 @@ def test_a_killed_run_loses_nothing(clone: Path) -> None:
     process = subprocess.Popen(
         ["dvc", "repro", "-f", "-s", "prepare"], cwd=clone, env=environment(), start_new_session=True
     )
-    try:
-        process.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 9)
-        process.wait()
+    for _ in range(600):
+        if len(list((clone / "data/prepared/flights").glob("*.parquet"))) > 2:
+            break
+        time.sleep(0.1)
+    os.killpg(process.pid, 9)
+    assert process.wait() == -9
+    assert 2 < len(list((clone / "data/prepared/flights").glob("*.parquet"))) < 12
     run(clone, "dvc", "repro")
     assert clean(clone)

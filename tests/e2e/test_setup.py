@@ -1,5 +1,6 @@
 """What the repository promises before anything runs."""
 
+import json
 import re
 import subprocess
 import sys
@@ -46,3 +47,14 @@ def test_every_python_of_the_project_reports_no_usage() -> None:
     config = run(ROOT, "dvc", "config", "--list", "--project")
     assert "core.analytics=false" in config
     assert "core.check_update=false" in config
+
+
+def test_the_readmes_figures_are_the_metrics() -> None:
+    readme, report = (ROOT / "README.md").read_text(), json.loads((ROOT / "reports/metrics.json").read_text())
+    for metrics in (report["test"], *report["without"].values(), report["prior"]["test"]):
+        figures = [metrics[name] for name in ("roc_auc", "average_precision", "brier", "mean_prediction")]
+        assert " | ".join(f"{figure:.3f}".removeprefix("0") for figure in figures) in readme
+    december = report["by_batch"]["2013-12"]
+    predicted, was = (f"{december[name]:.3f}".removeprefix("0") for name in ("mean_prediction", "base_rate"))
+    assert f"({predicted} against {was} of flights late)" in readme
+    assert report["model_id"] in readme

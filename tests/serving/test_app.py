@@ -68,6 +68,9 @@ def test_a_level_that_warns_is_answered(client: TestClient) -> None:
         ({"departure_minute": 10.5}, ["body", "records", 0, "departure_minute"]),
         ({"weather_pressure": float("nan")}, ["body", "records", 0, "weather_pressure"]),
         ({"weather_pressure": float("inf")}, ["body", "records", 0, "weather_pressure"]),
+        ({"weather_pressure": 1e300}, ["body", "records", 0, "weather_pressure"]),
+        ({"distance": 10**400}, ["body", "records", 0, "distance"]),
+        ({"carrier": "\ud800"}, ["body", "records", 0, "carrier"]),
         ({"late": True}, ["body", "records", 0, "late"]),
     ],
 )

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from conftest import compose_here, run_stage
 
@@ -22,10 +23,24 @@ def test_flights_that_did_not_arrive_are_left_out_and_counted(project: Path, sli
 
 
 def test_a_batch_sees_the_end_of_the_one_before(project: Path) -> None:
-    """The first flights of a month know the state of the day: in the slice, what is known of six days at most."""
-    flights = parquet.read(Path("data/prepared/flights/2013-02.parquet")).to_pandas()
-    weekly = flights.state_flight_delay_14d[flights.scheduled_departure < "2013-02-02"]
-    assert weekly.isna().all()  # 14 days before February the slice has no flights
+    """The first flights of February know the evening of January; those of March know nothing, the slice ends."""
+    for batch, day, known in (("2013-02", "2013-02-02", True), ("2013-03", "2013-03-02", False)):
+        flights = parquet.read(Path(f"data/prepared/flights/{batch}.parquet")).to_pandas()
+        early = flights[(flights.scheduled_departure < day) & (flights.departure_minute < 360)]
+        assert len(early) >= 5
+        assert early.state_carrier_delay_24h.notna().any() == known
+
+
+def test_a_date_that_there_is_not_is_said(project: Path) -> None:
+    raw = Path("data/raw/flights/flights/2013-02.parquet")
+    rows = parquet.read(raw)
+    parquet.write(rows.set_column(rows.column_names.index("day"), "day", pa.array([31] * len(rows))), raw)
+    verdict = Path("reports/validation/raw/verdict.json")
+    content = json.loads(verdict.read_text())
+    content["accepted"]["flights"]["2013-02"] = parquet.sha256(raw)
+    verdict.write_text(json.dumps(content))
+    with pytest.raises(KibanError, match=r"prepared 2013-02: the features cannot be computed .*2013-2-31"):
+        run_stage("prepare")
 
 
 def test_metrics_are_of_the_servable_and_stand_beside_the_prior(project: Path) -> None:

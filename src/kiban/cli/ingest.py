@@ -15,8 +15,14 @@ class Params(Sections):
 
 
 @click.command()
-@click.option("--new", is_flag=True, required=True, help="Take every batch that the source has and the ledger has not.")
-def ingest(new: bool) -> None:
+@click.option(
+    "--new",
+    is_flag=True,
+    required=True,
+    expose_value=False,
+    help="Take every batch that the source has and the ledger has not.",
+)
+def ingest() -> None:
     """Take snapshots of batches from their source and record them in the ledger."""
     from rich.console import Console
     from rich.progress import track

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from kiban.errors import KibanError
 
 def specifications(root: Path) -> dict[str, dict[str, Any]]:
     """The Vega-Lite specifications of dvc.yaml's plots, with their data, by title; KibanError if DVC has none."""
-    done = subprocess.run(["dvc", "plots", "show", "--json"], cwd=root, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "plots", "show", "--json"], cwd=root, capture_output=True, text=True
+    )
     shown = json.loads(done.stdout or "{}")
     if "data" not in shown:  # DVC may end with status 0 all the same
         raise KibanError(f"dvc plots show failed: {' '.join(done.stderr.split()) or shown}")

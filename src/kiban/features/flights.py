@@ -9,7 +9,7 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-LOOKBACK_DAYS = 16  # the longest window, and two days for departures that were a day late
+LOOKBACK_DAYS = 17  # the longest window, the hour before, and room for departures that were two days late
 
 HOUR = 3600
 DAY = 24 * HOUR

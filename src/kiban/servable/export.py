@@ -44,8 +44,12 @@ def save(
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(beside.iterdir())}
     result = Manifest(format="onnx" if parity else "skops", parity=parity, files=files, **about)
     (beside / manifest.FILE).write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
+    old = folder.with_name(folder.name + ".old.part")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
     beside.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
     return result
 
 

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
 from kiban.contract import Column
 
 MOST_RECORDS = 1000
+MOST_NUMBER = 3.4e38  # models read single precision, which ends here
+MOST_INTEGER = 2**53 - 1  # what JSON can carry between any two programs (RFC 8259, section 6)
 
 _TYPES: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
 
@@ -42,11 +44,24 @@ def _field(column: Column) -> tuple[Any, Any]:
     kind: Any = _TYPES[column.type]
     if column.levels is not None and column.unseen == "reject":
         kind = Literal[tuple(column.levels)]
-    if column.type in ("integer", "number") and column.out_of_range == "reject":
-        kind = Annotated[kind, Field(ge=column.min, le=column.max)]
+    elif column.type == "string":
+        kind = Annotated[str, AfterValidator(_encodable)]
+    if column.type in ("integer", "number"):
+        most = MOST_INTEGER if column.type == "integer" else MOST_NUMBER
+        low, high = (column.min, column.max) if column.out_of_range == "reject" else (None, None)
+        kind = Annotated[kind, Field(ge=-most if low is None else low, le=most if high is None else high)]
     if column.type == "number":
         kind = Annotated[kind, Field(allow_inf_nan=False)]
     description = column.description + (f" [{column.unit}]" if column.unit else "")
     if column.nullable:
         return (kind | None, Field(default=None, description=description))
     return (kind, Field(description=description))
+
+
+def _encodable(text: str) -> str:
+    """JSON can spell half of a surrogate pair, which is no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be text that UTF-8 can encode") from None
+    return text

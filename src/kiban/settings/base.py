@@ -29,7 +29,7 @@ S = TypeVar("S", bound=BaseModel)
 def read(kind: type[S], path: Path = PARAMS) -> S:
     """The settings of `kind` in the YAML file at `path`; KibanError naming the first key that is wrong."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+        content = yaml.load(path.read_bytes(), yaml.CSafeLoader)
     except FileNotFoundError:
         raise KibanError(f"{path} is missing: run `kiban compose`") from None
     except yaml.YAMLError as error:

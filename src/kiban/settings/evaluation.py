@@ -12,7 +12,7 @@ class Importance(Settings):
     """Permutation importance on a random sample of the test rows."""
 
     rows: Annotated[int, Field(gt=0)]
-    seed: int
+    seed: Annotated[int, Field(ge=0)]
 
 
 class Evaluation(Settings):

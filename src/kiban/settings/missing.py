@@ -15,4 +15,4 @@ class Missing(Settings):
 
     groups: dict[str, list[str]]
     share: Annotated[float, Field(ge=0, le=1)]
-    seed: int
+    seed: Annotated[int, Field(ge=0)]

@@ -1,8 +1,8 @@
 """The section `split`: which batches train, which choose between models, which test."""
 
-from typing import Literal, Self, get_args
+from typing import Annotated, Literal, Self, get_args
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from kiban.settings.base import Settings
 
@@ -10,11 +10,14 @@ SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 
 
+BatchName = Annotated[str, Field(pattern=r"^\d{4}(-\d{2}){0,2}$")]
+
+
 class Period(Settings):
     """The batches from `first` to `last`, both included."""
 
-    first: str
-    last: str
+    first: BatchName
+    last: BatchName
 
 
 class Split(Settings):

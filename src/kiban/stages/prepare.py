@@ -5,7 +5,10 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
+import duckdb
 import ibis
+import pyarrow as pa
+from ibis.common.exceptions import IbisError
 from rich.progress import track
 
 from kiban import batches, contract, ledger, parquet, prepared, verdict
@@ -42,12 +45,20 @@ def main() -> None:
             tables[name] = rows.filter(rows[time] >= since) if time else rows
         features = module.features(tables)
         of_batch = features.filter((features[table.time] >= start) & (features[table.time] < end))
-        rows = parquet.conform(of_batch.to_pyarrow(), table, f"prepared {batch}")
+        rows = parquet.conform(_computed(of_batch, batch), table, f"prepared {batch}")
         # Without a target a row can neither train nor test.
         known = rows.filter(rows[table.target()].is_valid())
         parquet.write(known, prepared.batch_file(dataset.name, batch))
         report[batch] = {"rows": known.num_rows, "left_out_without_target": rows.num_rows - known.num_rows}
     _write_report(report)
+
+
+def _computed(expression: ibis.Table, batch: str) -> pa.Table:
+    try:
+        return expression.to_pyarrow()
+    except (duckdb.Error, IbisError) as error:  # such as a date that there is not, 31 February
+        reason = " ".join(str(error).split())[:200]
+        raise KibanError(f"prepared {batch}: the features cannot be computed from its raw rows: {reason}") from None
 
 
 def _files(dataset: Identity, accepted: dict[str, dict[str, str]], batch: str, lookback: int) -> dict[str, list[Path]]:

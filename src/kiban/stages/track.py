@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def main() -> None:
         print(f"track: logged to {where}")
     except Exception as error:  # whatever goes wrong with tracking, the pipeline's result is the same
         # An address may hold a password.
-        reason = str(error).replace(os.environ.get("MLFLOW_TRACKING_URI") or "\0", "MLFLOW_TRACKING_URI")
+        reason = re.sub(r"//[^/\s@]*@", "//", str(error))
         print(f"warning: the run was not tracked: {' '.join(reason.split())[:300]}", file=sys.stderr)
     STAMP.write_text("the run was offered to MLflow\n")
 

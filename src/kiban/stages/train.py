@@ -44,8 +44,6 @@ def main() -> None:
     except ValueError as error:  # scikit-learn checks the values of its arguments only now
         raise KibanError(f"params.yaml: model: {' '.join(str(error).split())}") from None
     content = skops_file.dumps(model)
-    MODEL.parent.mkdir(exist_ok=True)
-    MODEL.write_bytes(content)
     manifest = export.save(
         model,
         features,
@@ -58,6 +56,9 @@ def main() -> None:
             "prepared": {**training, **validation},
         },
     )
+    beside = MODEL.with_name(MODEL.name + ".part")
+    beside.write_bytes(content)
+    beside.replace(MODEL)
     print(f"train: {rows.num_rows:,} rows, served as {manifest.format}, {manifest.parity or 'no ONNX'}")
 
 

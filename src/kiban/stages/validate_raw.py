@@ -16,7 +16,9 @@ def main() -> None:
     tables = contract.read_raw(contract.raw_path(dataset.name))
     recorded = ledger.read(ledger.ledger_path(dataset.name))
     files = {
-        (table, batch): ledger.raw_file(dataset.name, table, batch) for table in tables for batch in recorded[table]
+        (table, batch): ledger.raw_file(dataset.name, table, batch)
+        for table in tables
+        for batch in recorded.get(table, {})
     }
     conclude(expectations.validate(tables, files, dataset.timezone), "raw", dataset.name)
 
