@@ -7,6 +7,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,15 @@ SLICE = [
     "split.test={first: 2013-03, last: 2013-03}",
     "evaluation.importance.rows=500",
 ]
+KNOWN_FLIGHT: dict[str, Any] = {  # what a caller of /predict must know
+    "carrier": "UA",
+    "origin": "EWR",
+    "dest": "SFO",
+    "departure_minute": 1020,
+    "scheduled_minutes": 220,
+    "weekday": "Fri",
+    "distance": 2565,
+}
 SMALL_TREES = ["model.min_samples_leaf=50", "model.max_iter=20"]
 
 

@@ -11,20 +11,12 @@ from typing import Any
 
 import httpx
 import pytest
+from conftest import KNOWN_FLIGHT
 
 from e2e.conftest import environment, run
 from kiban.servable.load import load
 
-RECORD: dict[str, Any] = {
-    "carrier": "UA",
-    "origin": "EWR",
-    "dest": "SFO",
-    "departure_minute": 1020,
-    "scheduled_minutes": 220,
-    "weekday": "Fri",
-    "distance": 2565,
-    "state_origin_delay_3h": 35.5,
-}
+RECORD: dict[str, Any] = {**KNOWN_FLIGHT, "state_origin_delay_3h": 35.5}
 
 
 @contextmanager

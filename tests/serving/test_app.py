@@ -7,21 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import KNOWN_FLIGHT as KNOWN
 from starlette.testclient import TestClient
 
 from kiban import columns, prepared
 from kiban.servable.load import Servable, load
 from kiban.serving.app import create_app
-
-KNOWN: dict[str, Any] = {  # what a caller must know
-    "carrier": "UA",
-    "origin": "EWR",
-    "dest": "SFO",
-    "departure_minute": 1020,
-    "scheduled_minutes": 220,
-    "weekday": "Fri",
-    "distance": 2565,
-}
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
 """`kiban …`: what is not a stage, one file a command."""
 
-import sys
-
 import click
 
 from kiban.cli.compose import compose
 from kiban.cli.ingest import ingest
 from kiban.cli.plots import plots
-from kiban.errors import KibanError
+from kiban.errors import exit_on_error
 
 
 @click.group()
@@ -22,8 +20,4 @@ commands.add_command(plots)
 
 def main() -> None:
     """Run a command; a KibanError becomes one line and exit status 1."""
-    try:
-        commands()
-    except KibanError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    exit_on_error(commands)

@@ -22,8 +22,6 @@ class Prediction(BaseModel):
 class Answer(BaseModel):
     """One prediction a record, in their order, and the id of the model that made them."""
 
-    model_config = ConfigDict(protected_namespaces=())
-
     model_id: str
     predictions: list[Prediction]
 
