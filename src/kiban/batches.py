@@ -12,9 +12,12 @@ from kiban.errors import KibanError
 
 STATIC = "static"
 
+Period = tuple[datetime, datetime]
+"""A half-open interval [start, end) as aware datetimes."""
 
-def bounds(batch: str, timezone: str) -> tuple[datetime, datetime]:
-    """The half-open interval [start, end) of local time that `batch` covers, as aware datetimes.
+
+def bounds(batch: str, timezone: str) -> Period:
+    """The local time that `batch` covers.
 
     Raises KibanError if the name is not a year, a month or a day.
     """
@@ -32,6 +35,11 @@ def bounds(batch: str, timezone: str) -> tuple[datetime, datetime]:
         return start, start.replace(year=start.year + 1)
     except (ValueError, OverflowError):
         raise KibanError(f"batch {batch!r}: a name must be a year, a month or a day, such as 2013-01") from None
+
+
+def period(batch: str, timezone: str) -> Period | None:
+    """The local time that `batch` covers, None for a static one; KibanError if the name is none."""
+    return None if batch == STATIC else bounds(batch, timezone)
 
 
 def with_lookback(batch: str, names: list[str], days: int, timezone: str) -> list[str]:

@@ -1,9 +1,12 @@
-"""Contract to Great Expectations suite, suite and rows to findings."""
+"""Contract to Great Expectations suite, suite and rows to findings.
+
+Great Expectations takes seconds to import: validation.py imports this module only where there is something to check.
+"""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 import great_expectations as gx
@@ -13,21 +16,19 @@ from great_expectations.core import ExpectationValidationResult
 from great_expectations.core.batch_definition import BatchDefinition
 from great_expectations.exceptions import GreatExpectationsError
 from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
-from rich.progress import track
 
-from kiban import parquet
-from kiban.batches import STATIC, bounds
+from kiban.batches import Period, period
 from kiban.contract import Column, Table
 from kiban.errors import KibanError
-from kiban.verdict import Finding, Verdict
+from kiban.verdict import Checked, Finding
 
 EXAMPLES = 5
 WARNING = "warning"  # Great Expectations' severity for what the contract calls warn
 Config = dict[str, Any]
 
 
-def suite(contract: Table, period: tuple[datetime, datetime] | None) -> list[Config]:
-    """The expectations of one batch: its shape, its key, its time within `period` [start, end), each column."""
+def suite(contract: Table, within: Period | None) -> list[Config]:
+    """The expectations of one batch: its shape, its key, its time, each column."""
     configs: list[Config] = [
         _config("expect_table_columns_to_match_set", column_set=list(contract.columns), exact_match=True),
         _config("expect_table_row_count_to_be_between", min_value=1),
@@ -35,10 +36,10 @@ def suite(contract: Table, period: tuple[datetime, datetime] | None) -> list[Con
         if len(contract.key) > 1
         else _config("expect_column_values_to_be_unique", column=contract.key[0]),
     ]
-    if contract.time and period:
-        start, end = (pd.Timestamp(bound).tz_convert("UTC") for bound in period)
-        within: Config = {"min_value": start, "max_value": end, "strict_max": True}
-        configs.append(_config("expect_column_values_to_be_between", column=contract.time, **within))
+    if contract.time and within:
+        start, end = (pd.Timestamp(bound).tz_convert("UTC") for bound in within)
+        limits: Config = {"min_value": start, "max_value": end, "strict_max": True}
+        configs.append(_config("expect_column_values_to_be_between", column=contract.time, **limits))
     for name, column in contract.columns.items():
         configs.extend(_of_column(name, column))
     return configs + [_config(extra.type, **extra.kwargs) for extra in contract.expectations]
@@ -59,25 +60,17 @@ def _config(kind: str, warn: bool = False, **kwargs: Any) -> Config:
     return {"type": kind, "kwargs": kwargs, "severity": WARNING if warn else "critical"}
 
 
-def validate(tables: Mapping[str, Table], files: Mapping[tuple[str, str], Path], timezone: str) -> Verdict:
-    """The verdict on `files`, the Parquet files by table and batch.
+def check(rows: pa.Table, contract: Table, table: str, batch: str, timezone: str) -> Checked:
+    """What validation finds in the rows of one batch.
 
-    Raises KibanError if a file cannot be read, or an expectation of the contract cannot be computed.
+    Raises KibanError if an expectation of the contract is none, or cannot be computed.
     """
-    definition = _definition()
-    accepted: dict[str, dict[str, str]] = {}
-    counts: dict[str, int] = {}
-    findings: list[Finding] = []
-    for (table, batch), path in track(files.items(), description="validating", transient=True):
-        configs = suite(tables[table], None if batch == STATIC else bounds(batch, timezone))
-        found = _check(definition, parquet.read(path), tables[table].key, f"{table} {batch}", configs)
-        findings += [_finding(table, batch, result) for result in found]
-        counts[table] = len(configs)
-        if all(finding.severity == "warn" for finding in findings if (finding.table, finding.batch) == (table, batch)):
-            accepted.setdefault(table, {})[batch] = parquet.sha256(path)
-    return Verdict(accepted=accepted, expectations=counts, findings=findings)
+    configs = suite(contract, period(batch, timezone))
+    failed = _failed(rows, contract.key, f"{table} {batch}", configs)
+    return Checked(expectations=len(configs), findings=[_finding(table, batch, result) for result in failed])
 
 
+@cache
 def _definition() -> BatchDefinition:
     """Great Expectations, quiet and in memory, ready to be given data frames."""
     context = gx.get_context(mode="ephemeral")
@@ -86,15 +79,13 @@ def _definition() -> BatchDefinition:
     return asset.add_batch_definition_whole_dataframe("whole")
 
 
-def _check(
-    definition: BatchDefinition, rows: pa.Table, key: list[str], where: str, configs: list[Config]
-) -> list[ExpectationValidationResult]:
+def _failed(rows: pa.Table, key: list[str], where: str, configs: list[Config]) -> list[ExpectationValidationResult]:
     """The results of the expectations that `rows` do not meet.
 
     Collecting examples costs more than checking, so only what failed without is checked again with them.
     """
     examples = {"result_format": "SUMMARY", "unexpected_index_column_names": key, "partial_unexpected_count": EXAMPLES}
-    batch = definition.get_batch(batch_parameters={"dataframe": rows.to_pandas()})
+    batch = _definition().get_batch(batch_parameters={"dataframe": rows.to_pandas()})
 
     def run(configs: list[Config], result_format: dict[str, Any]) -> list[ExpectationValidationResult]:
         outcome = batch.validate(_named_suite(where, configs), result_format=result_format)
@@ -132,6 +123,8 @@ def _check_computed(result: ExpectationValidationResult, where: str) -> None:
 def _finding(table: str, batch: str, failed: ExpectationValidationResult) -> Finding:
     config, result = failed.expectation_config, failed.result
     kwargs = {name: value for name, value in config.kwargs.items() if name not in ("column", "batch_id")}
+    if condition := kwargs.pop("row_condition", None):
+        kwargs["where"] = condition.get("pass_through_filter", condition)
     limits = ", ".join(f"{name}={_text(value)}" for name, value in kwargs.items() if value is not None)
     observed = result.get("observed_value")
     return Finding(

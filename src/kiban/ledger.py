@@ -15,11 +15,12 @@ HEADER = "# Which batches we have; `kiban ingest --new` takes what the source ha
 
 
 class Entry(BaseModel):
-    """A snapshot of one batch: rows, SHA-256 of its Parquet file, where and when (UTC) it was taken."""
+    """A snapshot of one batch: its rows, size and SHA-256 of its Parquet file, where and when (UTC) it was taken."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rows: int
+    bytes: int
     sha256: str
     source: str
     taken_at: str

@@ -1,15 +1,28 @@
-"""The prepared data: where it lies, and reading the batches that validation has accepted."""
+"""The prepared data: where it lies, how much there is, and reading the batches that validation has accepted."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from kiban import parquet, verdict
 from kiban.errors import KibanError
 
 TABLE = "prepared"
 """The name under which the verdict knows the prepared table."""
+
+COUNTS = Path("reports/prepared.json")
+
+
+class Counts(BaseModel):
+    """Rows of a prepared batch, and rows that were left out: without a target a row can neither train nor test."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rows: int
+    left_out_without_target: int
 
 
 def folder(dataset: str) -> Path:
@@ -20,13 +33,25 @@ def batch_file(dataset: str, batch: str) -> Path:
     return folder(dataset) / f"{batch}.parquet"
 
 
+def write_counts(counts: Mapping[str, Counts]) -> None:
+    COUNTS.parent.mkdir(exist_ok=True)
+    text = json.dumps({batch: of.model_dump() for batch, of in counts.items()}, indent=1) + "\n"
+    COUNTS.write_text(text, encoding="utf-8")
+
+
+def read_counts() -> dict[str, Counts]:
+    """The counts of every batch that was prepared; KibanError if there are none."""
+    try:
+        return TypeAdapter(dict[str, Counts]).validate_json(COUNTS.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        raise KibanError(f"{COUNTS} is missing or not whole: run `dvc repro`") from None
+
+
 def accepted(dataset: str) -> dict[str, str]:
     """The SHA-256 of each prepared batch that passed validation; KibanError if a file is not what was validated."""
     hashes = verdict.read("prepared").accepted.get(TABLE, {})
     for batch, digest in hashes.items():
-        path = batch_file(dataset, batch)
-        if not path.exists() or parquet.sha256(path) != digest:
-            raise KibanError(f"{path} is not the file that was validated: run `dvc repro`")
+        verdict.check_file(batch_file(dataset, batch), digest)
     return dict(sorted(hashes.items()))
 
 

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from kiban import parquet
 from kiban.errors import KibanError
 
 Level = Literal["raw", "prepared"]
@@ -27,6 +28,13 @@ class Finding(_Model):
     examples: list[dict[str, Any]]
 
 
+class Checked(_Model):
+    """What checking one batch gave: the number of expectations, and those that it does not meet."""
+
+    expectations: int
+    findings: list[Finding]
+
+
 class Verdict(_Model):
     """SHA-256 of every batch that passed, by table and batch; number of expectations by table; what was found."""
 
@@ -34,13 +42,24 @@ class Verdict(_Model):
     expectations: dict[str, int]
     findings: list[Finding]
 
-    def rejections(self) -> list[Finding]:
-        return [finding for finding in self.findings if finding.severity == "reject"]
+    def rejected(self) -> dict[str, list[Finding]]:
+        """The findings by which batches were rejected, by name of the batch."""
+        by_batch: dict[str, list[Finding]] = {}
+        for finding in self.findings:
+            if finding.severity == "reject":
+                by_batch.setdefault(finding.batch, []).append(finding)
+        return by_batch
 
 
 def folder(level: Level) -> Path:
     """Where verdict.json and index.html of a level of data lie."""
     return Path("reports/validation") / level
+
+
+def check_file(path: Path, digest: str) -> None:
+    """Raise KibanError if the file at `path` is not the one of this SHA-256, to which a verdict was given."""
+    if not parquet.is_file(path, digest):
+        raise KibanError(f"{path} is not the file that was validated: run `dvc repro`")
 
 
 def read(level: Level) -> Verdict:

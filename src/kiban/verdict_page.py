@@ -2,6 +2,7 @@
 
 import importlib.resources
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from kiban.errors import KibanError
+from kiban.settings.validation import OnFailure
 from kiban.verdict import Finding, Level, Verdict, folder
 
 
-def conclude(verdict: Verdict, level: Level, dataset: str) -> None:
-    """Write verdict.json and index.html, print what was found, and raise KibanError if a batch is rejected.
+def conclude(verdict: Verdict, level: Level, dataset: str, on_failure: OnFailure) -> None:
+    """Write verdict.json and index.html, and print what was found. The same verdict gives the same bytes.
 
-    The same verdict gives the same bytes.
+    With `stop` raises KibanError if a batch is rejected; with `quarantine` only warns of it.
     """
     target = folder(level)
     target.mkdir(parents=True, exist_ok=True)
@@ -25,19 +27,23 @@ def conclude(verdict: Verdict, level: Level, dataset: str) -> None:
     (target / "index.html").write_text(page(verdict, f"{dataset}: validation of the {level} data"), encoding="utf-8")
     if verdict.findings:
         print_findings(f"{dataset}, {level} data", verdict.findings)
-    rejected = sorted({f"{finding.table} {finding.batch}" for finding in verdict.rejections()})
-    if rejected:
-        raise KibanError(
-            f"{', '.join(rejected)} did not pass validation (see {target / 'index.html'}): "
-            f"correct the data at its source, or the contract if the data is right"
-        )
+    rejected = sorted({f"{finding.table} {finding.batch}" for of in verdict.rejected().values() for finding in of})
+    if not rejected:
+        return
+    message = (
+        f"{', '.join(rejected)} did not pass validation (see {target / 'index.html'}): "
+        f"correct the data at its source, then `kiban ingest --refresh BATCH`, or the contract if the data is right"
+    )
+    if on_failure == "stop":
+        raise KibanError(message)
+    print(f"WARNING: in quarantine, left out of all that follows: {message}", file=sys.stderr)
 
 
 def page(verdict: Verdict, title: str) -> str:
     """One self-contained HTML page: no script, nothing loaded from elsewhere, no time, no id."""
     template = importlib.resources.files("kiban").joinpath("verdict_page.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    rejected = {(finding.table, finding.batch) for finding in verdict.rejections()}
+    rejected = {(finding.table, finding.batch) for of in verdict.rejected().values() for finding in of}
     warned = {(finding.table, finding.batch) for finding in verdict.findings} - rejected
     batches = sorted({(table, batch) for table, of in verdict.accepted.items() for batch in of} | rejected)
     states = [

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from kiban.errors import KibanError
 
 PARAMS = Path("params.yaml")
+UNSHOWN = "unshown"
+"""The type of an error of which the input is not shown."""
 
 
 class Settings(BaseModel):
@@ -49,5 +51,7 @@ def explain(error: ValidationError) -> str:
             return f"{key}: unknown key"
         case "missing":
             return f"{key}: missing"
+        case type if type == UNSHOWN:
+            return f"{key}: {first['msg']}"
         case _:
             return f"{key}: {first['msg'].removeprefix('Value error, ')}, not {first['input']!r}"

@@ -1,11 +1,13 @@
 """The sections `dataset` and `engine`: what the data is, where it comes from, what computes its features."""
 
+import re
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
-from kiban.settings.base import Sections, Settings
+from kiban.settings.base import UNSHOWN, Sections, Settings
 
 
 def _time_zone(name: str) -> str:
@@ -16,11 +18,20 @@ def _time_zone(name: str) -> str:
     return name
 
 
+def _no_password(options: dict[str, Any]) -> dict[str, Any]:
+    for name, value in options.items():
+        if re.search(r"://[^/\s]*@", str(value)):
+            raise PydanticCustomError(
+                UNSHOWN, "{name} holds credentials, which belong in the environment", {"name": name}
+            )
+    return options
+
+
 class Source(Settings):
     """Where a table's batches come from: `_target_` names a class in kiban.sources, the rest are its options."""
 
     target: Annotated[str, Field(alias="_target_", pattern=r"^kiban\.sources\.\w+$")]
-    options: dict[str, Any] = {}
+    options: Annotated[dict[str, Any], AfterValidator(_no_password)] = {}
 
 
 class TableSettings(Settings):

@@ -7,12 +7,14 @@ from kiban.settings.missing import Missing
 from kiban.settings.model import Decision, Model, Preprocessing
 from kiban.settings.split import Split
 from kiban.settings.tracking import Tracking
+from kiban.settings.validation import Validation
 
 
 class Params(Settings):
     conf_digest: str
     dataset: Dataset
     engine: Engine
+    validation: Validation
     split: Split
     missing: Missing
     model: Model

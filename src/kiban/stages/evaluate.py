@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from rich.progress import track
 
-from kiban import columns, metrics, parquet, prepared
+from kiban import columns, metrics, missing, parquet, prepared
 from kiban.errors import KibanError, exit_on_error
 from kiban.servable.load import Servable, load
 from kiban.settings.base import Sections, read
@@ -52,7 +52,7 @@ def main() -> None:
         **results,
         "prior": {split: metrics.summary(of, np.full(len(of), prior)) for split, of in targets.items()},
         "without": {
-            name: metrics.summary(targets["test"], servable.score(columns.without(test, features, patterns)))
+            name: metrics.summary(targets["test"], servable.score(missing.without(test, features, patterns)))
             for name, patterns in params.missing.groups.items()
         },
         "gate": _gate(params.gate, results),

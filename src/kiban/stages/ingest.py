@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from rich.progress import track
+
 from kiban import contract, ledger, parquet
 from kiban.errors import KibanError, exit_on_error
 from kiban.settings.base import Sections, read
@@ -35,24 +37,17 @@ def main() -> None:
             f"{altered[0]} is not the snapshot that the ledger records: its bytes were altered; "
             f"delete the file, then `dvc repro` brings the snapshot back"
         )
-    _remove_strays(Path("data/raw") / dataset.name, set(wanted))
+    parquet.keep_only(Path("data/raw") / dataset.name, set(wanted))
     missing = {path for path in wanted if not path.exists()}
     for name, settings in dataset.tables.items():
         of_table = [path for path in sorted(missing) if wanted[path][0] == name]
         if not of_table:  # a source that is not needed is not opened: it may be out of reach
             continue
         source = open_source(settings.source)
-        for path in of_table:
+        for path in track(of_table, description=f"ingest {name}", transient=True):
             _, batch, entry = wanted[path]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            take(source, tables[name], batch, path, expected=entry)
+            take(source, tables[name], batch, dataset.timezone, path, expected=entry)
     print(f"ingest: {len(wanted)} batches, {len(missing)} taken from their source")
-
-
-def _remove_strays(folder: Path, wanted: set[Path]) -> None:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path not in wanted:
-            path.unlink()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """Stage prepare: accepted raw batches to the prepared table, one Parquet file a batch."""
 
 import importlib
-import json
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import duckdb
 import ibis
@@ -11,12 +13,19 @@ import pyarrow as pa
 from ibis.common.exceptions import IbisError
 from rich.progress import track
 
-from kiban import batches, contract, ledger, parquet, prepared, verdict
+from kiban import batches, contract, ledger, memo, parquet, prepared, verdict
+from kiban.contract import Table
 from kiban.errors import KibanError, exit_on_error
+from kiban.prepared import Counts
 from kiban.settings.base import Sections, read
 from kiban.settings.dataset import Engine, Identity
 
-REPORT = Path("reports/data.json")
+# What a prepared batch depends on, beside the bytes of its raw files, the contracts and the parameters.
+CODE = ("kiban.batches", "kiban.contract", "kiban.parquet", "kiban.prepared", "kiban.stages.prepare")
+PACKAGES = ("duckdb", "ibis-framework", "pyarrow")
+
+Hashes = Mapping[str, Mapping[str, str]]
+"""SHA-256 by table and batch."""
 
 
 class Params(Sections):
@@ -30,27 +39,83 @@ def main() -> None:
     table = contract.read_prepared(contract.prepared_path(dataset.name))
     raw = contract.read_raw(contract.raw_path(dataset.name))
     accepted = verdict.read("raw").accepted
-    _check_hashes(dataset.name, accepted)
     module = importlib.import_module(f"kiban.features.{dataset.name}")
+    counts: dict[str, Counts] = {}
+    computed = 0
+    for batch in track(_batches(raw, accepted), description="prepare", transient=True):
+        needed = _needed(accepted, batch, module.LOOKBACK_DAYS, dataset.timezone)
+        path = prepared.batch_file(dataset.name, batch)
+        key = memo.key(
+            what="prepare",
+            raw=needed,
+            batch=batch,
+            contracts=[table.model_dump(mode="json"), {name: raw[name].time for name in needed}],
+            params=params.model_dump(mode="json"),
+            code=memo.code((*CODE, module.__name__), PACKAGES),
+        )
+        known: Any = memo.recall(key)
+        if known is None or not parquet.is_file(path, known["sha256"]):
+            known = _prepare(params, raw, table, module, batch, needed, path)
+            memo.remember(key, known)
+            computed += 1
+        counts[batch] = Counts.model_validate(known["counts"])
+    parquet.keep_only(prepared.folder(dataset.name), {prepared.batch_file(dataset.name, batch) for batch in counts})
+    prepared.write_counts(counts)
+    rows, left_out = (sum(getattr(of, name) for of in counts.values()) for name in Counts.model_fields)
+    print(f"prepare: {rows:,} rows, {left_out:,} left out for want of a target; {computed} batches computed")
+
+
+def _batches(raw: Mapping[str, Table], accepted: Hashes) -> list[str]:
+    """The batches that were accepted in every table; KibanError if there is none, or a table has nothing."""
+    for name in raw:
+        if not accepted.get(name):
+            raise KibanError(f"no batch of table {name} was accepted, so that nothing can be prepared")
+    batched = [set(of) for of in accepted.values() if batches.STATIC not in of]
+    names = set.intersection(*batched) if batched else set()
+    if not names:
+        raise KibanError("no batch was accepted in every table, so that nothing can be prepared")
+    return sorted(names)
+
+
+def _needed(accepted: Hashes, batch: str, lookback: int, timezone: str) -> dict[str, dict[str, str]]:
+    """The raw batches with their hashes, by table, that the features of `batch` are computed from."""
+    needed = {}
+    for name, of in accepted.items():
+        names = (
+            [batches.STATIC] if batches.STATIC in of else batches.with_lookback(batch, sorted(of), lookback, timezone)
+        )
+        needed[name] = {part: of[part] for part in names}
+    return needed
+
+
+def _prepare(
+    params: Params,
+    raw: Mapping[str, Table],
+    table: Table,
+    module: ModuleType,
+    batch: str,
+    needed: Hashes,
+    path: Path,
+) -> dict[str, Any]:
+    """Write the prepared rows of `batch` to `path`; their counts and the SHA-256 of the file."""
+    dataset = params.dataset
+    start, end = batches.bounds(batch, dataset.timezone)
+    since = start - timedelta(days=module.LOOKBACK_DAYS)
     engine = ibis.connect(f"{params.engine}://")
-    names = sorted({batch for of in accepted.values() for batch in of} - {batches.STATIC})
-    report = {}
-    for batch in track(names, description="prepare", transient=True):
-        files = _files(dataset, accepted, batch, module.LOOKBACK_DAYS)
-        start, end = batches.bounds(batch, dataset.timezone)
-        since = start - timedelta(days=module.LOOKBACK_DAYS)
-        tables = {}
-        for name, paths in files.items():
-            rows, time = engine.read_parquet([str(path) for path in paths]), raw[name].time
-            tables[name] = rows.filter(rows[time] >= since) if time else rows
-        features = module.features(tables)
-        of_batch = features.filter((features[table.time] >= start) & (features[table.time] < end))
-        rows = parquet.conform(_computed(of_batch, batch), table, f"prepared {batch}")
-        # Without a target a row can neither train nor test.
-        known = rows.filter(rows[table.target()].is_valid())
-        parquet.write(known, prepared.batch_file(dataset.name, batch))
-        report[batch] = {"rows": known.num_rows, "left_out_without_target": rows.num_rows - known.num_rows}
-    _write_report(report)
+    tables = {}
+    for name, of in needed.items():
+        files = {ledger.raw_file(dataset.name, name, part): digest for part, digest in of.items()}
+        for file, digest in files.items():
+            verdict.check_file(file, digest)
+        rows, time = engine.read_parquet([str(file) for file in files]), raw[name].time
+        tables[name] = rows.filter(rows[time] >= since) if time else rows
+    features = module.features(tables)
+    of_batch = features.filter((features[table.time] >= start) & (features[table.time] < end))
+    computed = parquet.conform(_computed(of_batch, batch), table, f"prepared {batch}")
+    known = computed.filter(computed[table.target()].is_valid())
+    parquet.write(known, path)
+    counts = Counts(rows=known.num_rows, left_out_without_target=computed.num_rows - known.num_rows)
+    return {"counts": counts.model_dump(), "sha256": parquet.sha256(path)}
 
 
 def _computed(expression: ibis.Table, batch: str) -> pa.Table:
@@ -59,33 +124,6 @@ def _computed(expression: ibis.Table, batch: str) -> pa.Table:
     except (duckdb.Error, IbisError) as error:  # such as a date that there is not, 31 February
         reason = " ".join(str(error).split())[:200]
         raise KibanError(f"prepared {batch}: the features cannot be computed from its raw rows: {reason}") from None
-
-
-def _files(dataset: Identity, accepted: dict[str, dict[str, str]], batch: str, lookback: int) -> dict[str, list[Path]]:
-    """The raw files by table that the features of `batch` are computed from."""
-    files = {}
-    for name, of in accepted.items():
-        static = batches.STATIC in of
-        needed = [batches.STATIC] if static else batches.with_lookback(batch, sorted(of), lookback, dataset.timezone)
-        if not static and batch not in of:
-            raise KibanError(f"table {name} has no batch {batch}, which another table has: take it, or drop the other")
-        files[name] = [ledger.raw_file(dataset.name, name, part) for part in needed]
-    return files
-
-
-def _check_hashes(dataset: str, accepted: dict[str, dict[str, str]]) -> None:
-    for name, of in accepted.items():
-        for batch, digest in of.items():
-            path = ledger.raw_file(dataset, name, batch)
-            if not path.exists() or parquet.sha256(path) != digest:
-                raise KibanError(f"{path} is not the file that was validated: run `dvc repro`")
-
-
-def _write_report(batches_: dict[str, dict[str, int]]) -> None:
-    total = {key: sum(batch[key] for batch in batches_.values()) for key in ("rows", "left_out_without_target")}
-    REPORT.parent.mkdir(exist_ok=True)
-    REPORT.write_text(json.dumps({**total, "batches": batches_}, indent=1) + "\n")
-    print(f"prepare: {total['rows']:,} rows, {total['left_out_without_target']:,} left out for want of a target")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kiban import columns, contract, estimator, prepared
+from kiban import columns, contract, estimator, missing, prepared
 from kiban.errors import KibanError, exit_on_error
 from kiban.servable import export, skops_file
 from kiban.settings.base import Sections, read
@@ -38,7 +38,7 @@ def main() -> None:
     if len(set(target)) < 2:
         raise KibanError(f"prepared data: {table.target()} has only one value in the training batches")
     model = estimator.pipeline(features, params.preprocessing, params.model)
-    training_columns, origin = columns.repeat_without(columns.from_arrow(rows, features), features, params.missing)
+    training_columns, origin = missing.repeat_without(columns.from_arrow(rows, features), features, params.missing)
     try:
         model.fit(estimator.frame(training_columns), target[origin])
     except ValueError as error:  # scikit-learn checks the values of its arguments only now

@@ -1,21 +1,51 @@
-"""Stage validate_prepared: every prepared batch meets its contract, or the pipeline stops."""
+"""Stage validate_prepared: every prepared batch meets its contract, or the pipeline stops, or goes on without it.
 
-from kiban import contract, expectations, prepared
+It also writes the account of the data that a model can see: reports/data.json, which lies in git.
+"""
+
+import json
+from pathlib import Path
+
+from kiban import contract, prepared, validation, verdict
 from kiban.errors import exit_on_error
 from kiban.settings.base import Sections, read
 from kiban.settings.dataset import Identity
+from kiban.settings.validation import Validation
+from kiban.verdict import Finding
 from kiban.verdict_page import conclude
+
+REPORT = Path("reports/data.json")
 
 
 class Params(Sections):
     dataset: Identity
+    validation: Validation
 
 
 def main() -> None:
-    dataset = read(Params).dataset
+    params = read(Params)
+    dataset = params.dataset
     tables = {prepared.TABLE: contract.read_prepared(contract.prepared_path(dataset.name))}
-    files = {(prepared.TABLE, path.stem): path for path in sorted(prepared.folder(dataset.name).glob("*.parquet"))}
-    conclude(expectations.validate(tables, files, dataset.timezone), "prepared", dataset.name)
+    counts = prepared.read_counts()
+    files = {(prepared.TABLE, batch): prepared.batch_file(dataset.name, batch) for batch in counts}
+    found = validation.validate(tables, files, dataset.timezone)
+    hashes = found.accepted.get(prepared.TABLE, {})
+    quarantined = verdict.read("raw").rejected() | found.rejected()
+    report = {
+        "rows": sum(counts[batch].rows for batch in hashes),
+        "left_out_without_target": sum(counts[batch].left_out_without_target for batch in hashes),
+        "batches": {batch: {**counts[batch].model_dump(), "sha256": digest} for batch, digest in hashes.items()},
+        "quarantined": {batch: [_reason(finding) for finding in of] for batch, of in sorted(quarantined.items())},
+    }
+    REPORT.parent.mkdir(exist_ok=True)
+    REPORT.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    conclude(found, "prepared", dataset.name, params.validation.on_failure)
+
+
+def _reason(finding: Finding) -> str:
+    column = f".{finding.column}" if finding.column else ""
+    rows = "" if finding.rows is None else f", {finding.rows} rows"
+    return f"{finding.table}{column}: {finding.expectation}{rows}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,49 @@
+"""What was computed before, by the content it was computed from: the one helper by which old batches cost nothing.
+
+A key is a digest of everything that a result depends on; nothing in it is a time or a path. The folder is ignored by
+git and may be removed at any time: what it held is then computed once more.
+"""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(".kiban_cache")
+
+
+def key(**parts: Any) -> str:
+    """The SHA-256 of `parts`, which must be JSON."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def code(modules: tuple[str, ...], packages: tuple[str, ...]) -> str:
+    """A digest of the source of `modules`, found without importing them, and of the versions of `packages`."""
+    origins = [spec.origin for name in modules if (spec := importlib.util.find_spec(name)) and spec.origin]
+    sources = {name: Path(origin).read_text(encoding="utf-8") for name, origin in zip(modules, origins, strict=True)}
+    return key(sources=sources, versions={name: importlib.metadata.version(name) for name in packages})
+
+
+def recall(key: str) -> Any | None:
+    """The JSON value remembered under `key`, or None; a damaged entry is none."""
+    try:
+        return json.loads(_path(key).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def remember(key: str, value: Any) -> None:
+    """Keep a JSON value under `key`, whole or not at all."""
+    path = _path(key)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".part")
+    beside.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+    beside.replace(path)
+
+
+def _path(key: str) -> Path:
+    return FOLDER / key[:2] / f"{key[2:]}.json"

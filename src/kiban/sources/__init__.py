@@ -1,0 +1,83 @@
+"""Where raw batches come from, one module a kind.
+
+A source is a class named in conf/dataset/ by `_target_` with its options. It knows which batches there are and reads
+one; what it reads is brought into the contract's schema here, so that the same rows give the same bytes whatever the
+source. A kind of your own is a class with the three methods of `Source`, and a row in KINDS.
+"""
+
+import importlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from kiban import parquet
+from kiban.batches import Period, period
+from kiban.contract import Table
+from kiban.errors import KibanError
+from kiban.ledger import Entry
+from kiban.settings.dataset import Source as SourceSettings
+
+# The module of each kind: a database's client is imported only where it is used.
+KINDS = {"PackageCsv": "package", "Files": "files", "Sql": "sql"}
+
+
+class Source(Protocol):
+    """One table's source."""
+
+    def batches(self) -> list[str]:
+        """The names of the batches that the source has, sorted."""
+        ...
+
+    def read(self, batch: str, period: Period | None) -> pa.Table:
+        """The rows of one batch, which covers `period`, as the source has them; KibanError if there are none."""
+        ...
+
+    def describe(self) -> str:
+        """What the ledger records as the origin of a snapshot: no secret, no path of this machine."""
+        ...
+
+
+def open_source(settings: SourceSettings) -> Source:
+    """The source that the settings name; KibanError if there is none, or if an option does not fit."""
+    name = settings.target.removeprefix("kiban.sources.")
+    if name not in KINDS:
+        raise KibanError(f"dataset source _target_: there is no source {settings.target!r}, only {sorted(KINDS)}")
+    kind = getattr(importlib.import_module(f"kiban.sources.{KINDS[name]}"), name)
+    try:
+        source: Source = kind(**settings.options)
+    except TypeError as error:
+        reason = str(error).partition("__init__() ")[2] or error
+        raise KibanError(f"dataset source {settings.target}: {reason}") from None
+    return source
+
+
+def take(
+    source: Source, contract: Table, batch: str, timezone: str, path: Path, expected: Entry | None = None
+) -> Entry:
+    """Read one batch, write it to `path`, and return its entry.
+
+    With `expected` the bytes must be those that the ledger recorded; if they are not, nothing is written and
+    KibanError says so.
+    """
+    where = f"{path.parent.name} {batch} ({source.describe()})"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = parquet.conform(source.read(batch, period(batch, timezone)), contract, where)
+    beside = path.with_name(path.name + ".taken")
+    parquet.write(rows, beside)
+    digest = parquet.sha256(beside)
+    if expected is not None and digest != expected.sha256:
+        beside.unlink()
+        raise KibanError(
+            f"{where}: the source has other rows now ({rows.num_rows}) than the snapshot in the ledger "
+            f"({expected.rows}); get the snapshot with `dvc pull` from a remote that has it"
+        )
+    beside.replace(path)
+    return Entry(
+        rows=rows.num_rows,
+        bytes=path.stat().st_size,
+        sha256=digest,
+        source=source.describe(),
+        taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )

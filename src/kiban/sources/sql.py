@@ -1,0 +1,119 @@
+"""Source: a query for each batch, through SQLAlchemy; through ADBC if it is installed and it is PostgreSQL."""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from datetime import UTC
+from functools import cached_property
+from typing import TypeVar
+
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import NullPool
+
+from kiban.batches import STATIC, Period
+from kiban.errors import KibanError
+
+ROWS_AT_ONCE = 50_000
+T = TypeVar("T")
+
+
+class Sql:
+    """Rows of `query`, in which `:start` and `:end` are bound to the period of the batch.
+
+    `batches` is a query for the names of the batches that there are, such as 2013-01; without it the table is static.
+    `url_env` names the environment variable that holds the SQLAlchemy URL with its credentials.
+    """
+
+    def __init__(self, url_env: str, query: str, batches: str | None = None) -> None:
+        if set(sa.text(query).compile().params) != ({"start", "end"} if batches else set()):
+            raise KibanError("dataset source query: it takes :start and :end if there is `batches`, else no parameter")
+        self.url_env = url_env
+        self.query = query
+        self.names = batches
+
+    def batches(self) -> list[str]:
+        if self.names is None:
+            return [STATIC]
+        asked = sa.text(self.names)
+        names = self._asked(lambda: _fetched(self._engine, asked))
+        return sorted(str(name) for name in names.column(0).to_pylist())
+
+    def read(self, batch: str, period: Period | None) -> pa.Table:
+        asked = statement(self.query, period)
+        by_adbc = self._url.get_backend_name() == "postgresql" and importlib.util.find_spec("adbc_driver_postgresql")
+        rows = self._asked(lambda: _fetched_by_adbc(self._url, asked) if by_adbc else _fetched(self._engine, asked))
+        if rows.num_rows == 0:
+            raise KibanError(f"{self.describe()} has no rows of batch {batch}")
+        return rows
+
+    def describe(self) -> str:
+        return f"SQL through {self.url_env}"
+
+    @cached_property
+    def _url(self) -> sa.URL:
+        text = os.environ.get(self.url_env)
+        if not text:
+            raise KibanError(f"the environment variable {self.url_env} is not set: it holds the URL of the database")
+        try:
+            return sa.make_url(text)
+        except (ArgumentError, ValueError):  # neither message is shown: it may hold the password
+            raise KibanError(f"the environment variable {self.url_env} is no SQLAlchemy URL") from None
+
+    @cached_property
+    def _engine(self) -> sa.Engine:
+        return sa.create_engine(self._url, poolclass=NullPool)
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        """What the database answers; KibanError, without the password, if it does not."""
+        os.environ.setdefault("PGCONNECT_TIMEOUT", "10")  # libpq waits for ever
+        password = str(self._url.password or "")
+        try:
+            return ask()
+        except ImportError as error:
+            raise KibanError(f"{self.describe()}: {error}: install the extra of this database") from None
+        except Exception as error:  # every driver has exceptions of its own
+            reason = " ".join(str(getattr(error, "orig", None) or error).split())
+            reason = reason.replace(password, "***") if password else reason
+            raise KibanError(f"{self.describe()} failed: {reason[:300]}") from None
+
+
+def statement(query: str, period: Period | None) -> sa.TextClause:
+    """The query with `:start` and `:end` bound to the period, in UTC."""
+    if period is None:
+        return sa.text(query)
+    bound = zip(("start", "end"), period, strict=True)
+    kind = sa.TIMESTAMP(timezone=True)  # which each dialect writes in its own way
+    return sa.text(query).bindparams(*(sa.bindparam(name, at.astimezone(UTC), kind) for name, at in bound))
+
+
+def _fetched(engine: sa.Engine, asked: sa.TextClause) -> pa.Table:
+    with engine.connect() as connection:
+        result = connection.execution_options(stream_results=True).execute(asked)
+        names = list(result.keys())
+        parts = [
+            pa.table([pa.array(values) for values in zip(*rows, strict=True)], names=names)
+            for rows in result.partitions(ROWS_AT_ONCE)
+        ]
+    return pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({name: [] for name in names})
+
+
+def _fetched_by_adbc(url: sa.URL, asked: sa.TextClause) -> pa.Table:
+    """Arrow columns as the server sends them, without a Python object for every value."""
+    import adbc_driver_postgresql.dbapi
+
+    dialect: sa.Dialect = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+    compiled = asked.compile(dialect=dialect)
+    values = [compiled.params[name] for name in compiled.positiontup or ()]
+    uri = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with adbc_driver_postgresql.dbapi.connect(uri) as connection, connection.cursor() as cursor:
+        cursor.execute(str(compiled), values or None)
+        rows: pa.Table = cursor.fetch_arrow_table()
+    # A type that Arrow has not, such as numeric, comes as text under an extension type.
+    return pa.table([_stored(column) for column in rows.columns], names=rows.column_names)
+
+
+def _stored(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return column.cast(column.type.storage_type) if isinstance(column.type, pa.BaseExtensionType) else column

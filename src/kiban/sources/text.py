@@ -1,0 +1,28 @@
+"""CSV text to rows, every column as text: the contract gives the types, and a value that does not fit can be named."""
+
+import pyarrow as pa
+import pyarrow.csv
+
+from kiban.errors import KibanError
+
+NULLS = ("", "NA")
+
+
+def rows(content: bytes, where: str, delimiter: str = ",", encoding: str = "utf-8") -> pa.Table:
+    """The rows of a CSV file with a header; an empty value and NA are null. KibanError if it is not one."""
+    read = pyarrow.csv.ReadOptions(encoding=encoding)
+    parse = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    try:
+        header = pyarrow.csv.open_csv(pa.BufferReader(content), read, parse).schema.names
+        convert = pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(header, pa.string()), null_values=list(NULLS), strings_can_be_null=True
+        )
+        table = pyarrow.csv.read_csv(pa.BufferReader(content), read, parse, convert)
+    except (pa.ArrowException, LookupError, UnicodeError) as error:
+        reason = str(error).splitlines()[0]
+        raise KibanError(
+            f"{where} is not a CSV file in {encoding} with {delimiter!r} between values: {reason}"
+        ) from None
+    if table.num_rows == 0:
+        raise KibanError(f"{where} has no rows")
+    return table

@@ -1,0 +1,73 @@
+"""Rows to verdict: every batch against its contract, and the batches of a dataset against each other."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from rich.progress import track
+
+from kiban import memo, parquet
+from kiban.batches import STATIC
+from kiban.contract import Table
+from kiban.verdict import Checked, Finding, Verdict
+
+# What a batch's findings depend on, beside its bytes, its contract, its name and its time zone.
+CODE = ("kiban.batches", "kiban.contract", "kiban.expectations", "kiban.parquet", "kiban.validation", "kiban.verdict")
+PACKAGES = ("great-expectations", "pandas", "pyarrow")
+
+
+def validate(tables: Mapping[str, Table], files: Mapping[tuple[str, str], Path], timezone: str) -> Verdict:
+    """The verdict on `files`, the Parquet files by table and batch; a batch that was checked before is not read again.
+
+    Raises KibanError if a file cannot be read, or an expectation of the contract cannot be computed.
+    """
+    accepted: dict[str, dict[str, str]] = {}
+    counts: dict[str, int] = {}
+    findings: list[Finding] = []
+    for (table, batch), path in track(files.items(), description="validate", transient=True):
+        digest = parquet.sha256(path)
+        checked = _checked(path, digest, tables[table], table, batch, timezone)
+        counts[table] = checked.expectations
+        findings += checked.findings
+        if all(finding.severity == "warn" for finding in checked.findings):
+            accepted.setdefault(table, {})[batch] = digest
+    return Verdict(accepted=accepted, expectations=counts, findings=findings)
+
+
+def _checked(path: Path, digest: str, contract: Table, table: str, batch: str, timezone: str) -> Checked:
+    key = memo.key(
+        what="validate",
+        file=digest,
+        contract=contract.model_dump(mode="json"),
+        table=table,
+        batch=batch,
+        timezone=timezone,
+        code=memo.code(CODE, PACKAGES),
+    )
+    if (known := memo.recall(key)) is not None:
+        return Checked.model_validate(known)
+    from kiban import expectations  # takes seconds
+
+    checked = expectations.check(parquet.read(path), contract, table, batch, timezone)
+    memo.remember(key, checked.model_dump(mode="json"))
+    return checked
+
+
+def absent(batches: Mapping[str, Collection[str]]) -> list[Finding]:
+    """A finding for every table that lacks a batch which another has; a static table has no part in it."""
+    batched = {table: set(names) for table, names in batches.items() if STATIC not in names}
+    names = sorted(set().union(*batched.values()))
+    return [
+        Finding(
+            table=table,
+            batch=batch,
+            column=None,
+            expectation="expect_batch_in_every_table()",
+            severity="reject",
+            rows=None,
+            observed=f"{', '.join(sorted(other for other in batched if batch in batched[other]))} has it",
+            examples=[],
+        )
+        for batch in names
+        for table, of in batched.items()
+        if batch not in of
+    ]
