@@ -7,7 +7,7 @@ export BENTOML_HOME := $(CURDIR)/bentos
 export UV_SYSTEM_CERTS := true
 
 help: ## list the tasks
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: $(INSTALLED) ## run what has changed: data, checks, features, model, metrics, tracking
 	dvc repro
@@ -24,6 +24,15 @@ lint: $(INSTALLED) ## check style, types, and that params.yaml is composed from 
 compose: $(INSTALLED) ## compose params.yaml from conf/
 	kiban compose
 
+s3: $(INSTALLED) ## start an S3 store at http://127.0.0.1:8333 to try a remote on; it takes the keys of the environment
+	@test -n "$$AWS_ACCESS_KEY_ID" -a -n "$$AWS_SECRET_ACCESS_KEY" || \
+		{ echo "error: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys of your choice" >&2; exit 1; }
+	mkdir -p .s3
+	weed mini -dir=.s3 -ip=127.0.0.1 -ip.bind=127.0.0.1 -s3.port=$(S3_PORT) -master.port=$$(($(S3_PORT) + 1)) \
+		-volume.port=$$(($(S3_PORT) + 2)) -filer.port=$$(($(S3_PORT) + 3)) -s3.port.iceberg=0 -s3.port.lance=0 \
+		-admin.ui=false -webdav=false -master.telemetry=false -bucket=dvc
+S3_PORT ?= 8333
+
 serve: $(INSTALLED) ## answer at http://127.0.0.1:3000
 	bentoml serve
 
@@ -36,7 +45,7 @@ bench: $(INSTALLED) ## print the benchmarks' tables
 	python benchmarks/pipeline.py
 
 lock: $(INSTALLED) ## resolve the requirements anew
-	$(COMPILE) pyproject.toml --group dev --group serve -o requirements.lock
+	$(COMPILE) pyproject.toml --all-extras --group dev --group serve -o requirements.lock
 	$(COMPILE) --group serve -c requirements.lock -o requirements.serve.lock
 COMPILE := uv pip compile -q --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url
@@ -52,4 +61,4 @@ $(INSTALLED): requirements.lock pyproject.toml
 	uv pip install -q --python .venv --no-deps --no-build-isolation -e .
 	touch $@
 
-.PHONY: help repro test lint compose serve bento bench lock
+.PHONY: help repro test lint compose s3 serve bento bench lock

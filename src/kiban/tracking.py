@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kiban.contract import Column
+from kiban.git import git
 
 MOST_VALUE = 500  # characters of a parameter
 
@@ -40,14 +41,10 @@ def flatten(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def git_state(root: Path) -> dict[str, str]:
     """The commit checked out in `root`, and whether the tree differs from it; nothing outside a git repository."""
     try:
-        commit = _git(root, "rev-parse", "HEAD")
-        return {"git.commit": commit, "git.dirty": str(bool(_git(root, "status", "--porcelain"))).lower()}
+        commit = git(root, "rev-parse", "HEAD").strip()
+        return {"git.commit": commit, "git.dirty": str(bool(git(root, "status", "--porcelain"))).lower()}
     except (OSError, subprocess.CalledProcessError):
         return {}
-
-
-def _git(root: Path, *arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def log(run: Run, experiment: str, root: Path, request_timeout: int) -> str:

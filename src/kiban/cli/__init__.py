@@ -3,8 +3,10 @@
 import click
 
 from kiban.cli.compose import compose
+from kiban.cli.data import data
 from kiban.cli.ingest import ingest
 from kiban.cli.plots import plots
+from kiban.cli.push import push
 from kiban.errors import exit_on_error
 
 
@@ -14,8 +16,10 @@ def commands() -> None:
 
 
 commands.add_command(compose)
+commands.add_command(data)
 commands.add_command(ingest)
 commands.add_command(plots)
+commands.add_command(push)
 
 
 def main() -> None:

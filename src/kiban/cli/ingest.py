@@ -9,6 +9,7 @@ import click
 
 from kiban import contract, ledger, parquet
 from kiban.batches import period
+from kiban.cli.data import in_words
 from kiban.contract import Table
 from kiban.errors import KibanError
 from kiban.ledger import Ledger
@@ -110,7 +111,7 @@ def _refresh(dataset: Dataset, tables: Mapping[str, Table], recorded: Ledger, ba
 
 
 def _show(what: str, rows: "Rows") -> None:
-    print(f"{what}: {rows.added:,} rows added, {rows.removed:,} removed, {rows.changed:,} changed")
+    print(f"{what}: {in_words(rows)}")
     for sign, keys in (("+", rows.added_keys), ("-", rows.removed_keys)):
         for key in keys:
             print(f"  {sign} {_words(key)}")

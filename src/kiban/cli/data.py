@@ -1,0 +1,181 @@
+"""`kiban data`: which data there is, and what differs between two versions of it."""
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kiban import ledger, prepared, verdict
+from kiban.errors import KibanError
+from kiban.settings.base import Sections, read
+from kiban.settings.dataset import Identity
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from kiban.changes import Rows, Summary, TableChanges
+
+
+class Params(Sections):
+    dataset: Identity
+
+
+@click.group(invoke_without_command=True)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_context
+def data(context: click.Context, as_json: bool) -> None:
+    """List the batches: rows, size, hash, when and from where they were taken, whether they are good, and the commit
+    that brought them in."""
+    if context.invoked_subcommand is None:
+        batches = listed(read(Params).dataset.name)
+        if as_json:
+            print(json.dumps(batches, indent=1, ensure_ascii=False))
+        else:
+            _print_batches(batches)
+
+
+def listed(dataset: str) -> list[dict[str, Any]]:
+    """One record a batch, the raw tables first, then `prepared`; what is not known is None."""
+    from kiban import versions
+
+    path = ledger.ledger_path(dataset)
+    commits, state = versions.brought_in_by(path), _states("raw")
+    records = [
+        {
+            "table": table,
+            "batch": batch,
+            **entry.model_dump(),
+            "state": state(table, batch, entry.sha256),
+            "commit": commits.get(f"sha256: {entry.sha256}"),
+        }
+        for table, entries in ledger.read(path).items()
+        for batch, entry in entries.items()
+    ]
+    report, commits, state = versions.read_report(), versions.brought_in_by(versions.REPORT), _states("prepared")
+    unknown = dict.fromkeys(("rows", "bytes", "sha256", "source", "taken_at", "commit"))
+    for batch, of in report["batches"].items():
+        file = prepared.batch_file(dataset, batch)
+        known = {
+            "rows": of["rows"],
+            "bytes": file.stat().st_size if file.exists() else None,
+            "sha256": of["sha256"],
+            "state": state(prepared.TABLE, batch, of["sha256"]),
+            "commit": commits.get(f'"sha256": "{of["sha256"]}"'),
+        }
+        records.append({"table": prepared.TABLE, "batch": batch, **unknown, **known})
+    for batch in report["quarantined"]:
+        records.append({"table": prepared.TABLE, "batch": batch, **unknown, "state": "quarantined"})
+    return records
+
+
+def _states(level: verdict.Level) -> Callable[[str, str, str], str]:
+    """What the last validation says of a table's batch of this hash."""
+    try:
+        found = verdict.read(level)
+    except KibanError:
+        return lambda *_: "not checked"
+
+    def state(table: str, batch: str, digest: str) -> str:
+        if any(finding.table == table for finding in found.rejected().get(batch, [])):
+            return "quarantined"
+        return "validated" if found.accepted.get(table, {}).get(batch) == digest else "not checked"
+
+    return state
+
+
+def _print_batches(batches: list[dict[str, Any]]) -> None:
+    from rich.filesize import decimal
+
+    for name in dict.fromkeys(batch["table"] for batch in batches):
+        of_table = [batch for batch in batches if batch["table"] == name]
+        sources = sorted({batch["source"] for batch in of_table if batch["source"]})
+        one = f", from {sources[0]}" if len(sources) == 1 else ""
+        title = f"{name}: {sum(batch['rows'] or 0 for batch in of_table):,} rows{one}"
+        rows = [
+            [
+                batch["batch"],
+                _or_dash(batch["rows"], "{:,}".format),
+                _or_dash(batch["bytes"], decimal),
+                _or_dash(batch["sha256"], lambda digest: digest[:12]),
+                _or_dash(batch["taken_at"], lambda at: at[:16].replace("T", " ")),
+                *([_or_dash(batch["source"], str)] if len(sources) > 1 else []),
+                batch["state"],
+                _or_dash(batch["commit"], str),
+            ]
+            for batch in of_table
+        ]
+        source = ["from"] if len(sources) > 1 else []
+        _print(_table(title, ["batch", "rows", "size", "sha256", "taken (UTC)", *source, "state", "commit"], rows))
+
+
+def _or_dash(value: Any, text: Callable[[Any], str]) -> str:
+    return "-" if value is None else text(value)
+
+
+@data.command()
+@click.argument("old")
+@click.argument("new", required=False)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def diff(old: str, new: str | None, as_json: bool) -> None:
+    """Tell what changed in the data from revision OLD to NEW, or to the working tree: batches, rows, columns."""
+    from kiban import changes, versions
+
+    found = changes.between(versions.version(old), versions.version(new))
+    if as_json:
+        print(json.dumps({table: of.model_dump(mode="json") for table, of in found.items()}, indent=1))
+        return
+    for table, of in found.items():
+        _print_changes(table, of)
+    if not found:
+        print(f"the data of {old} and {new or 'the working tree'} are the same")
+
+
+def _print_changes(table: str, of: "TableChanges") -> None:
+    print(f"{table}: {of.rows[0]:,} → {of.rows[1]:,} rows")
+    if of.added:
+        print(f"  batches added: {', '.join(of.added)}")
+    if of.removed:
+        print(f"  batches removed: {', '.join(of.removed)}")
+    for batch, rows in of.changed.items():
+        print(f"  batch {batch} changed: {in_words(rows)}")
+    for column, (before, after) in of.columns.items():
+        print(f"  column {column}: {before or 'none'} → {after or 'none'}")
+    if of.moved:
+        moved = [[name, *(_figures(each) for each in pair)] for name, pair in of.moved.items()]
+        _print(_table("", ["column", "before", "after"], moved))
+
+
+def in_words(rows: "Rows") -> str:
+    """Numbers of rows, such as `2 rows added, 0 removed, 1 changed`."""
+    return f"{rows.added:,} rows added, {rows.removed:,} removed, {rows.changed:,} changed"
+
+
+def _figures(of: "Summary") -> str:
+    """A summary on a few short lines."""
+    lines = [f"null {of.null_share:.1%}"] if of.null_share else []
+    if of.mean is not None:
+        lines.append(f"mean {of.mean:g}")
+    if of.first is not None:
+        lines.append(f"{of.first} to {of.last}")
+    if of.levels:
+        lines.append(", ".join(f"{level} {share:.1%}" for level, share in of.levels.items()))
+    return "\n".join(lines)
+
+
+def _table(title: str, headings: list[str], rows: list[list[str]]) -> "Table":
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left")
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in ("rows", "size") else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _print(table: "Table") -> None:
+    from rich.console import Console
+
+    # A fixed width: the table is read in the logs of CI too.
+    Console(width=100, highlight=False, markup=False).print(table)

@@ -1,0 +1,136 @@
+"""The data of a git revision: which batches it has, from git, and their rows, from DVC's cache or its remote."""
+
+import contextlib
+import json
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import yaml
+
+from kiban import contract, ledger, parquet, prepared
+from kiban.contract import Table
+from kiban.errors import KibanError
+from kiban.git import git
+from kiban.settings.base import PARAMS
+
+REPORT = Path("reports/data.json")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of one version: number of rows, SHA-256 of its Parquet file, and where that lies in the repository."""
+
+    rows: int
+    sha256: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Version:
+    """The data of a revision, None being the working tree: contracts by table, batches by table and name."""
+
+    revision: str | None
+    contracts: Mapping[str, Table]
+    batches: Mapping[str, Mapping[str, Batch]]
+
+
+def version(revision: str | None) -> Version:
+    """The data of a git revision, the raw tables and `prepared`; KibanError if it has none that can be read."""
+    if revision is None:
+        return _read(Path(), None)
+    try:
+        kept = (str(PARAMS), "conf/contract", "data", "reports")
+        files = git(Path(), "ls-tree", "-r", "--name-only", "--end-of-options", revision, "--", *kept)
+        with tempfile.TemporaryDirectory() as folder:
+            for name in files.splitlines():
+                if name.endswith((".yaml", ".json")):
+                    path = Path(folder) / name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text(git(Path(), "show", f"{revision}:{name}"), encoding="utf-8")
+            return _read(Path(folder), revision)
+    except subprocess.CalledProcessError:
+        raise KibanError(f"there is no revision {revision!r}: `git log` lists them") from None
+    except KibanError as error:
+        reason = re.sub(r"\S*/(?=(conf|data|reports|params)[/.])", "", str(error))  # without the temporary folder
+        raise KibanError(f"the data of revision {revision!r} cannot be read: {reason}") from None
+
+
+def _read(root: Path, revision: str | None) -> Version:
+    try:
+        dataset = yaml.load((root / PARAMS).read_bytes(), yaml.CSafeLoader)["dataset"]["name"]
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        raise KibanError(f"{PARAMS} is missing, or names no dataset") from None
+    batches = {
+        table: {
+            name: Batch(entry.rows, entry.sha256, ledger.raw_file(dataset, table, name))
+            for name, entry in entries.items()
+        }
+        for table, entries in ledger.read(root / ledger.ledger_path(dataset)).items()
+    }
+    report = read_report(root)["batches"]
+    batches[prepared.TABLE] = {
+        name: Batch(of["rows"], of["sha256"], prepared.batch_file(dataset, name)) for name, of in report.items()
+    }
+    contracts = {
+        **contract.read_raw(root / contract.raw_path(dataset)),
+        prepared.TABLE: contract.read_prepared(root / contract.prepared_path(dataset)),
+    }
+    return Version(revision, contracts, batches)
+
+
+def rows(version: Version, batch: Batch) -> pa.Table:
+    """The rows of a batch; KibanError if neither the working tree nor DVC's cache nor its remote has them."""
+    if parquet.is_file(batch.path, batch.sha256):
+        return parquet.read(batch.path)
+    from dvc.exceptions import DvcException  # takes a second
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / batch.path.name
+        with contextlib.suppress(DvcException, OSError):
+            _file_system(version.revision).get_file(batch.path.as_posix(), str(path))
+        if not parquet.is_file(path, batch.sha256):
+            where = f" of {version.revision}" if version.revision else ""
+            raise KibanError(
+                f"{batch.path}{where} is not here: bring it with `dvc fetch`, or `dvc fetch --all-commits`"
+            )
+        return parquet.read(path)
+
+
+@cache
+def _file_system(revision: str | None) -> Any:
+    from dvc.api import DVCFileSystem
+
+    return DVCFileSystem(url=".", rev=revision)
+
+
+def read_report(root: Path = Path()) -> dict[str, Any]:
+    """reports/data.json: `batches` that were prepared and accepted, and reasons by batch in `quarantined`."""
+    try:
+        report: dict[str, Any] = json.loads((root / REPORT).read_bytes())
+        return report
+    except (FileNotFoundError, ValueError):
+        return {"batches": {}, "quarantined": {}}
+
+
+def brought_in_by(path: Path) -> dict[str, str]:
+    """For each line of a tracked file, the abbreviated commit that brought it in; uncommitted lines are not there."""
+    try:
+        blamed = git(Path(), "blame", "--line-porcelain", "--", str(path)).splitlines()
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    commits: dict[str, str] = {}
+    commit = ""
+    for number, line in enumerate(blamed):
+        if line.startswith("\t"):
+            if commit.strip("0"):
+                commits[line.strip()] = commit[:7]
+        elif number == 0 or blamed[number - 1].startswith("\t"):
+            commit = line.split()[0]
+    return commits
