@@ -13,6 +13,8 @@ import pytest
 
 from kiban.cli.compose import composed
 
+pytest_plugins = ["servers"]
+
 ROOT = Path(__file__).parents[1]
 DAYS = range(1, 7)
 # January has days that the far ends of windows of 7 and 14 days fall on, and the two before February.

@@ -9,8 +9,10 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from kiban import validation
 from kiban.settings.base import Sections
 from kiban.settings.dataset import Identity
+from kiban.stages import prepare
 
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 IMPORTS = grimp.build_graph("kiban", exclude_type_checking_imports=True, cache_dir=None)
@@ -30,12 +32,10 @@ def files_of(module: str) -> set[str]:
 
 
 def closure(stage: str) -> set[str]:
-    """The source files that a stage imports, itself among them; prepare imports its dataset's features by name."""
-    module = f"kiban.stages.{stage}"
-    modules = IMPORTS.find_upstream_modules(module) | {module}
-    if stage == "prepare":
-        features = f"kiban.features.{DATASET}"
-        modules |= IMPORTS.find_upstream_modules(features) | {features}
+    """The source files that a stage imports, itself among them, and what it imports by name."""
+    by_name = {"prepare": {f"kiban.features.{DATASET}"}, "ingest": IMPORTS.find_children("kiban.sources")}
+    roots = {f"kiban.stages.{stage}"} | by_name.get(stage, set())
+    modules = roots.union(*(IMPORTS.find_upstream_modules(root) for root in roots))
     return {file for name in modules for file in files_of(name) if not file.endswith("__init__.py")}
 
 
@@ -49,6 +49,23 @@ def declared(stage: str) -> set[str]:
 @pytest.mark.parametrize("stage", GRAPH)
 def test_deps_are_what_the_stage_imports(stage: str) -> None:
     assert declared(stage) == closure(stage)
+
+
+# Modules that no result rests on: they say what is wrong, find files, or bring in what a memo's key has by value.
+NO_RESULT = {"kiban.errors", "kiban.files", "kiban.ledger", "kiban.memo"}
+
+
+@pytest.mark.parametrize(
+    ("code", "roots"),
+    [
+        (validation.CODE, {"kiban.validation", "kiban.expectations"}),
+        (prepare.CODE, {"kiban.stages.prepare"}),
+    ],
+)
+def test_a_memo_follows_all_code_that_its_result_rests_on(code: tuple[str, ...], roots: set[str]) -> None:
+    modules = roots.union(*(IMPORTS.find_upstream_modules(root) for root in roots))
+    settings = {module for module in modules if module.startswith("kiban.settings")}
+    assert set(code) == modules - settings - NO_RESULT - {"kiban"}
 
 
 def sections(model: type[Sections]) -> set[str]:

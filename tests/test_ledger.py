@@ -8,7 +8,7 @@ from kiban.ledger import Entry
 
 
 def entry(rows: int) -> Entry:
-    return Entry(rows=rows, sha256="ab", source="somewhere", taken_at="2013-02-01T00:00:00+00:00")
+    return Entry(rows=rows, bytes=100, sha256="ab", source="somewhere", taken_at="2013-02-01T00:00:00+00:00")
 
 
 def test_what_is_written_is_read_and_sorted(tmp_path: Path) -> None:

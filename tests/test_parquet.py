@@ -1,4 +1,5 @@
 import random
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -6,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT
 
-from kiban import contract, parquet
+from kiban import contract, files, parquet
+from kiban.contract import Column, Table
 from kiban.errors import KibanError
 
 FLIGHTS = contract.read_raw(ROOT / "conf/contract/flights.raw.yaml")["flights"]
@@ -25,9 +27,7 @@ def test_equal_rows_give_equal_bytes(rows: pa.Table, tmp_path: Path) -> None:
     pq.write_table(narrow, tmp_path / "foreign.parquet", compression="gzip", row_group_size=100)
     again = parquet.conform(parquet.read(tmp_path / "foreign.parquet"), FLIGHTS, "test")
     parquet.write(again, tmp_path / "again.parquet")
-    assert parquet.sha256(tmp_path / "again.parquet") == parquet.sha256(
-        Path("data/raw/flights/flights/2013-01.parquet")
-    )
+    assert files.sha256(tmp_path / "again.parquet") == files.sha256(Path("data/raw/flights/flights/2013-01.parquet"))
     assert sorted(path.name for path in tmp_path.glob("*.par*")) == ["again.parquet", "foreign.parquet"]
 
 
@@ -49,6 +49,15 @@ def test_a_value_that_does_not_fit_is_named(rows: pa.Table, column: str, values:
     two = rows.slice(0, 2)
     with pytest.raises(KibanError, match=message):
         parquet.conform(two.set_column(two.column_names.index(column), column, values), FLIGHTS, "where")
+
+
+def test_decimals_are_the_same_numbers_as_their_text() -> None:
+    table = Table(description="", key=["id"], columns={"id": Column(type="number", description="")})
+    texts = [f"{number / 100:.2f}" for number in range(-5000, 15000)]
+    decimals = pa.array([Decimal(text) for text in texts])
+    assert pa.types.is_decimal(decimals.type)
+    of_text, of_decimals = (parquet.conform(pa.table({"id": of}), table, "where") for of in (pa.array(texts), decimals))
+    assert of_decimals.equals(of_text)
 
 
 def test_a_file_that_is_missing_or_truncated_is_named(rows: pa.Table, tmp_path: Path) -> None:

@@ -34,14 +34,14 @@ def test_a_rejection_is_written_printed_and_raised(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(KibanError, match="flights 2013-02 did not pass validation"):
-        conclude(VERDICT, "raw", "flights")
+        conclude(VERDICT, "raw", "flights", "stop")
     printed = capsys.readouterr().err
     for shown in ("2013-02", "origin", "1,234", "origin=<script>, flight=7"):
         assert shown in printed
     assert max(len(line) for line in printed.splitlines()) <= 100
     written = {path.name: path.read_bytes() for path in Path("reports/validation/raw").iterdir()}
     with pytest.raises(KibanError):
-        conclude(VERDICT, "raw", "flights")
+        conclude(VERDICT, "raw", "flights", "stop")
     assert {path.name: path.read_bytes() for path in Path("reports/validation/raw").iterdir()} == written
 
 
@@ -49,5 +49,14 @@ def test_a_warning_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.chdir(tmp_path)
     warning = BAD.model_copy(update={"severity": "warn"})
     accepted = {"flights": {"2013-01": "ab", "2013-02": "cd"}}
-    conclude(Verdict(accepted=accepted, expectations={"flights": 40}, findings=[warning]), "raw", "flights")
+    conclude(Verdict(accepted=accepted, expectations={"flights": 40}, findings=[warning]), "raw", "flights", "stop")
     assert 'class="warned">2013-02' in Path("reports/validation/raw/index.html").read_text()
+
+
+def test_in_quarantine_a_rejection_is_a_loud_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    conclude(VERDICT, "raw", "flights", "quarantine")
+    assert "WARNING: in quarantine, left out of all that follows: flights 2013-02" in capsys.readouterr().err
+    assert 'class="rejected">2013-02' in Path("reports/validation/raw/index.html").read_text()

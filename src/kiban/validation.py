@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from kiban import memo, parquet
+from kiban import files, memo, parquet
 from kiban.batches import STATIC
 from kiban.contract import Table
 from kiban.verdict import Checked, Finding, Verdict
@@ -15,16 +15,16 @@ CODE = ("kiban.batches", "kiban.contract", "kiban.expectations", "kiban.parquet"
 PACKAGES = ("great-expectations", "pandas", "pyarrow")
 
 
-def validate(tables: Mapping[str, Table], files: Mapping[tuple[str, str], Path], timezone: str) -> Verdict:
-    """The verdict on `files`, the Parquet files by table and batch; a batch that was checked before is not read again.
+def validate(tables: Mapping[str, Table], paths: Mapping[tuple[str, str], Path], timezone: str) -> Verdict:
+    """The verdict on the Parquet files by table and batch; a batch that was checked before is not read again.
 
     Raises KibanError if a file cannot be read, or an expectation of the contract cannot be computed.
     """
     accepted: dict[str, dict[str, str]] = {}
     counts: dict[str, int] = {}
     findings: list[Finding] = []
-    for (table, batch), path in track(files.items(), description="validate", transient=True):
-        digest = parquet.sha256(path)
+    for (table, batch), path in track(paths.items(), description="validate", transient=True):
+        digest = files.sha256(path)
         checked = _checked(path, digest, tables[table], table, batch, timezone)
         counts[table] = checked.expectations
         findings += checked.findings

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kiban import parquet
+from kiban import files
 from kiban.errors import KibanError
 
 Level = Literal["raw", "prepared"]
@@ -58,7 +58,7 @@ def folder(level: Level) -> Path:
 
 def check_file(path: Path, digest: str) -> None:
     """Raise KibanError if the file at `path` is not the one of this SHA-256, to which a verdict was given."""
-    if not parquet.is_file(path, digest):
+    if not files.is_file(path, digest):
         raise KibanError(f"{path} is not the file that was validated: run `dvc repro`")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from kiban import contract, ledger, parquet, prepared
+from kiban import contract, files, ledger, parquet, prepared
 from kiban.contract import Table
 from kiban.errors import KibanError
 from kiban.git import git
@@ -47,9 +47,9 @@ def version(revision: str | None) -> Version:
         return _read(Path(), None)
     try:
         kept = (str(PARAMS), "conf/contract", "data", "reports")
-        files = git(Path(), "ls-tree", "-r", "--name-only", "--end-of-options", revision, "--", *kept)
+        names = git(Path(), "ls-tree", "-r", "--name-only", "--end-of-options", revision, "--", *kept)
         with tempfile.TemporaryDirectory() as folder:
-            for name in files.splitlines():
+            for name in names.splitlines():
                 if name.endswith((".yaml", ".json")):
                     path = Path(folder) / name
                     path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def _read(root: Path, revision: str | None) -> Version:
 
 def rows(version: Version, batch: Batch) -> pa.Table:
     """The rows of a batch; KibanError if neither the working tree nor DVC's cache nor its remote has them."""
-    if parquet.is_file(batch.path, batch.sha256):
+    if files.is_file(batch.path, batch.sha256):
         return parquet.read(batch.path)
     from dvc.exceptions import DvcException  # takes a second
 
@@ -95,7 +95,7 @@ def rows(version: Version, batch: Batch) -> pa.Table:
         path = Path(folder) / batch.path.name
         with contextlib.suppress(DvcException, OSError):
             _file_system(version.revision).get_file(batch.path.as_posix(), str(path))
-        if not parquet.is_file(path, batch.sha256):
+        if not files.is_file(path, batch.sha256):
             where = f" of {version.revision}" if version.revision else ""
             raise KibanError(
                 f"{batch.path}{where} is not here: bring it with `dvc fetch`, or `dvc fetch --all-commits`"

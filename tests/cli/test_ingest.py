@@ -1,38 +1,181 @@
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
+import yaml
 from conftest import take_new, write_package
 
-from kiban import ledger, parquet
+from kiban import files, ledger, parquet
+from kiban.cli.ingest import ingest
+from kiban.errors import KibanError
+
+LEDGER = ledger.ledger_path("flights")
+RAW = Path("data/raw/flights/flights/2013-02.parquet")
+
+
+def run_ingest(*arguments: str) -> None:
+    ingest.main(list(arguments), standalone_mode=False)
+
+
+def until_february(lines: list[str], first: int) -> list[str]:
+    return [lines[0], *(line for line in lines[1:] if line.split(",")[first + 1] in "12")]
 
 
 def test_new_takes_only_what_is_beyond_the_ledger(
     with_source: Callable[..., None], slices: dict[str, list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def until_february(lines: list[str], first: int) -> list[str]:
-        return [lines[0], *(line for line in lines[1:] if line.split(",")[first + 1] in "12")]
-
     with_source(
         flights=until_february(slices["flights"], 0),
         weather=until_february(slices["weather"], 1),
         planes=slices["planes"],
     )
     take_new()
-    before = ledger.read(ledger.ledger_path("flights"))
+    before = ledger.read(LEDGER)
     capsys.readouterr()
     take_new()
-    assert capsys.readouterr().out == "the source has nothing beyond the ledger\n"
+    assert capsys.readouterr().out == "nothing was taken\n"
 
-    package = next(Path().resolve().parent.glob("other"))
-
-    write_package(package, **slices)
+    write_package(next(Path().resolve().parent.glob("other")), **slices)
+    run_ingest("--new", "--table", "weather")
+    assert capsys.readouterr().out.split(":")[0] == "weather 2013-03"
     take_new()
-    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
-        "flights 2013-03",
-        "weather 2013-03",
-    ]
-    after = ledger.read(ledger.ledger_path("flights"))
-    assert after["flights"].pop("2013-03").sha256 == parquet.sha256(ledger.raw_file("flights", "flights", "2013-03"))
+    assert capsys.readouterr().out.split(":")[0] == "flights 2013-03"
+    after = ledger.read(LEDGER)
+    assert after["flights"].pop("2013-03").sha256 == files.sha256(ledger.raw_file("flights", "flights", "2013-03"))
     after["weather"].pop("2013-03")
     assert after == before
+
+
+def test_one_bad_batch_does_not_keep_the_others_out(
+    with_source: Callable[..., None], slices: dict[str, list[str]]
+) -> None:
+    bad = [line.replace(",1089,", ",far,") if line.startswith("2013,2,") else line for line in slices["flights"]]
+    with_source(**{**slices, "flights": bad})
+    with pytest.raises(KibanError, match="flights 2013-02 .*'far' is not of type integer"):
+        take_new()
+    assert list(ledger.read(LEDGER)["flights"]) == ["2013-01", "2013-03"]
+    assert list(ledger.read(LEDGER)["weather"]) == ["2013-01", "2013-02", "2013-03"]
+
+
+def test_a_batch_whose_period_is_not_over_is_not_taken(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["dataset"]["tables"]["flights"]["source"] = {
+        "_target_": "kiban.sources.Files",
+        "options": {"path": "{batch}.csv"},
+    }
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    now = time.strftime("%Y-%m")
+    for name in (now, "2999-01"):
+        Path(f"{name}.csv").write_text("not read\n")
+    run_ingest("--new", "--table", "flights")
+    shown = capsys.readouterr()
+    assert shown.out == "nothing was taken\n"
+    assert f"flights {now} is not over yet: not taken" in shown.err
+    assert "flights 2999-01 is not over yet: not taken" in shown.err
+
+
+@pytest.fixture
+def corrected(with_source: Callable[..., None], project: Path, slices: dict[str, list[str]]) -> None:
+    """The source has corrected February: one flight gone, one come, two with another tail number."""
+    header, *lines = slices["flights"]
+    of_february = [number for number, line in enumerate(lines) if line.startswith("2013,2,")]
+    gone, other, another = of_february[0], of_february[5], of_february[9]
+    new = lines[gone].split(",")
+    flight = header.split(",").index("flight")
+    new[flight] = "9998"
+    for row in (other, another):
+        values = lines[row].split(",")
+        values[header.split(",").index("tailnum")] = "N0CORR"
+        lines[row] = ",".join(values)
+    lines[gone] = ",".join(new)
+    raw, saved = Path("data").resolve(), Path("saved")
+    raw.rename(saved)
+    raw.mkdir()
+    with_source(**{**slices, "flights": [header, *lines]})
+    raw.rmdir()
+    saved.rename(raw)
+
+
+def test_refresh_takes_a_new_snapshot_and_shows_the_rows(corrected: None, capsys: pytest.CaptureFixture[str]) -> None:
+    before = ledger.read(LEDGER)
+    run_ingest("--refresh", "2013-02")
+    shown = capsys.readouterr().out
+    assert "flights 2013-02: 1 rows added, 1 removed, 2 changed" in shown
+    assert "  + time_hour=2013-02-01 " in shown
+    assert "flight=9998" in shown
+    assert shown.count("→ N0CORR") == 2
+    assert "weather 2013-02: no difference" in shown
+    after = ledger.read(LEDGER)
+    assert after["flights"]["2013-02"].sha256 == files.sha256(RAW) != before["flights"]["2013-02"].sha256
+    assert after["flights"].pop("2013-02") != before["flights"].pop("2013-02")
+    assert after == before  # entries of what did not change keep their time
+    assert sorted(path.name for path in RAW.parent.iterdir()) == [
+        "2013-01.parquet",
+        "2013-02.parquet",
+        "2013-03.parquet",
+    ]
+
+
+def test_refresh_without_the_old_snapshot_says_so(corrected: None, capsys: pytest.CaptureFixture[str]) -> None:
+    RAW.unlink()
+    run_ingest("--refresh", "2013-02", "--table", "flights")
+    assert "the old snapshot is not here to compare" in capsys.readouterr().out
+    assert parquet.read(RAW).num_rows == ledger.read(LEDGER)["flights"]["2013-02"].rows
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--refresh", "2013-09"], "the ledger has no batch 2013-09 of flights or weather or planes"),
+        (["--new", "--table", "trains"], "there is no table 'trains'"),
+    ],
+)
+def test_what_there_is_not_is_named(project: Path, arguments: list[str], message: str) -> None:
+    with pytest.raises(KibanError, match=message):
+        run_ingest(*arguments)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--new", "--refresh", "2013-02"]])
+def test_exactly_one_thing_is_asked(project: Path, arguments: list[str]) -> None:
+    with pytest.raises(click.UsageError, match="either --new or --refresh"):
+        run_ingest(*arguments)
+
+
+def test_a_refresh_that_fails_keeps_the_snapshot(
+    project: Path, with_source: Callable[..., None], slices: dict[str, list[str]]
+) -> None:
+    saved = {path: path.read_bytes() for path in [LEDGER, *Path("data/raw").rglob("*.parquet")]}
+    with_source(**{**slices, "flights": [line.replace(",1089,", ",far,") for line in slices["flights"]]})
+    for path, content in saved.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    with pytest.raises(KibanError, match="'far' is not of type integer"):
+        run_ingest("--refresh", "2013-02")
+    assert {path: path.read_bytes() for path in saved} == saved
+
+
+def test_killed_at_any_moment_nothing_is_lost(
+    with_source: Callable[..., None], slices: dict[str, list[str]], tmp_path: Path
+) -> None:
+    with_source(**slices)
+    command = [sys.executable, "-c", "from kiban.cli import main; main()", "ingest", "--new"]
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "other")}
+    for wait in (0.6, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4):
+        process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
+        time.sleep(wait)
+        os.killpg(process.pid, 9)
+        process.wait()
+        for table, entries in ledger.read(LEDGER).items():
+            for batch, entry in entries.items():
+                assert files.is_file(ledger.raw_file("flights", table, batch), entry.sha256)
+    subprocess.run(command, env=environment, check=True)
+    assert {table: len(entries) for table, entries in ledger.read(LEDGER).items()} == {
+        "flights": 3,
+        "planes": 1,
+        "weather": 3,
+    }

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from conftest import compose_here, run_stage
 
-from kiban import parquet
+from kiban import files, parquet
 from kiban.errors import KibanError
 from kiban.servable.load import load
 
@@ -37,7 +37,7 @@ def test_a_date_that_there_is_not_is_said(project: Path) -> None:
     parquet.write(rows.set_column(rows.column_names.index("day"), "day", pa.array([31] * len(rows))), raw)
     verdict = Path("reports/validation/raw/verdict.json")
     content = json.loads(verdict.read_text())
-    content["accepted"]["flights"]["2013-02"] = parquet.sha256(raw)
+    content["accepted"]["flights"]["2013-02"] = files.sha256(raw)
     verdict.write_text(json.dumps(content))
     with pytest.raises(KibanError, match=r"prepared 2013-02: the features cannot be computed .*2013-2-31"):
         run_stage("prepare")

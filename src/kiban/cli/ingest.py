@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kiban import contract, ledger, parquet
+from kiban import contract, files, ledger, parquet
 from kiban.batches import period
 from kiban.cli.data import in_words
 from kiban.contract import Table
@@ -92,7 +92,7 @@ def _refresh(dataset: Dataset, tables: Mapping[str, Table], recorded: Ledger, ba
     for name in having:
         entry = recorded[name][batch]
         path = ledger.raw_file(dataset.name, name, batch)
-        old = parquet.read(path) if parquet.is_file(path, entry.sha256) else None
+        old = parquet.read(path) if files.is_file(path, entry.sha256) else None
         beside = path.with_name(f"{path.name}.refreshed")
         fresh = take(open_source(dataset.tables[name].source), tables[name], batch, dataset.timezone, beside)
         if fresh.sha256 == entry.sha256:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from kiban import parquet
+from kiban import files, parquet
 from kiban.batches import Period, period
 from kiban.contract import Table
 from kiban.errors import KibanError
@@ -20,7 +20,7 @@ from kiban.ledger import Entry
 from kiban.settings.dataset import Source as SourceSettings
 
 # The module of each kind: a database's client is imported only where it is used.
-KINDS = {"PackageCsv": "package", "Files": "files", "Sql": "sql"}
+KINDS = {"PackageCsv": "package", "Files": "by_glob", "Sql": "sql"}
 
 
 class Source(Protocol):
@@ -66,7 +66,7 @@ def take(
     rows = parquet.conform(source.read(batch, period(batch, timezone)), contract, where)
     beside = path.with_name(path.name + ".taken")
     parquet.write(rows, beside)
-    digest = parquet.sha256(beside)
+    digest = files.sha256(beside)
     if expected is not None and digest != expected.sha256:
         beside.unlink()
         raise KibanError(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from kiban import contract, ledger, parquet
+from kiban import contract, files, ledger
 from kiban.errors import KibanError, exit_on_error
 from kiban.settings.base import Sections, read
 from kiban.settings.dataset import Dataset
@@ -31,13 +31,13 @@ def main() -> None:
         for table, entries in recorded.items()
         for batch, entry in entries.items()
     }
-    altered = [path for path, (_, _, entry) in wanted.items() if path.exists() and parquet.sha256(path) != entry.sha256]
+    altered = [path for path, (_, _, entry) in wanted.items() if path.exists() and files.sha256(path) != entry.sha256]
     if altered:
         raise KibanError(
             f"{altered[0]} is not the snapshot that the ledger records: its bytes were altered; "
             f"delete the file, then `dvc repro` brings the snapshot back"
         )
-    parquet.keep_only(Path("data/raw") / dataset.name, set(wanted))
+    files.keep_only(Path("data/raw") / dataset.name, set(wanted))
     missing = {path for path in wanted if not path.exists()}
     for name, settings in dataset.tables.items():
         of_table = [path for path in sorted(missing) if wanted[path][0] == name]

