@@ -89,12 +89,10 @@ def rows(version: Version, batch: Batch) -> pa.Table:
     """The rows of a batch; KibanError if neither the working tree nor DVC's cache nor its remote has them."""
     if files.is_file(batch.path, batch.sha256):
         return parquet.read(batch.path)
-    from dvc.exceptions import DvcException  # takes a second
-
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / batch.path.name
-        with contextlib.suppress(DvcException, OSError):
-            _file_system(version.revision).get_file(batch.path.as_posix(), str(path))
+        with contextlib.suppress(Exception):  # DVC, its index and its store raise what they like
+            _file_system(Path.cwd(), version.revision).get_file(batch.path.as_posix(), str(path))
         if not files.is_file(path, batch.sha256):
             where = f" of {version.revision}" if version.revision else ""
             raise KibanError(
@@ -104,10 +102,10 @@ def rows(version: Version, batch: Batch) -> pa.Table:
 
 
 @cache
-def _file_system(revision: str | None) -> Any:
-    from dvc.api import DVCFileSystem
+def _file_system(root: Path, revision: str | None) -> Any:
+    from dvc.api import DVCFileSystem  # takes a second
 
-    return DVCFileSystem(url=".", rev=revision)
+    return DVCFileSystem(url=str(root), rev=revision)
 
 
 def read_report(root: Path = Path()) -> dict[str, Any]:
