@@ -27,11 +27,12 @@ compose: $(INSTALLED) ## compose params.yaml from conf/
 s3: $(INSTALLED) ## start an S3 store at http://127.0.0.1:8333 to try a remote on; it takes the keys of the environment
 	@test -n "$$AWS_ACCESS_KEY_ID" -a -n "$$AWS_SECRET_ACCESS_KEY" || \
 		{ echo "error: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys of your choice" >&2; exit 1; }
-	mkdir -p .s3
-	weed mini -dir=.s3 -ip=127.0.0.1 -ip.bind=127.0.0.1 -s3.port=$(S3_PORT) -master.port=$$(($(S3_PORT) + 1)) \
+	mkdir -p $(S3_FOLDER)
+	weed mini -dir=$(S3_FOLDER) -ip=127.0.0.1 -ip.bind=127.0.0.1 -s3.port=$(S3_PORT) -master.port=$$(($(S3_PORT) + 1)) \
 		-volume.port=$$(($(S3_PORT) + 2)) -filer.port=$$(($(S3_PORT) + 3)) -s3.port.iceberg=0 -s3.port.lance=0 \
 		-admin.ui=false -webdav=false -master.telemetry=false -bucket=dvc
 S3_PORT ?= 8333
+S3_FOLDER ?= .s3
 
 serve: $(INSTALLED) ## answer at http://127.0.0.1:3000
 	bentoml serve

@@ -202,7 +202,7 @@ def test_without_the_rows_it_says_what_to_do(
     error = capsys.readouterr().err
     assert error == (
         f"error: data/raw/flights/flights/2013-02.parquet of {first} is not here: "
-        "bring it with `dvc fetch --all-commits`\n"
+        "bring it with `dvc fetch`, or `dvc fetch --all-commits`\n"
     )
     assert kiban("data", "diff", "nosuchrevision") == 1
     assert "there is no revision 'nosuchrevision'" in capsys.readouterr().err

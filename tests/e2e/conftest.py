@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import MONTHS, ROOT, SLICE
 
 SHAPING = ("PYTHONPATH", "PYTHONHASHSEED", "OMP_NUM_THREADS", "OPENBLAS_CORETYPE", "MLFLOW_TRACKING_URI", "DVC_ROOT")
 
@@ -39,14 +39,57 @@ def clone_to(folder: Path) -> Path:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / file, folder / file)
     run(folder, "git", "init", "-q")
-    run(folder, "git", "add", "--all")
-    run(folder, "git", "commit", "-q", "-m", "the project")
+    commit(folder, "the project")
     return folder
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clone_to(tmp_path_factory.mktemp("a folder of another name"))
+
+
+@pytest.fixture(scope="module")
+def small(slices: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone whose flights are the slice's, from CSV files in incoming/, run and committed up to validate_prepared."""
+    folder = clone_to(tmp_path_factory.mktemp("small"))
+    write_incoming(folder / "incoming", slices)
+    tables = "".join(
+        f"  {table}: {{source: {{_target_: kiban.sources.Files, options: {{path: 'incoming/{path}'}}}}}}\n"
+        for table, path in INCOMING.items()
+    )
+    dataset = folder / "conf/dataset/flights.yaml"
+    dataset.write_text(f"name: flights\ntimezone: America/New_York\ntables:\n{tables}")
+    for of_the_year in ("data/flights.batches.yaml", "dvc.lock"):
+        (folder / of_the_year).unlink()
+    run(folder, "kiban", "compose", *SLICE)
+    run(folder, "kiban", "ingest", "--new")
+    run(folder, "dvc", "repro", "validate_prepared")
+    commit(folder, "the slice")
+    return folder
+
+
+INCOMING = {"flights": "flights-{batch}.csv", "weather": "weather-{batch}.csv", "planes": "planes.csv"}
+
+
+def write_incoming(folder: Path, slices: dict[str, list[str]]) -> None:
+    """The slice as one CSV file a batch."""
+    folder.mkdir(exist_ok=True)
+    for table, path in INCOMING.items():
+        header, *lines = slices[table]
+        if "{batch}" not in path:
+            (folder / path).write_text("\n".join([header, *lines]) + "\n")
+            continue
+        month = header.split(",").index("month")
+        for number in MONTHS:
+            of_month = [line for line in lines if line.split(",")[month] == str(number)]
+            target = folder / path.format(batch=f"2013-{number:02d}")
+            target.write_text("\n".join([header, *of_month]) + "\n")
+
+
+def commit(folder: Path, message: str) -> str:
+    run(folder, "git", "add", "--all")
+    run(folder, "git", "commit", "-q", "-m", message)
+    return run(folder, "git", "rev-parse", "HEAD").strip()
 
 
 @pytest.fixture

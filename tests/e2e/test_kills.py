@@ -1,0 +1,62 @@
+"""The pipeline's process group is killed at random moments; the next run ends as if it had not been."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import yaml
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from voluptuous import Invalid
+
+from e2e.conftest import environment, run
+from kiban import files, ledger
+
+KILLS = 20
+COMMAND = ["dvc", "repro", "--force", "validate_prepared"]
+
+
+def is_whole(lock: Path) -> bool:
+    try:
+        COMPILED_LOCKFILE_SCHEMA(yaml.safe_load(lock.read_text()))
+    except (yaml.YAMLError, Invalid):
+        return False
+    return True
+
+
+def test_no_batch_is_lost_to_a_kill(small: Path) -> None:
+    lock = (small / "dvc.lock").read_bytes()
+    recorded = ledger.read(small / "data/flights.batches.yaml")
+    raw = {
+        small / ledger.raw_file("flights", table, batch): entry.sha256
+        for table, entries in recorded.items()
+        for batch, entry in entries.items()
+    }
+    moments = random.Random(0)
+    started = time.monotonic()
+    run(small, *COMMAND)
+    undisturbed = time.monotonic() - started
+    killed = 0
+    for number in range(KILLS):
+        if number % 4 == 0:  # what was computed before is forgotten, so that there is more to be killed in
+            shutil.rmtree(small / ".kiban_cache", ignore_errors=True)
+        (small / "data/prepared/flights/2013-02.parquet").unlink(missing_ok=True)
+        moments.choice(sorted(raw)).unlink(missing_ok=True)
+        process = subprocess.Popen(
+            COMMAND, cwd=small, env=environment(), start_new_session=True, stdout=subprocess.DEVNULL
+        )
+        time.sleep(moments.uniform(0.3, 0.95) * undisturbed)
+        os.killpg(process.pid, signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+        if not is_whole(small / "dvc.lock"):  # DVC itself was killed as it wrote it: docs/data.md says so
+            run(small, "git", "checkout", "-q", "dvc.lock")
+        present = [path for path in raw if path.exists()]
+        assert all(files.sha256(path) == raw[path] for path in present)  # whole, or not there
+    assert killed >= KILLS * 3 // 4  # the others had ended
+    run(small, "dvc", "repro", "validate_prepared")
+    assert (small / "dvc.lock").read_bytes() == lock
+    assert run(small, "git", "status", "--porcelain") == ""
+    assert all(files.sha256(path) == digest for path, digest in raw.items())
