@@ -59,13 +59,14 @@ NO_RESULT = {"kiban.errors", "kiban.files", "kiban.ledger", "kiban.memo"}
     ("code", "roots"),
     [
         (validation.CODE, {"kiban.validation", "kiban.expectations"}),
-        (prepare.CODE, {"kiban.stages.prepare"}),
+        # The modules of kiban.features, of which the key has all, aside.
+        (prepare.CODE, {"kiban.stages.prepare", *IMPORTS.find_children("kiban.features")}),
     ],
 )
 def test_a_memo_follows_all_code_that_its_result_rests_on(code: tuple[str, ...], roots: set[str]) -> None:
     modules = roots.union(*(IMPORTS.find_upstream_modules(root) for root in roots))
-    settings = {module for module in modules if module.startswith("kiban.settings")}
-    assert set(code) == modules - settings - NO_RESULT - {"kiban"}
+    by_value = {module for module in modules if module.startswith(("kiban.settings", "kiban.features"))}
+    assert set(code) == modules - by_value - NO_RESULT - {"kiban"}
 
 
 def sections(model: type[Sections]) -> set[str]:

@@ -1,8 +1,17 @@
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from kiban import memo
+
+
+class Value(BaseModel):
+    rows: int
+    text: str
+
+
+VALUE = Value(rows=3, text="°F")
 
 
 @pytest.fixture(autouse=True)
@@ -12,21 +21,22 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_was_remembered_is_recalled_under_its_key_only() -> None:
     key = memo.key(files={"a": "1", "b": "2"}, batch="2013-01")
-    assert memo.recall(key) is None
-    memo.remember(key, {"rows": 3, "text": "°F"})
-    assert memo.recall(key) == {"rows": 3, "text": "°F"}
+    assert memo.recall(key, Value) is None
+    memo.remember(key, VALUE)
+    assert memo.recall(key, Value) == VALUE
     assert memo.key(batch="2013-01", files={"b": "2", "a": "1"}) == key
-    assert memo.recall(memo.key(files={"a": "1", "b": "3"}, batch="2013-01")) is None
+    assert memo.recall(memo.key(files={"a": "1", "b": "3"}, batch="2013-01"), Value) is None
 
 
-def test_a_damaged_entry_is_none_and_is_mended() -> None:
+@pytest.mark.parametrize("content", ["", '{"ro', "[1]", '{"rows": "many", "text": ""}'])
+def test_a_damaged_entry_is_none_and_is_mended(content: str) -> None:
     key = memo.key(a=1)
-    memo.remember(key, [1, 2])
+    memo.remember(key, VALUE)
     (path,) = memo.FOLDER.rglob("*.json")
-    path.write_bytes(path.read_bytes()[:3])
-    assert memo.recall(key) is None
-    memo.remember(key, [1, 2])
-    assert memo.recall(key) == [1, 2]
+    path.write_text(content)
+    assert memo.recall(key, Value) is None
+    memo.remember(key, VALUE)
+    assert memo.recall(key, Value) == VALUE
 
 
 def test_code_is_its_source_and_the_versions_of_packages() -> None:

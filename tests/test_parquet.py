@@ -1,4 +1,5 @@
 import random
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 from kiban import contract, files, parquet
-from kiban.contract import Column, Table
+from kiban.contract import Column, Table, Type
 from kiban.errors import KibanError
 
 FLIGHTS = contract.read_raw(ROOT / "conf/contract/flights.raw.yaml")["flights"]
@@ -43,6 +44,7 @@ def test_missing_and_extra_columns_are_named(rows: pa.Table) -> None:
         ("distance", pa.array([100.0, 100.5]), "column 'distance', row 2: 100.5 is not of type integer"),
         ("time_hour", pa.array(["2013-01-01T10:00:00Z", "yesterday"]), "row 2: 'yesterday' is not of type timestamp"),
         ("time_hour", pa.array([0, 0], pa.timestamp("us")), "times without a time zone"),
+        ("time_hour", pa.array([1357034400, 1357034400]), "'time_hour', row 1: '<int64>' is not of type timestamp"),
     ],
 )
 def test_a_value_that_does_not_fit_is_named(rows: pa.Table, column: str, values: pa.Array, message: str) -> None:
@@ -58,6 +60,39 @@ def test_decimals_are_the_same_numbers_as_their_text() -> None:
     assert pa.types.is_decimal(decimals.type)
     of_text, of_decimals = (parquet.conform(pa.table({"id": of}), table, "where") for of in (pa.array(texts), decimals))
     assert of_decimals.equals(of_text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("boolean", pa.array([1, 2])),
+        ("boolean", pa.array([0.5])),
+        ("date", pa.array([datetime(2013, 1, 1, 12, tzinfo=UTC)])),
+        ("date", pa.array([5])),
+        ("integer", pa.array([Decimal("5.50")])),
+    ],
+)
+def test_a_cast_that_would_guess_is_refused(kind: Type, values: pa.Array) -> None:
+    table = Table(description="", key=["id"], columns={"id": Column(type=kind, description="")})
+    with pytest.raises(KibanError, match=f"column 'id', row .* is not of type {kind}"):
+        parquet.conform(pa.table({"id": values}), table, "where")
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "expected"),
+    [
+        ("boolean", pa.array([1, 0, None]), [None, True, False]),
+        ("boolean", pa.array(["true", "0"]), [False, True]),
+        ("integer", pa.array([Decimal("5.00")]), [5]),
+        ("number", pa.array(["NaN", "1.5"]), [1.5, None]),
+        ("number", pa.array([float("nan"), 1.5]), [1.5, None]),
+        ("date", pa.array(["2013-01-31"]), [date(2013, 1, 31)]),
+    ],
+)
+def test_what_fits_without_loss_is_taken(kind: Type, values: pa.Array, expected: list[object]) -> None:
+    table = Table(description="", key=["id"], columns={"id": Column(type=kind, description="")})
+    taken = parquet.conform(pa.table({"id": values}), table, "where")["id"].to_pylist()
+    assert sorted(map(str, taken)) == sorted(map(str, expected))
 
 
 def test_a_file_that_is_missing_or_truncated_is_named(rows: pa.Table, tmp_path: Path) -> None:

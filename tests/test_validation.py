@@ -7,6 +7,7 @@ from conftest import run_stage
 
 from kiban import memo, validation
 from kiban.contract import raw_path, read_raw
+from kiban.errors import KibanError
 
 FILES = {("flights", "2013-01"): Path("data/raw/flights/flights/2013-01.parquet")}
 
@@ -28,6 +29,20 @@ def test_another_contract_is_checked_anew(project: Path, monkeypatch: pytest.Mon
     raw_path("flights").write_text(raw_path("flights").read_text().replace(old, new))
     monkeypatch.setattr("kiban.expectations.check", lambda *_: pytest.fail("checked again"))
     with pytest.raises(pytest.fail.Exception, match="checked again"):
+        validated()
+
+
+@pytest.mark.parametrize(("batch", "timezone"), [("2013-01", "Europe/Berlin"), ("2013-01-01", "America/New_York")])
+def test_another_period_is_checked_anew(project: Path, batch: str, timezone: str) -> None:
+    paths = {("flights", batch): FILES["flights", "2013-01"]}
+    found = validation.validate(read_raw(raw_path("flights")), paths, timezone)
+    assert [finding.column for finding in found.findings] == ["time_hour"]
+    assert list(found.rejected["flights"]) == [batch]
+
+
+def test_a_file_that_is_missing_is_named(project: Path) -> None:
+    FILES["flights", "2013-01"].unlink()
+    with pytest.raises(KibanError, match=r"2013-01\.parquet is missing: run `dvc repro`"):
         validated()
 
 

@@ -9,7 +9,7 @@ from kiban.errors import KibanError
 def test_the_verdict_of_a_stage_is_read_back(project: Path) -> None:
     raw = verdict.read("raw")
     assert list(raw.accepted) == ["flights", "weather", "planes"]
-    assert raw.rejected() == {}
+    assert raw.reasons() == raw.rejected == {}
 
 
 @pytest.mark.parametrize("text", [None, "", '{"accepted": {}}'])

@@ -17,7 +17,12 @@ BAD = Finding(
     observed=None,
     examples=[{"origin": "<script>", "flight": "7"}],
 )
-VERDICT = Verdict(accepted={"flights": {"2013-01": "ab"}}, expectations={"flights": 40}, findings=[BAD])
+VERDICT = Verdict(
+    accepted={"flights": {"2013-01": "ab"}},
+    rejected={"flights": {"2013-02": "cd"}},
+    expectations={"flights": 40},
+    findings=[BAD],
+)
 
 
 def test_the_page_loads_nothing_and_escapes_values() -> None:
@@ -49,7 +54,12 @@ def test_a_warning_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.chdir(tmp_path)
     warning = BAD.model_copy(update={"severity": "warn"})
     accepted = {"flights": {"2013-01": "ab", "2013-02": "cd"}}
-    conclude(Verdict(accepted=accepted, expectations={"flights": 40}, findings=[warning]), "raw", "flights", "stop")
+    conclude(
+        Verdict(accepted=accepted, rejected={}, expectations={"flights": 40}, findings=[warning]),
+        "raw",
+        "flights",
+        "stop",
+    )
     assert 'class="warned">2013-02' in Path("reports/validation/raw/index.html").read_text()
 
 

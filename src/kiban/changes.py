@@ -14,7 +14,7 @@ from kiban.versions import Version, rows
 EXAMPLES = 5
 TOP_LEVELS = 5
 NUMBER = "_number_within_key"
-NEW = "_new"
+NEW = " (new)"
 
 
 class Difference(BaseModel):
@@ -38,15 +38,20 @@ class Rows(BaseModel):
 def by_rows(old: pa.Table, new: pa.Table, key: list[str]) -> Rows:
     """What `new` has that `old` has not, and the other way round; a key in both is a changed row.
 
-    Both have the same columns. Where a key occurs more than once, its rows are paired in the order of their values.
+    Columns that are not in both, or of another type, are not compared; without the whole key all rows are others. Where
+    a key occurs more than once, its rows are paired in the order of their values.
     """
-    before, after = ibis.memtable(old), ibis.memtable(new)
+    types = {field.name: field.type for field in new.schema}
+    common = [field.name for field in old.schema if types.get(field.name) == field.type]
+    if not set(key) <= set(common):
+        return Rows(added=len(new), removed=len(old), changed=0, added_keys=[], removed_keys=[], differences=[])
+    before, after = ibis.memtable(old.select(common)), ibis.memtable(new.select(common))
     gone = _numbered(before.difference(after, distinct=False), key)
     come = _numbered(after.difference(before, distinct=False), key)
     pair = [*key, NUMBER]
     removed, added = gone.anti_join(come, pair), come.anti_join(gone, pair)
     changed = gone.inner_join(come, pair, rname=f"{{name}}{NEW}")
-    values = [name for name in old.column_names if name not in key]
+    values = [name for name in common if name not in key]
     return Rows(
         added=added.count().execute(),
         removed=removed.count().execute(),
@@ -164,17 +169,13 @@ def _in_table(name: str, old: Version, new: Version) -> TableChanges | None:
         return None
     same = {column: of for column, of in _columns(new.contracts.get(name)).items() if column not in columns}
     rows_of = [{batch: rows(side, side.batches[name][batch]) for batch in side.batches.get(name, {})} for side in sides]
-    key = old.contracts[name].key if changed else []
+    key = (new.contracts.get(name) or old.contracts[name]).key
     summaries = [_summaries(list(each.values()), same) for each in rows_of]
     return TableChanges(
         rows=(sum(batch.rows for batch in before.values()), sum(batch.rows for batch in after.values())),
         added=sorted(after.keys() - before.keys()),
         removed=sorted(before.keys() - after.keys()),
-        changed={
-            batch: by_rows(rows_of[0][batch].select(list(same)), rows_of[1][batch].select(list(same)), key)
-            for batch in changed
-            if set(key) <= same.keys()
-        },
+        changed={batch: by_rows(rows_of[0][batch], rows_of[1][batch], key) for batch in changed},
         columns=columns,
         moved={
             column: (summaries[0][column], summaries[1][column])

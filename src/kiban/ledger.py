@@ -20,7 +20,7 @@ class Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rows: int
-    bytes: int
+    bytes: int | None = None  # ledgers of the first version have none
     sha256: str
     source: str
     taken_at: str

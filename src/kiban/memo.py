@@ -10,9 +10,12 @@ import importlib.util
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 FOLDER = Path(".kiban_cache")
+M = TypeVar("M", bound=BaseModel)
 
 
 def key(**parts: Any) -> str:
@@ -28,20 +31,20 @@ def code(modules: tuple[str, ...], packages: tuple[str, ...]) -> str:
     return key(sources=sources, versions={name: importlib.metadata.version(name) for name in packages})
 
 
-def recall(key: str) -> Any | None:
-    """The JSON value remembered under `key`, or None; a damaged entry is none."""
+def recall(key: str, kind: type[M]) -> M | None:
+    """What was remembered under `key`, or None; a damaged entry is none."""
     try:
-        return json.loads(_path(key).read_bytes())
-    except (FileNotFoundError, ValueError):
+        return kind.model_validate_json(_path(key).read_bytes())
+    except (FileNotFoundError, ValidationError):
         return None
 
 
-def remember(key: str, value: Any) -> None:
-    """Keep a JSON value under `key`, whole or not at all."""
+def remember(key: str, value: BaseModel) -> None:
+    """Keep `value` under `key`, whole or not at all."""
     path = _path(key)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".part")
-    beside.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+    beside.write_text(value.model_dump_json(), encoding="utf-8")
     beside.replace(path)
 
 

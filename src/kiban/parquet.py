@@ -49,13 +49,37 @@ def _cast(values: pa.ChunkedArray, name: str, column: Column, where: str) -> pa.
     target = ARROW_TYPES[column.type]
     if pa.types.is_timestamp(values.type) and values.type.tz is None:
         raise KibanError(f"{where}: column {name!r} has times without a time zone; the contract's timestamps are UTC")
-    if pa.types.is_decimal(values.type):  # Arrow's way from decimal to float is not exact, that from text is
-        values = values.cast(pa.string())
     try:
-        return values.cast(target)
+        if not _may_be(values.type, column.type):
+            raise pa.ArrowNotImplementedError
+        if pa.types.is_decimal(values.type) and column.type == "number":  # Arrow is exact from text only
+            values = values.cast(pa.string())
+        typed = values.cast(target)
+        if pa.types.is_integer(values.type) and column.type == "boolean" and not typed.cast(values.type).equals(values):
+            raise pa.ArrowInvalid
+        # Not a number is no value: a CSV file may write it where a database has null.
+        return pc.if_else(pc.is_nan(typed), pa.scalar(None, target), typed) if column.type == "number" else typed
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         row, value = _first_misfit(values, target)
         raise KibanError(f"{where}: column {name!r}, row {row}: {value!r} is not of type {column.type}") from None
+
+
+def _may_be(source: pa.DataType, kind: str) -> bool:
+    """Whether values of the Arrow type can be of the contract's type, where Arrow's own cast would also guess."""
+    match kind:
+        case "timestamp":
+            return pa.types.is_timestamp(source) or _is_text(source) or pa.types.is_null(source)
+        case "date":
+            return pa.types.is_date(source) or _is_text(source) or pa.types.is_null(source)
+        case "boolean":
+            return not pa.types.is_floating(source)
+        case _:
+            return True
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    values = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(values) or pa.types.is_large_string(values))
 
 
 def _first_misfit(values: pa.ChunkedArray, target: pa.DataType) -> tuple[int, object]:

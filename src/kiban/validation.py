@@ -8,6 +8,7 @@ from rich.progress import track
 from kiban import files, memo, parquet
 from kiban.batches import STATIC
 from kiban.contract import Table
+from kiban.errors import KibanError
 from kiban.verdict import Checked, Finding, Verdict
 
 # What a batch's findings depend on, beside its bytes, its contract, its name and its time zone.
@@ -21,16 +22,19 @@ def validate(tables: Mapping[str, Table], paths: Mapping[tuple[str, str], Path],
     Raises KibanError if a file cannot be read, or an expectation of the contract cannot be computed.
     """
     accepted: dict[str, dict[str, str]] = {}
+    rejected: dict[str, dict[str, str]] = {}
     counts: dict[str, int] = {}
     findings: list[Finding] = []
     for (table, batch), path in track(paths.items(), description="validate", transient=True):
+        if not path.exists():
+            raise KibanError(f"{path} is missing: run `dvc repro`")
         digest = files.sha256(path)
         checked = _checked(path, digest, tables[table], table, batch, timezone)
         counts[table] = checked.expectations
         findings += checked.findings
-        if all(finding.severity == "warn" for finding in checked.findings):
-            accepted.setdefault(table, {})[batch] = digest
-    return Verdict(accepted=accepted, expectations=counts, findings=findings)
+        good = all(finding.severity == "warn" for finding in checked.findings)
+        (accepted if good else rejected).setdefault(table, {})[batch] = digest
+    return Verdict(accepted=accepted, rejected=rejected, expectations=counts, findings=findings)
 
 
 def _checked(path: Path, digest: str, contract: Table, table: str, batch: str, timezone: str) -> Checked:
@@ -43,12 +47,12 @@ def _checked(path: Path, digest: str, contract: Table, table: str, batch: str, t
         timezone=timezone,
         code=memo.code(CODE, PACKAGES),
     )
-    if (known := memo.recall(key)) is not None:
-        return Checked.model_validate(known)
+    if (known := memo.recall(key, Checked)) is not None:
+        return known
     from kiban import expectations  # takes seconds
 
     checked = expectations.check(parquet.read(path), contract, table, batch, timezone)
-    memo.remember(key, checked.model_dump(mode="json"))
+    memo.remember(key, checked)
     return checked
 
 

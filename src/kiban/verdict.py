@@ -36,14 +36,16 @@ class Checked(_Model):
 
 
 class Verdict(_Model):
-    """SHA-256 of every batch that passed, by table and batch; number of expectations by table; what was found."""
+    """SHA-256 of the batches that passed and of those that did not, by table and batch; number of expectations by
+    table; what was found."""
 
     accepted: dict[str, dict[str, str]]
+    rejected: dict[str, dict[str, str]]
     expectations: dict[str, int]
     findings: list[Finding]
 
-    def rejected(self) -> dict[str, list[Finding]]:
-        """The findings by which batches were rejected, by name of the batch."""
+    def reasons(self) -> dict[str, list[Finding]]:
+        """The findings by which batches are not to be used, by name of the batch."""
         by_batch: dict[str, list[Finding]] = {}
         for finding in self.findings:
             if finding.severity == "reject":

@@ -27,12 +27,13 @@ def conclude(verdict: Verdict, level: Level, dataset: str, on_failure: OnFailure
     (target / "index.html").write_text(page(verdict, f"{dataset}: validation of the {level} data"), encoding="utf-8")
     if verdict.findings:
         print_findings(f"{dataset}, {level} data", verdict.findings)
-    rejected = sorted({f"{finding.table} {finding.batch}" for of in verdict.rejected().values() for finding in of})
+    rejected = sorted({f"{finding.table} {finding.batch}" for of in verdict.reasons().values() for finding in of})
     if not rejected:
         return
     message = (
         f"{', '.join(rejected)} did not pass validation (see {target / 'index.html'}): "
-        f"correct the data at its source, then `kiban ingest --refresh BATCH`, or the contract if the data is right"
+        f"correct the data at its source and take it anew (`kiban ingest --refresh BATCH`, or `--new` where a table "
+        f"has no such batch yet), or correct the contract if the data is right"
     )
     if on_failure == "stop":
         raise KibanError(message)
@@ -43,7 +44,7 @@ def page(verdict: Verdict, title: str) -> str:
     """One self-contained HTML page: no script, nothing loaded from elsewhere, no time, no id."""
     template = importlib.resources.files("kiban").joinpath("verdict_page.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    rejected = {(finding.table, finding.batch) for of in verdict.rejected().values() for finding in of}
+    rejected = {(finding.table, finding.batch) for of in verdict.reasons().values() for finding in of}
     warned = {(finding.table, finding.batch) for finding in verdict.findings} - rejected
     batches = sorted({(table, batch) for table, of in verdict.accepted.items() for batch in of} | rejected)
     states = [

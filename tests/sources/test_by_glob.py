@@ -43,6 +43,14 @@ def as_csv(incoming: Path) -> str:
     return "incoming/flights-{batch}.csv"
 
 
+def as_path_of_another_form(incoming: Path) -> str:
+    return "./incoming//flights-{batch}.csv"
+
+
+def as_url(incoming: Path) -> str:
+    return f"file://{incoming.resolve()}/flights-{{batch}}.csv"
+
+
 def as_gzip(incoming: Path) -> str:
     for path in list(incoming.iterdir()):
         (incoming / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
@@ -65,7 +73,7 @@ def in_parts(incoming: Path) -> str:
     return "incoming/{batch}/part-*.csv"
 
 
-@pytest.mark.parametrize("layout", [as_csv, as_gzip, as_parquet, in_parts])
+@pytest.mark.parametrize("layout", [as_csv, as_path_of_another_form, as_url, as_gzip, as_parquet, in_parts])
 def test_the_same_rows_give_the_same_bytes(incoming: Path, tmp_path: Path, layout: Any) -> None:
     source = Files(layout(incoming))
     assert source.batches() == ["2013-01", "2013-02", "2013-03"]
@@ -78,6 +86,12 @@ def test_other_separators_and_encodings_are_options(incoming: Path, tmp_path: Pa
     path.write_bytes(path.read_text().replace(",", ";").encode("utf-16"))
     source = Files("incoming/flights-{batch}.csv", delimiter=";", encoding="utf-16")
     assert digest(source, "2013-01", tmp_path) == files.sha256(RAW / "2013-01.parquet")
+
+
+@pytest.mark.parametrize("options", [{"delimiter": "||"}, {"encoding": "no-such-code"}])
+def test_options_that_cannot_be_are_one_line(incoming: Path, options: dict[str, str]) -> None:
+    with pytest.raises(KibanError, match=r"flights-2013-01\.csv is not a CSV file in"):
+        Files("incoming/flights-{batch}.csv", **options).read("2013-01", None)
 
 
 def test_without_a_batch_in_its_name_a_table_is_static(project: Path, slices: dict[str, list[str]]) -> None:

@@ -18,9 +18,15 @@ ZONE = "America/New_York"
     ("target", "options", "message"),
     [
         ("kiban.sources.Nowhere", {}, "there is no source 'kiban.sources.Nowhere'"),
-        ("kiban.sources.PackageCsv", {"package": "p", "file": "f", "fiel": 1}, "unexpected keyword argument 'fiel'"),
-        ("kiban.sources.PackageCsv", {"package": "p"}, "missing 1 required positional argument: 'file'"),
-        ("kiban.sources.Files", {"path": "{batch}/{batch}.csv"}, "may stand in it once only"),
+        (
+            "kiban.sources.PackageCsv",
+            {"package": "p", "file": "f", "fiel": 1},
+            "option 'fiel': Unexpected",
+        ),
+        ("kiban.sources.PackageCsv", {"package": "p"}, "option 'file': Missing required argument"),
+        ("kiban.sources.Files", {"path": "{batch}/{batch}.csv"}, "it takes {batch} once"),
+        ("kiban.sources.Files", {"path": "in/**/{batch}.csv"}, "within a name, nothing else"),
+        ("kiban.sources.Files", {"path": 5}, "option 'path': Input should be a valid string"),
         ("kiban.sources.Sql", {"url_env": "U", "query": "select 1", "batches": "select 1"}, "takes :start and :end"),
         ("kiban.sources.Sql", {"url_env": "U", "query": "select :start, :end"}, "else no parameter"),
     ],

@@ -90,6 +90,13 @@ def test_a_database_that_does_not_answer_well_is_one_line_without_the_password(
     assert str(url.password) not in str(raised.value)
 
 
+def test_a_message_that_has_the_url_is_shown_without_it(monkeypatch: pytest.MonkeyPatch, driver: str) -> None:
+    monkeypatch.setenv("FLIGHTS_URL", "postgresql+psycopg://user:p%40ss@[abc/db?passfile=geheim")
+    with pytest.raises(KibanError, match="SQL through FLIGHTS_URL failed: ") as raised:
+        Sql("FLIGHTS_URL", "SELECT 1 AS one").read("static", None)
+    assert not [secret for secret in ("p%40ss", "p@ss", "geheim") if secret in str(raised.value)]
+
+
 def test_a_wrong_query_and_an_empty_batch_are_said(year: sa.URL, driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLIGHTS_URL", year.render_as_string(hide_password=False))
     with pytest.raises(KibanError, match='relation "trains" does not exist'):
@@ -123,6 +130,9 @@ def test_sqlite_is_read_in_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with sa.create_engine(f"sqlite:///{tmp_path / 'flights.db'}").begin() as connection:
         connection.execute(sa.text("CREATE TABLE numbers (id INTEGER, value REAL)"))
         connection.execute(sa.text("INSERT INTO numbers VALUES (1, NULL), (2, NULL), (3, 0.5)"))
+    names = "SELECT '2013-01' UNION ALL SELECT '2013-01' UNION ALL SELECT NULL"
+    query = "SELECT * FROM numbers WHERE :start < :end"
+    assert Sql("FLIGHTS_URL", query, names).batches() == ["2013-01"]
     rows = Sql("FLIGHTS_URL", "SELECT * FROM numbers").read("static", None)
     assert rows.to_pydict() == {"id": [1, 2, 3], "value": [None, None, 0.5]}
 

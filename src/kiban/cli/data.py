@@ -10,6 +10,7 @@ from kiban import ledger, prepared, verdict
 from kiban.errors import KibanError
 from kiban.settings.base import Sections, read
 from kiban.settings.dataset import Identity
+from kiban.settings.validation import OnFailure, Validation
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 class Params(Sections):
     dataset: Identity
+    validation: Validation
 
 
 @click.group(invoke_without_command=True)
@@ -28,19 +30,20 @@ def data(context: click.Context, as_json: bool) -> None:
     """List the batches: rows, size, hash, when and from where they were taken, whether they are good, and the commit
     that brought them in."""
     if context.invoked_subcommand is None:
-        batches = listed(read(Params).dataset.name)
+        params = read(Params)
+        batches = listed(params.dataset.name, params.validation.on_failure)
         if as_json:
             print(json.dumps(batches, indent=1, ensure_ascii=False))
         else:
             _print_batches(batches)
 
 
-def listed(dataset: str) -> list[dict[str, Any]]:
+def listed(dataset: str, on_failure: OnFailure) -> list[dict[str, Any]]:
     """One record a batch, the raw tables first, then `prepared`; what is not known is None."""
     from kiban import versions
 
     path = ledger.ledger_path(dataset)
-    commits, state = versions.brought_in_by(path), _states("raw")
+    commits, state = versions.brought_in_by(path), _states("raw", on_failure)
     records = [
         {
             "table": table,
@@ -52,7 +55,8 @@ def listed(dataset: str) -> list[dict[str, Any]]:
         for table, entries in ledger.read(path).items()
         for batch, entry in entries.items()
     ]
-    report, commits, state = versions.read_report(), versions.brought_in_by(versions.REPORT), _states("prepared")
+    report = versions.read_report()
+    commits, state = versions.brought_in_by(versions.REPORT), _states("prepared", on_failure)
     unknown = dict.fromkeys(("rows", "bytes", "sha256", "source", "taken_at", "commit"))
     for batch, of in report["batches"].items():
         file = prepared.batch_file(dataset, batch)
@@ -69,7 +73,7 @@ def listed(dataset: str) -> list[dict[str, Any]]:
     return records
 
 
-def _states(level: verdict.Level) -> Callable[[str, str, str], str]:
+def _states(level: verdict.Level, on_failure: OnFailure) -> Callable[[str, str, str], str]:
     """What the last validation says of a table's batch of this hash."""
     try:
         found = verdict.read(level)
@@ -77,8 +81,8 @@ def _states(level: verdict.Level) -> Callable[[str, str, str], str]:
         return lambda *_: "not checked"
 
     def state(table: str, batch: str, digest: str) -> str:
-        if any(finding.table == table for finding in found.rejected().get(batch, [])):
-            return "quarantined"
+        if found.rejected.get(table, {}).get(batch) == digest:
+            return "quarantined" if on_failure == "quarantine" else "rejected"
         return "validated" if found.accepted.get(table, {}).get(batch) == digest else "not checked"
 
     return state

@@ -41,8 +41,8 @@ def ingest(new: bool, refresh: str | None, table: str | None) -> None:
     tables = contract.read_raw(contract.raw_path(dataset.name))
     recorded = ledger.read(ledger.ledger_path(dataset.name))
     for name in [*dataset.tables, *([table] if table else [])]:
-        if name not in tables:
-            raise KibanError(f"{contract.raw_path(dataset.name)}: there is no table {name!r}")
+        if name not in tables or name not in dataset.tables:
+            raise KibanError(f"there is no table {name!r} both in conf/dataset and in the raw contract")
     chosen = [table] if table else list(dataset.tables)
     if refresh:
         _refresh(dataset, tables, recorded, refresh, chosen)
@@ -57,8 +57,12 @@ def _take_new(dataset: Dataset, tables: Mapping[str, Table], recorded: Ledger, c
 
     taken, refused = [], []
     for name in chosen:
-        source = open_source(dataset.tables[name].source)
-        beyond = list(_over(source, dataset.timezone, set(recorded.get(name, {})), name))
+        try:
+            source = open_source(dataset.tables[name].source)
+            beyond = list(_over(source, dataset.timezone, set(recorded.get(name, {})), name))
+        except KibanError as error:
+            refused.append(f"{name}: {error}")
+            continue
         for batch in track(beyond, description=name, console=Console(stderr=True), transient=True):
             try:
                 entry = take(source, tables[name], batch, dataset.timezone, ledger.raw_file(dataset.name, name, batch))
@@ -104,7 +108,10 @@ def _refresh(dataset: Dataset, tables: Mapping[str, Table], recorded: Ledger, ba
         else:
             from kiban.changes import by_rows
 
-            _show(f"{name} {batch}", by_rows(old, parquet.read(beside), tables[name].key))
+            new = parquet.read(beside)
+            _show(f"{name} {batch}", by_rows(old, new, tables[name].key))
+            for column in sorted(set(old.column_names) ^ set(new.column_names)):
+                print(f"  column {column} {'added' if column in new.column_names else 'removed'}")
         recorded[name][batch] = fresh
         beside.replace(path)
         ledger.write(ledger.ledger_path(dataset.name), recorded)

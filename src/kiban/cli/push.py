@@ -38,7 +38,7 @@ def push(remote: str | None, timeout: int) -> None:
                     return
                 case _:
                     raise KibanError(f"{content}; {_unconfirmed(outputs)}")
-        raise KibanError(f"the store has not answered within {timeout} s; {_unconfirmed(outputs)}")
+        raise KibanError(f"not finished within {timeout} s (--timeout gives it longer); {_unconfirmed(outputs)}")
     except EOFError:
         raise KibanError(f"the process that pushed was ended; {_unconfirmed(outputs)}") from None
     finally:
@@ -67,7 +67,8 @@ def _push(remote: str | None, answers: Connection) -> None:
         lacking = sorted(absent | {path for path, state in states.items() if state != "deleted"})
         if lacking:
             some = f"{', '.join(lacking[:5])}{', …' if len(lacking) > 5 else ''}"
-            answers.send(("failed", f"neither DVC's cache nor the store has {some}: run `dvc repro` or `dvc commit`"))
+            answers.send(("failed", f"the store has not got {some}: if DVC's cache has lost it, run `dvc repro`"))
+            return
         answers.send(("pushed", sent))
     except NoRemoteError:
         answers.send(("failed", "there is no remote yet: `dvc remote add -d store s3://BUCKET/PATH` adds one"))

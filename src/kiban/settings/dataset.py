@@ -18,9 +18,14 @@ def _time_zone(name: str) -> str:
     return name
 
 
+CREDENTIALS = re.compile(r"://.*@|[?&]\w*(password|secret|token|credential|key)\w*=", re.IGNORECASE)
+
+
 def _no_password(options: dict[str, Any]) -> dict[str, Any]:
     for name, value in options.items():
-        if re.search(r"://[^/\s]*@", str(value)):
+        if name.endswith("_env") and not re.fullmatch(r"[A-Za-z_]\w*", str(value)):
+            raise PydanticCustomError(UNSHOWN, "{name} must be the name of an environment variable", {"name": name})
+        if CREDENTIALS.search(str(value)):
             raise PydanticCustomError(
                 UNSHOWN, "{name} holds credentials, which belong in the environment", {"name": name}
             )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
+from pydantic import ValidationError
 
 from kiban import files, parquet
 from kiban.batches import Period, period
@@ -47,9 +48,10 @@ def open_source(settings: SourceSettings) -> Source:
     kind = getattr(importlib.import_module(f"kiban.sources.{KINDS[name]}"), name)
     try:
         source: Source = kind(**settings.options)
-    except TypeError as error:
-        reason = str(error).partition("__init__() ")[2] or error
-        raise KibanError(f"dataset source {settings.target}: {reason}") from None
+    except ValidationError as error:
+        first = error.errors()[0]  # its value is not shown: it may be what should not have been written there
+        option = ".".join(str(part) for part in first["loc"])
+        raise KibanError(f"dataset source {settings.target}: option {option!r}: {first['msg']}") from None
     return source
 
 

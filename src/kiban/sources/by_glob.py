@@ -1,5 +1,6 @@
 """Source: CSV and Parquet files by glob, on this machine or in an S3 store."""
 
+import posixpath
 import re
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -9,12 +10,14 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.spec import AbstractFileSystem
+from pydantic import validate_call
 
 from kiban.batches import STATIC, Period
 from kiban.errors import KibanError
 from kiban.sources import text
 
 BATCH = "{batch}"
+S3 = "s3://"
 # A store that does not answer is given up after seconds, not minutes.
 S3_CONFIG = {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 2}}
 
@@ -27,12 +30,13 @@ class Files:
     other than Amazon's; credentials come from the environment, as for every S3 client.
     """
 
+    @validate_call
     def __init__(
         self, path: str, delimiter: str = ",", encoding: str = "utf-8", endpoint_url: str | None = None
     ) -> None:
-        if path.count(BATCH) > 1:
-            raise KibanError(f"dataset source path {path!r}: {BATCH} may stand in it once only")
-        self.path = path
+        if path.count(BATCH) > 1 or re.search(r"\*\*|[?\[]", path):
+            raise KibanError(f"dataset source path {path!r}: it takes {BATCH} once, and * within a name, nothing else")
+        self.path = path if path.startswith(S3) else posixpath.normpath(path.removeprefix("file://"))
         self.delimiter = delimiter
         self.encoding = encoding
         self.endpoint_url = endpoint_url
@@ -57,7 +61,7 @@ class Files:
 
     @cached_property
     def _system(self) -> AbstractFileSystem:
-        if not self.path.startswith("s3://"):
+        if not self.path.startswith(S3):
             return fsspec.filesystem("file")
         return fsspec.filesystem(
             "s3", endpoint_url=self.endpoint_url, config_kwargs=S3_CONFIG, skip_instance_cache=True
@@ -66,7 +70,7 @@ class Files:
     @cached_property
     def _files(self) -> dict[str, list[str]]:
         """The files by batch, sorted."""
-        before, placeholder, after = self.path.removeprefix("s3://").partition(BATCH)
+        before, placeholder, after = self.path.removeprefix(S3).partition(BATCH)
         found = self._reached(lambda: self._system.glob(f"{before}*{after}" if placeholder else before))
         if not found:
             raise KibanError(f"no file matches {self.path}")

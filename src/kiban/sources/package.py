@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import validate_call
 
 from kiban.batches import STATIC, Period
 from kiban.errors import KibanError
@@ -20,6 +21,7 @@ class PackageCsv:
     `batch_by` names the columns of year, month and day that name the batch; without it the table is static. NA is null.
     """
 
+    @validate_call
     def __init__(self, package: str, file: str, batch_by: list[str] | None = None) -> None:
         self.package = package
         self.file = file

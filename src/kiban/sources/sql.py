@@ -2,13 +2,16 @@
 
 import importlib.util
 import os
+import re
 from collections.abc import Callable
 from datetime import UTC
 from functools import cached_property
 from typing import TypeVar
+from urllib.parse import quote
 
 import pyarrow as pa
 import sqlalchemy as sa
+from pydantic import validate_call
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
@@ -27,6 +30,7 @@ class Sql:
     `url_env` names the environment variable that holds the SQLAlchemy URL with its credentials.
     """
 
+    @validate_call
     def __init__(self, url_env: str, query: str, batches: str | None = None) -> None:
         if set(sa.text(query).compile().params) != ({"start", "end"} if batches else set()):
             raise KibanError("dataset source query: it takes :start and :end if there is `batches`, else no parameter")
@@ -39,7 +43,7 @@ class Sql:
             return [STATIC]
         asked = sa.text(self.names)
         names = self._asked(lambda: _fetched(self._engine, asked))
-        return sorted(str(name) for name in names.column(0).to_pylist())
+        return sorted({str(name) for name in names.column(0).to_pylist() if name is not None})
 
     def read(self, batch: str, period: Period | None) -> pa.Table:
         asked = statement(self.query, period)
@@ -69,15 +73,21 @@ class Sql:
     def _asked(self, ask: Callable[[], T]) -> T:
         """What the database answers; KibanError, without the password, if it does not."""
         os.environ.setdefault("PGCONNECT_TIMEOUT", "10")  # libpq waits for ever
-        password = str(self._url.password or "")
         try:
             return ask()
         except ImportError as error:
             raise KibanError(f"{self.describe()}: {error}: install the extra of this database") from None
         except Exception as error:  # every driver has exceptions of its own
             reason = " ".join(str(getattr(error, "orig", None) or error).split())
-            reason = reason.replace(password, "***") if password else reason
-            raise KibanError(f"{self.describe()} failed: {reason[:300]}") from None
+            raise KibanError(f"{self.describe()} failed: {self._without_secrets(reason)[:300]}") from None
+
+    def _without_secrets(self, reason: str) -> str:
+        """A driver's message without a URL, which a driver may have written in its own way, and without its values."""
+        reason = re.sub(r"\S*://\S*", "***", reason)
+        parameters = [value for values in self._url.normalized_query.values() for value in values]
+        for secret in filter(None, [str(self._url.password or ""), *parameters]):
+            reason = reason.replace(secret, "***").replace(quote(secret, safe=""), "***")
+        return reason
 
 
 def statement(query: str, period: Period | None) -> sa.TextClause:

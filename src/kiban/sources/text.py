@@ -10,15 +10,15 @@ NULLS = ("", "NA")
 
 def rows(content: bytes, where: str, delimiter: str = ",", encoding: str = "utf-8") -> pa.Table:
     """The rows of a CSV file with a header; an empty value and NA are null. KibanError if it is not one."""
-    read = pyarrow.csv.ReadOptions(encoding=encoding)
-    parse = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
     try:
+        read = pyarrow.csv.ReadOptions(encoding=encoding)
+        parse = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
         header = pyarrow.csv.open_csv(pa.BufferReader(content), read, parse).schema.names
         convert = pyarrow.csv.ConvertOptions(
             column_types=dict.fromkeys(header, pa.string()), null_values=list(NULLS), strings_can_be_null=True
         )
         table = pyarrow.csv.read_csv(pa.BufferReader(content), read, parse, convert)
-    except (pa.ArrowException, LookupError, UnicodeError) as error:
+    except (pa.ArrowException, LookupError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise KibanError(
             f"{where} is not a CSV file in {encoding} with {delimiter!r} between values: {reason}"

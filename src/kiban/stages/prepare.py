@@ -1,26 +1,28 @@
 """Stage prepare: accepted raw batches to the prepared table, one Parquet file a batch."""
 
 import importlib
+import pkgutil
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import duckdb
 import ibis
 import pyarrow as pa
 from ibis.common.exceptions import IbisError
+from pydantic import BaseModel
 from rich.progress import track
 
-from kiban import batches, contract, files, ledger, memo, parquet, prepared, verdict
+from kiban import batches, contract, features, files, ledger, memo, parquet, prepared, verdict
 from kiban.contract import Table
 from kiban.errors import KibanError, exit_on_error
 from kiban.prepared import Counts
 from kiban.settings.base import Sections, read
 from kiban.settings.dataset import Engine, Identity
 
-# What a prepared batch depends on, beside the bytes of its raw files, the contracts and the parameters.
+# What a prepared batch depends on, beside the modules of kiban.features, the bytes of its raw files, the contracts and
+# the parameters.
 CODE = (
     "kiban.batches",
     "kiban.contract",
@@ -40,6 +42,13 @@ class Params(Sections):
     engine: Engine
 
 
+class Prepared(BaseModel):
+    """A batch that was prepared: its counts, and the SHA-256 of its file."""
+
+    counts: Counts
+    sha256: str
+
+
 def main() -> None:
     params = read(Params)
     dataset = params.dataset
@@ -47,6 +56,9 @@ def main() -> None:
     raw = contract.read_raw(contract.raw_path(dataset.name))
     accepted = verdict.read("raw").accepted
     module = importlib.import_module(f"kiban.features.{dataset.name}")
+    # All of them: one may import another.
+    modules = [f"{features.__name__}.{found.name}" for found in pkgutil.iter_modules(features.__path__)]
+    code = memo.code((*CODE, *modules), PACKAGES)
     counts: dict[str, Counts] = {}
     computed = 0
     for batch in track(_batches(raw, accepted), description="prepare", transient=True):
@@ -58,14 +70,14 @@ def main() -> None:
             batch=batch,
             contracts=[table.model_dump(mode="json"), {name: raw[name].time for name in needed}],
             params=params.model_dump(mode="json"),
-            code=memo.code((*CODE, module.__name__), PACKAGES),
+            code=code,
         )
-        known: Any = memo.recall(key)
-        if known is None or not files.is_file(path, known["sha256"]):
+        known = memo.recall(key, Prepared)
+        if known is None or not files.is_file(path, known.sha256):
             known = _prepare(params, raw, table, module, batch, needed, path)
             memo.remember(key, known)
             computed += 1
-        counts[batch] = Counts.model_validate(known["counts"])
+        counts[batch] = known.counts
     files.keep_only(prepared.folder(dataset.name), {prepared.batch_file(dataset.name, batch) for batch in counts})
     prepared.write_counts(counts)
     rows, left_out = (sum(getattr(of, name) for of in counts.values()) for name in Counts.model_fields)
@@ -103,8 +115,8 @@ def _prepare(
     batch: str,
     needed: Hashes,
     path: Path,
-) -> dict[str, Any]:
-    """Write the prepared rows of `batch` to `path`; their counts and the SHA-256 of the file."""
+) -> Prepared:
+    """Write the prepared rows of `batch` to `path`."""
     dataset = params.dataset
     start, end = batches.bounds(batch, dataset.timezone)
     since = start - timedelta(days=module.LOOKBACK_DAYS)
@@ -116,13 +128,13 @@ def _prepare(
             verdict.check_file(raw_path, digest)
         rows, time = engine.read_parquet([str(raw_path) for raw_path in paths]), raw[name].time
         tables[name] = rows.filter(rows[time] >= since) if time else rows
-    features = module.features(tables)
-    of_batch = features.filter((features[table.time] >= start) & (features[table.time] < end))
+    rows_of_all = module.features(tables)
+    of_batch = rows_of_all.filter((rows_of_all[table.time] >= start) & (rows_of_all[table.time] < end))
     computed = parquet.conform(_computed(of_batch, batch), table, f"prepared {batch}")
     known = computed.filter(computed[table.target()].is_valid())
     parquet.write(known, path)
     counts = Counts(rows=known.num_rows, left_out_without_target=computed.num_rows - known.num_rows)
-    return {"counts": counts.model_dump(), "sha256": files.sha256(path)}
+    return Prepared(counts=counts, sha256=files.sha256(path))
 
 
 def _computed(expression: ibis.Table, batch: str) -> pa.Table:

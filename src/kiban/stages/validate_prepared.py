@@ -30,16 +30,15 @@ def main() -> None:
     files = {(prepared.TABLE, batch): prepared.batch_file(dataset.name, batch) for batch in counts}
     found = validation.validate(tables, files, dataset.timezone)
     hashes = found.accepted.get(prepared.TABLE, {})
-    quarantined = verdict.read("raw").rejected() | found.rejected()
+    quarantined = verdict.read("raw").reasons() | found.reasons()
     report = {
         "rows": sum(counts[batch].rows for batch in hashes),
         "left_out_without_target": sum(counts[batch].left_out_without_target for batch in hashes),
         "batches": {batch: {**counts[batch].model_dump(), "sha256": digest} for batch, digest in hashes.items()},
         "quarantined": {batch: [_reason(finding) for finding in of] for batch, of in sorted(quarantined.items())},
     }
-    REPORT.parent.mkdir(exist_ok=True)
-    REPORT.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     conclude(found, "prepared", dataset.name, params.validation.on_failure)
+    REPORT.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 def _reason(finding: Finding) -> str:
