@@ -57,5 +57,7 @@ def write(path: Path, ledger: Ledger) -> None:
         table: {batch: entry.model_dump() for batch, entry in sorted(ledger[table].items())} for table in sorted(ledger)
     }
     beside = path.with_name(path.name + ".part")
-    beside.write_text(HEADER + yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False, width=200), encoding="utf-8")
+    beside.write_text(
+        HEADER + yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False, width=200), encoding="utf-8"
+    )
     beside.replace(path)
