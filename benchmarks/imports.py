@@ -12,6 +12,7 @@ ROUNDS = 5
 STAGES = ("config", "ingest", "validate_raw", "prepare", "validate_prepared", "train", "evaluate", "track")
 MODULES = {
     **{f"stage {name}": f"kiban.stages.{name}" for name in STAGES},
+    "expectations, which validate imports if there is something to check": "kiban.expectations",
     "mlflow, which track imports late": "mlflow.sklearn",
     "service": "kiban.serving.service",
 }

@@ -42,7 +42,15 @@ def seconds(folder: Path, *command: str) -> float:
 
 def forget(folder: Path) -> None:
     """Remove all that a run has made, DVC's cache and MLflow's store among them."""
-    for made in (".dvc/cache", ".dvc/tmp", "data/raw/flights", "data/prepared/flights", "models/servable", "mlruns"):
+    for made in (
+        ".dvc/cache",
+        ".dvc/tmp",
+        ".kiban_cache",
+        "data/raw/flights",
+        "data/prepared/flights",
+        "models/servable",
+        "mlruns",
+    ):
         shutil.rmtree(folder / made, ignore_errors=True)
     subprocess.run(["git", "clean", "-qfdx", "reports", "models"], cwd=folder, check=True)
     subprocess.run(["git", "checkout", "-q", "."], cwd=folder, check=True)
