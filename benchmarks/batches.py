@@ -50,15 +50,14 @@ def shifted(rows: pd.DataFrame, year: int) -> pd.DataFrame:
     return moved.assign(sched_dep_time=scheduled, dep_time=departed)
 
 
-def lay_down(clone: Path, tables: dict[str, dict[int, pd.DataFrame]], month: int) -> str:
-    """Write the month of this number since FIRST_YEAR as files; its name."""
+def lay_down(clone: Path, tables: dict[str, dict[int, pd.DataFrame]], month: int) -> None:
+    """Write the month of this number since FIRST_YEAR as files."""
     year, of_year = FIRST_YEAR + month // 12, month % 12 + 1
     name = f"{year}-{of_year:02d}"
     for table, months in tables.items():
         path = clone / f"incoming/{table}/{name}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         shifted(months[of_year], year).to_parquet(path, index=False)
-    return name
 
 
 def seconds(clone: Path) -> float:

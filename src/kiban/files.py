@@ -1,4 +1,4 @@
-"""Files by their bytes."""
+"""Files by their bytes: hashed, compared, written whole."""
 
 import hashlib
 from pathlib import Path
@@ -13,6 +13,13 @@ def sha256(path: Path) -> str:
 def is_file(path: Path, digest: str) -> bool:
     """Whether there is a file at `path` whose bytes have this SHA-256."""
     return path.is_file() and sha256(path) == digest
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write `content` to `path`, whole or not at all: beside it, then renamed."""
+    beside = path.with_name(path.name + ".part")
+    beside.write_bytes(content)
+    beside.replace(path)
 
 
 def keep_only(folder: Path, files: set[Path]) -> None:

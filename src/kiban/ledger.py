@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from kiban import files
 from kiban.errors import KibanError
 from kiban.settings.base import explain
 
@@ -56,8 +57,5 @@ def write(path: Path, ledger: Ledger) -> None:
     content = {
         table: {batch: entry.model_dump() for batch, entry in sorted(ledger[table].items())} for table in sorted(ledger)
     }
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(
-        HEADER + yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False, width=200), encoding="utf-8"
-    )
-    beside.replace(path)
+    text = HEADER + yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False, width=200)
+    files.write(path, text.encode())

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from kiban import files
+
 FOLDER = Path(".kiban_cache")
 M = TypeVar("M", bound=BaseModel)
 
@@ -26,8 +28,12 @@ def key(**parts: Any) -> str:
 @cache
 def code(modules: tuple[str, ...], packages: tuple[str, ...]) -> str:
     """A digest of the source of `modules`, found without importing them, and of the versions of `packages`."""
-    origins = [spec.origin for name in modules if (spec := importlib.util.find_spec(name)) and spec.origin]
-    sources = {name: Path(origin).read_text(encoding="utf-8") for name, origin in zip(modules, origins, strict=True)}
+    sources = {}
+    for name in modules:
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
+            raise ModuleNotFoundError(name)
+        sources[name] = Path(spec.origin).read_text(encoding="utf-8")
     return key(sources=sources, versions={name: importlib.metadata.version(name) for name in packages})
 
 
@@ -43,9 +49,7 @@ def remember(key: str, value: BaseModel) -> None:
     """Keep `value` under `key`, whole or not at all."""
     path = _path(key)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".part")
-    beside.write_text(value.model_dump_json(), encoding="utf-8")
-    beside.replace(path)
+    files.write(path, value.model_dump_json().encode())
 
 
 def _path(key: str) -> Path:

@@ -15,6 +15,9 @@ TABLE = "prepared"
 
 COUNTS = Path("reports/prepared.json")
 
+REPORT = Path("reports/data.json")
+"""The account, in git, of the data that a model can see: validate_prepared writes it."""
+
 
 class Counts(BaseModel):
     """Rows of a prepared batch, and rows that were left out: without a target a row can neither train nor test."""

@@ -20,8 +20,6 @@ from kiban.errors import KibanError
 from kiban.git import git
 from kiban.settings.base import PARAMS
 
-REPORT = Path("reports/data.json")
-
 
 @dataclass(frozen=True)
 class Batch:
@@ -113,7 +111,7 @@ def _file_system(root: Path, revision: str | None) -> Any:
 def read_report(root: Path = Path()) -> dict[str, Any]:
     """reports/data.json: `batches` that were prepared and accepted, and reasons by batch in `quarantined`."""
     try:
-        report: dict[str, Any] = json.loads((root / REPORT).read_bytes())
+        report: dict[str, Any] = json.loads((root / prepared.REPORT).read_bytes())
         return report
     except (FileNotFoundError, ValueError):
         return {"batches": {}, "quarantined": {}}

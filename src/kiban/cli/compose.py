@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from kiban import files
 from kiban.errors import KibanError
 from kiban.settings.base import PARAMS
 
@@ -35,6 +36,4 @@ def compose(overrides: tuple[str, ...], check: bool) -> None:
         if not PARAMS.exists() or PARAMS.read_bytes() != content:
             raise KibanError(f"{PARAMS} is not the composition of conf/: run `kiban compose`")
         return
-    beside = PARAMS.with_name(PARAMS.name + ".part")
-    beside.write_bytes(content)
-    beside.replace(PARAMS)
+    files.write(PARAMS, content)

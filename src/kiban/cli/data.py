@@ -56,7 +56,7 @@ def listed(dataset: str, on_failure: OnFailure) -> list[dict[str, Any]]:
         for batch, entry in entries.items()
     ]
     report = versions.read_report()
-    commits, state = versions.brought_in_by(versions.REPORT), _states("prepared", on_failure)
+    commits, state = versions.brought_in_by(prepared.REPORT), _states("prepared", on_failure)
     unknown = dict.fromkeys(("rows", "bytes", "sha256", "source", "taken_at", "commit"))
     for batch, of in report["batches"].items():
         file = prepared.batch_file(dataset, batch)

@@ -4,7 +4,6 @@ It also writes the account of the data that a model can see: reports/data.json, 
 """
 
 import json
-from pathlib import Path
 
 from kiban import contract, prepared, validation, verdict
 from kiban.errors import exit_on_error
@@ -13,8 +12,6 @@ from kiban.settings.dataset import Identity
 from kiban.settings.validation import Validation
 from kiban.verdict import Finding
 from kiban.verdict_page import conclude
-
-REPORT = Path("reports/data.json")
 
 
 class Params(Sections):
@@ -38,7 +35,7 @@ def main() -> None:
         "quarantined": {batch: [_reason(finding) for finding in of] for batch, of in sorted(quarantined.items())},
     }
     conclude(found, "prepared", dataset.name, params.validation.on_failure)
-    REPORT.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    prepared.REPORT.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 def _reason(finding: Finding) -> str:
