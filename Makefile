@@ -37,6 +37,9 @@ S3_FOLDER ?= .s3
 serve: $(INSTALLED) ## answer at http://127.0.0.1:3000
 	bentoml serve
 
+runs: $(INSTALLED) ## MLflow's pages of the tracked runs, at http://127.0.0.1:5000
+	mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///mlruns/mlflow.db
+
 bento: $(INSTALLED) ## package service, model and exact requirements under bentos/
 	bentoml build
 
@@ -63,4 +66,4 @@ $(INSTALLED): requirements.lock pyproject.toml
 	uv pip install -q --python .venv --no-deps --no-build-isolation -e .
 	touch $@
 
-.PHONY: help repro test lint compose s3 serve bento bench lock
+.PHONY: help repro test lint compose s3 serve runs bento bench lock

@@ -50,6 +50,7 @@ def forget(folder: Path) -> None:
         "data/prepared/flights",
         "models/servable",
         "mlruns",
+        ".kiban_outbox",
     ):
         shutil.rmtree(folder / made, ignore_errors=True)
     subprocess.run(["git", "clean", "-qfdx", "reports", "models"], cwd=folder, check=True)

@@ -1,10 +1,11 @@
-"""Real servers for the tests, on loopback, each in a folder of its own: S3 stores and PostgreSQL."""
+"""Real servers for the tests, on loopback, each in a folder of its own: S3 stores, PostgreSQL and MLflow."""
 
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -134,3 +135,40 @@ def postgres() -> Iterator[sa.URL]:
         pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
     with _postgres(programs) as url:
         yield url
+
+
+@dataclass
+class MlflowServer:
+    """`mlflow server` on sqlite, which can be killed and started again on what it has kept."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def uri(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
+        command += ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db", "--workers", "1"]
+        command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        with (self.folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                command, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        wait_for(self.port, 120)
+
+    def kill(self) -> None:
+        assert self.process
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    server = MlflowServer(tmp_path_factory.mktemp("mlflow"), free_port_between(28000, 32000))
+    server.start()
+    yield server
+    server.kill()

@@ -50,7 +50,7 @@ def test_every_python_of_the_project_reports_no_usage() -> None:
 
 
 def test_the_readmes_figures_are_the_metrics() -> None:
-    readme, report = (ROOT / "README.md").read_text(), json.loads((ROOT / "reports/metrics.json").read_text())
+    readme, report = (ROOT / "README.md").read_text(), json.loads((ROOT / "reports/evaluation.json").read_text())
     for metrics in (report["test"], *report["without"].values(), report["prior"]["test"]):
         figures = [metrics[name] for name in ("roc_auc", "average_precision", "brier", "mean_prediction")]
         assert " | ".join(f"{figure:.3f}".removeprefix("0") for figure in figures) in readme

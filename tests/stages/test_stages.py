@@ -12,7 +12,7 @@ from kiban import files, parquet
 from kiban.errors import KibanError
 from kiban.servable.load import load
 
-METRICS = Path("reports/metrics.json")
+EVALUATION = Path("reports/evaluation.json")
 
 
 def test_flights_that_did_not_arrive_are_left_out_and_counted(project: Path, slices: dict[str, list[str]]) -> None:
@@ -44,7 +44,7 @@ def test_a_date_that_there_is_not_is_said(project: Path) -> None:
 
 
 def test_metrics_are_of_the_servable_and_stand_beside_the_prior(project: Path) -> None:
-    report = json.loads(METRICS.read_text())
+    report = json.loads(EVALUATION.read_text())
     assert report["model_id"] == load().model_id
     assert report["test"]["roc_auc"] > 0.6 > report["prior"]["test"]["roc_auc"] == 0.5
     assert set(report["without"]) == {"state_of_the_day", "weather_and_state_of_the_day"}
@@ -53,12 +53,23 @@ def test_metrics_are_of_the_servable_and_stand_beside_the_prior(project: Path) -
     assert report["gate"]["passed"] == (report["test"]["roc_auc"] >= 0.7)
 
 
+def test_what_is_compared_between_versions_is_few_of_the_metrics(project: Path) -> None:
+    report, compared = json.loads(EVALUATION.read_text()), json.loads(Path("reports/metrics.json").read_text())
+    assert compared == {
+        "model_id": report["model_id"],
+        **{
+            split: {name: report[split][name] for name in ("roc_auc", "average_precision", "brier")}
+            for split in ("validation", "test")
+        },
+    }
+
+
 def test_predictions_give_the_metrics_again(project: Path) -> None:
     predictions = parquet.read(Path("reports/predictions.parquet")).to_pandas()
     assert list(predictions) == ["scheduled_departure", "carrier", "flight", "target", "split", "score"]
     test = predictions[predictions.split == "test"]
     brier = np.mean((test.score - test.target) ** 2)
-    assert json.loads(METRICS.read_text())["test"]["brier"] == pytest.approx(brier, abs=1e-6)
+    assert json.loads(EVALUATION.read_text())["test"]["brier"] == pytest.approx(brier, abs=1e-6)
 
 
 def test_evaluating_again_gives_the_same_bytes(project: Path) -> None:

@@ -7,6 +7,7 @@ from kiban.cli.data import data
 from kiban.cli.ingest import ingest
 from kiban.cli.plots import plots
 from kiban.cli.push import push
+from kiban.cli.track import track
 from kiban.errors import exit_on_error
 
 
@@ -20,6 +21,7 @@ commands.add_command(data)
 commands.add_command(ingest)
 commands.add_command(plots)
 commands.add_command(push)
+commands.add_command(track)
 
 
 def main() -> None:

@@ -16,7 +16,11 @@ from kiban.settings.evaluation import Evaluation, Gate
 from kiban.settings.missing import Missing
 from kiban.settings.split import SPLITS, Split, SplitName
 
+EVALUATION = Path("reports/evaluation.json")
 METRICS = Path("reports/metrics.json")
+COMPARED = ("roc_auc", "average_precision", "brier")
+"""What metrics.json, and so `dvc exp show` and `dvc metrics diff`, have of evaluation.json."""
+
 PREDICTIONS = Path("reports/predictions.parquet")
 PLOTS = Path("reports/plots")
 
@@ -58,7 +62,8 @@ def main() -> None:
         "gate": _gate(params.gate, results),
         "by_batch": by_batch,
     }
-    METRICS.write_text(json.dumps(report, indent=1) + "\n")
+    EVALUATION.write_text(json.dumps(report, indent=1) + "\n")
+    METRICS.write_text(json.dumps(_compared(servable.model_id, results), indent=1) + "\n")
     parquet.write(_predictions(servable, tables, scores_of), PREDICTIONS)
     _write_plots(servable, test, targets["test"], scores_of["test"], by_batch, params.evaluation)
     gate = params.gate
@@ -84,16 +89,24 @@ def _target(rows: pa.Table, name: str) -> metrics.Target:
     return target
 
 
+def _compared(model_id: str, results: dict[str, Any]) -> dict[str, Any]:
+    figures = {split: {name: results[split][name] for name in COMPARED} for split in ("validation", "test")}
+    return {"model_id": model_id, **figures}
+
+
 def _gate(gate: Gate, results: dict[str, Any]) -> dict[str, Any]:
     value = results[gate.split][gate.metric]
-    return {**gate.model_dump(), "value": value, "passed": value is not None and value >= gate.minimum}
+    asked = gate.model_dump(include={"metric", "split", "minimum"})
+    return {**asked, "value": value, "passed": value is not None and value >= gate.minimum}
 
 
 def _predictions(
     servable: Servable, tables: dict[SplitName, pa.Table], scores: dict[SplitName, metrics.Scores]
 ) -> pa.Table:
-    """Key, split, target and score of every row that a split has."""
-    key, target = servable.contract.key, servable.contract.target()
+    """Key, time, split, target and score of every row that a split has."""
+    target = servable.contract.target()
+    time = [servable.contract.time] if servable.contract.time else []
+    key = list(dict.fromkeys([*servable.contract.key, *time]))
     parts = [
         tables[split]
         .select([*key, target])
