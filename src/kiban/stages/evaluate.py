@@ -18,8 +18,8 @@ from kiban.settings.split import SPLITS, Split, SplitName
 
 EVALUATION = Path("reports/evaluation.json")
 METRICS = Path("reports/metrics.json")
-COMPARED = ("roc_auc", "average_precision", "brier")
-"""What metrics.json, and so `dvc exp show` and `dvc metrics diff`, have of evaluation.json."""
+COMPARED = ("roc_auc", "brier")
+"""What metrics.json, and so `dvc exp show` and `dvc metrics diff`, have of evaluation.json: what a screen can hold."""
 
 PREDICTIONS = Path("reports/predictions.parquet")
 PLOTS = Path("reports/plots")
@@ -63,7 +63,7 @@ def main() -> None:
         "by_batch": by_batch,
     }
     EVALUATION.write_text(json.dumps(report, indent=1) + "\n")
-    METRICS.write_text(json.dumps(_compared(servable.model_id, results), indent=1) + "\n")
+    METRICS.write_text(json.dumps(_compared(results), indent=1) + "\n")
     parquet.write(_predictions(servable, tables, scores_of), PREDICTIONS)
     _write_plots(servable, test, targets["test"], scores_of["test"], by_batch, params.evaluation)
     gate = params.gate
@@ -89,9 +89,8 @@ def _target(rows: pa.Table, name: str) -> metrics.Target:
     return target
 
 
-def _compared(model_id: str, results: dict[str, Any]) -> dict[str, Any]:
-    figures = {split: {name: results[split][name] for name in COMPARED} for split in ("validation", "test")}
-    return {"model_id": model_id, **figures}
+def _compared(results: dict[str, Any]) -> dict[str, Any]:
+    return {split: {name: results[split][name] for name in COMPARED} for split in ("validation", "test")}
 
 
 def _gate(gate: Gate, results: dict[str, Any]) -> dict[str, Any]:
