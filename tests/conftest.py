@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kiban.cli.compose import composed
+from kiban.composition import composed
 
 pytest_plugins = ["servers"]
 

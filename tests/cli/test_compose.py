@@ -1,3 +1,4 @@
+import re
 import shutil
 from pathlib import Path
 
@@ -5,7 +6,9 @@ import pytest
 from conftest import ROOT
 
 from kiban import cli
-from kiban.cli.compose import composed
+from kiban.cli.compose import compose
+from kiban.composition import composed, load
+from kiban.errors import KibanError
 
 
 @pytest.fixture
@@ -38,7 +41,9 @@ def test_the_committed_params_are_the_composition() -> None:
         assert composed(ROOT, []) == (ROOT / "params.yaml").read_bytes()
 
 
-@pytest.mark.parametrize("override", ["model=logitic", "model.C", "mdoel.C=1", "model.C=${oc.env:NO_SUCH_VARIABLE}"])
+@pytest.mark.parametrize(
+    "override", ["model=logitic", "model=null", "model.C", "mdoel.C=1", "model.C=${oc.env:NO_SUCH_VARIABLE}"]
+)
 def test_what_does_not_compose_is_one_line_and_loses_nothing(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], override: str
 ) -> None:
@@ -49,3 +54,68 @@ def test_what_does_not_compose_is_one_line_and_loses_nothing(
     assert error.startswith("error: ")
     assert error.count("\n") == 1
     assert Path("params.yaml").read_bytes() == before
+
+
+def adopt(*overrides: str, name: str = "winner") -> str:
+    """Compose with overrides, as an experiment does, adopt that, and return the overlay."""
+    Path("params.yaml").write_bytes(composed(Path(), list(overrides)))
+    compose.main(["--adopt", name], standalone_mode=False)
+    return Path(f"conf/experiment/{name}.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model.learning_rate=0.1"],
+        ["model=logistic"],
+        [f"model.{key}=77" for key in ("max_iter", "max_leaf_nodes", "min_samples_leaf", "l2_regularization")],
+        ["model=logistic", "model.C=0.03", "decision.threshold=0.3"],
+        ["model=dummy", "missing.share=0.2", "split.train.first=2013-04"],
+        ["experiment=large_trees", "model.max_iter=300"],
+        ["experiment=regularized_logistic", "+model.tol=0.001"],
+        ["experiment=all_known", "+missing.groups.weather=[weather_*]"],
+    ],
+)
+def test_what_is_adopted_is_the_composition_from_then_on(folder: Path, overrides: list[str]) -> None:
+    wanted = load(composed(Path(), overrides))
+    adopt(*overrides)
+    assert load(Path("params.yaml").read_bytes()) == wanted
+    assert Path("params.yaml").read_bytes() == composed(Path(), [])
+    assert load(composed(Path(), ["experiment=winner"])) == wanted
+
+
+def test_an_overlay_names_the_group_and_then_the_differences_only(folder: Path) -> None:
+    text = adopt("model=logistic", "model.C=0.03")
+    assert text.startswith("# @package _global_\n# Adopted from an experiment; say here why it won.\n")
+    assert text.splitlines()[2:] == ["defaults:", "  - override /model: logistic", "model:", "  C: 0.03"]
+    assert "  - experiment: winner # " in Path("conf/config.yaml").read_text()
+
+
+def test_the_next_winner_takes_the_place_of_the_last(folder: Path) -> None:
+    adopt("model.learning_rate=0.1")
+    adopt("model.max_iter=50", name="next")
+    assert load(Path("params.yaml").read_bytes())["model"]["learning_rate"] == 0.1
+    adopt("experiment=none", "model=logistic", name="third")
+    assert (
+        load(Path("params.yaml").read_bytes())["model"]
+        == load(composed(Path(), ["model=logistic", "experiment=none"]))["model"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name", "said"),
+    [
+        ([], "winner", "there is nothing to adopt"),
+        (["model.C=1", "model=logistic"], "large_trees", "conf/experiment/large_trees.yaml is there already"),
+        (["model=logistic"], "../x", "is no name for an overlay"),
+        (["~model.l2_regularization"], "winner", "params.yaml lacks model.l2_regularization, which conf/ has"),
+    ],
+)
+def test_what_cannot_be_adopted_is_said_and_changes_nothing(
+    folder: Path, overrides: list[str], name: str, said: str
+) -> None:
+    before = {path: path.read_bytes() for path in Path("conf").rglob("*.yaml")}
+    with pytest.raises(KibanError, match=re.escape(said)):
+        adopt(*overrides, name=name)
+    assert {path: path.read_bytes() for path in Path("conf").rglob("*.yaml")} == before
+    assert load(Path("params.yaml").read_bytes()) == load(composed(Path(), overrides))

@@ -1,39 +1,45 @@
-"""`kiban compose`: params.yaml from conf/."""
+"""`kiban compose`: params.yaml from conf/, and a winning experiment into conf/."""
 
-import tempfile
 from pathlib import Path
 
 import click
 
 from kiban import files
+from kiban.composition import composed, load, make_default, overlay, write_overlay
 from kiban.errors import KibanError
 from kiban.settings.base import PARAMS
-
-
-def composed(root: Path, overrides: list[str]) -> bytes:
-    """The bytes of params.yaml as DVC composes it from `root`/conf; KibanError if it cannot be composed."""
-    from dvc.utils.hydra import compose_and_dump  # the function that `dvc exp run` calls; imports take a second
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "params.yaml"
-        try:
-            compose_and_dump(output, str((root / "conf").resolve()), None, "config", str(root / "src"), overrides)
-        except (HydraException, OmegaConfBaseException, YAMLError) as error:
-            raise KibanError(f"conf/ does not compose: {' '.join(str(error).split())}") from None
-        return output.read_bytes()
 
 
 @click.command()
 @click.argument("overrides", nargs=-1, metavar="[OVERRIDE]...")
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if params.yaml is not the composition.")
-def compose(overrides: tuple[str, ...], check: bool) -> None:
+@click.option(
+    "--adopt",
+    metavar="NAME",
+    help="Keep params.yaml, as `dvc exp apply` left it, as conf/experiment/NAME.yaml, and make that the default.",
+)
+def compose(overrides: tuple[str, ...], check: bool, adopt: str | None) -> None:
     """Compose params.yaml from conf/, with Hydra overrides such as model=logistic or model.C=0.1."""
+    if adopt and (check or overrides):
+        raise KibanError("--adopt takes params.yaml as it is: neither overrides nor --check go with it")
+    if adopt:
+        _adopt(adopt)
+        return
     content = composed(Path(), list(overrides))
     if check:
         if not PARAMS.exists() or PARAMS.read_bytes() != content:
             raise KibanError(f"{PARAMS} is not the composition of conf/: run `kiban compose`")
         return
     files.write(PARAMS, content)
+
+
+def _adopt(name: str) -> None:
+    if not PARAMS.exists():
+        raise KibanError(f"{PARAMS} is missing: bring an experiment with `dvc exp apply NAME`")
+    wanted = load(PARAMS.read_bytes())
+    path = write_overlay(
+        Path(), name, overlay(Path(), wanted, "Adopted from an experiment; say here why it won."), wanted
+    )
+    make_default(Path(), name)
+    files.write(PARAMS, composed(Path(), []))
+    print(f"compose: {path} is the default now; `dvc repro`, then commit")
