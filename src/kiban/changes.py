@@ -34,6 +34,10 @@ class Rows(BaseModel):
     removed_keys: list[dict[str, Any]]
     differences: list[Difference]
 
+    def in_words(self) -> str:
+        """Such as `2 rows added, 0 removed, 1 changed`."""
+        return f"{self.added:,} rows added, {self.removed:,} removed, {self.changed:,} changed"
+
 
 def by_rows(old: pa.Table, new: pa.Table, key: list[str]) -> Rows:
     """What `new` has that `old` has not, and the other way round; a key in both is a changed row.
@@ -89,6 +93,17 @@ class Summary(BaseModel):
     first: str | None = None
     last: str | None = None
     levels: dict[str, float] = {}
+
+    def in_words(self) -> list[str]:
+        """A few short lines."""
+        lines = [f"null {self.null_share:.1%}"] if self.null_share else []
+        if self.mean is not None:
+            lines.append(f"mean {self.mean:g}")
+        if self.first is not None:
+            lines.append(f"{self.first} to {self.last}")
+        if self.levels:
+            lines.append(", ".join(f"{level} {share:.1%}" for level, share in self.levels.items()))
+        return lines
 
 
 def summarize(rows: pa.Table, columns: Mapping[str, Column]) -> dict[str, Summary]:

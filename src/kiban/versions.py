@@ -1,6 +1,7 @@
 """The data of a git revision: which batches it has, from git, and their rows, from DVC's cache or its remote."""
 
 import contextlib
+import errno
 import json
 import re
 import subprocess
@@ -85,14 +86,46 @@ def _read(root: Path, revision: str | None) -> Version:
     return Version(revision, contracts, batches)
 
 
+def commit(revision: str) -> str:
+    """The commit that a git revision names; KibanError if there is none."""
+    try:
+        return git(Path(), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").strip()
+    except (OSError, subprocess.CalledProcessError):
+        raise KibanError(f"there is no revision {revision!r}: `git log` lists them") from None
+
+
+def content(path: Path, revision: str | None) -> bytes:
+    """A file of a revision, None being the working tree, from there, from git, or from DVC's cache or its remote.
+
+    Raises FileNotFoundError if none of them has it.
+    """
+    if revision is None and path.exists():
+        return path.read_bytes()
+    if revision is not None:
+        shown = subprocess.run(["git", "show", f"{commit(revision)}:{path.as_posix()}"], capture_output=True)
+        if shown.returncode == 0:
+            return shown.stdout
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        _get(path, revision, copy)
+        if not copy.exists():
+            raise FileNotFoundError(errno.ENOENT, "not in the working tree, git, DVC's cache or its remote", str(path))
+        return copy.read_bytes()
+
+
+def _get(path: Path, revision: str | None, target: Path) -> None:
+    """Copy a file that DVC tracks to `target`, from its cache or its remote, if it is there."""
+    with contextlib.suppress(Exception):  # DVC, its index and its store raise what they like
+        _file_system(Path.cwd(), revision).get_file(path.as_posix(), str(target))
+
+
 def rows(version: Version, batch: Batch) -> pa.Table:
     """The rows of a batch; KibanError if neither the working tree nor DVC's cache nor its remote has them."""
     if files.is_file(batch.path, batch.sha256):
         return parquet.read(batch.path)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / batch.path.name
-        with contextlib.suppress(Exception):  # DVC, its index and its store raise what they like
-            _file_system(Path.cwd(), version.revision).get_file(batch.path.as_posix(), str(path))
+        _get(batch.path, version.revision, path)
         if not files.is_file(path, batch.sha256):
             where = f" of {version.revision}" if version.revision else ""
             raise KibanError(

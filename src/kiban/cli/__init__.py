@@ -7,6 +7,7 @@ from kiban.cli.data import data
 from kiban.cli.ingest import ingest
 from kiban.cli.plots import plots
 from kiban.cli.push import push
+from kiban.cli.report import report
 from kiban.cli.track import track
 from kiban.cli.tune import tune
 from kiban.errors import exit_on_error
@@ -22,6 +23,7 @@ commands.add_command(data)
 commands.add_command(ingest)
 commands.add_command(plots)
 commands.add_command(push)
+commands.add_command(report)
 commands.add_command(track)
 commands.add_command(tune)
 

@@ -15,7 +15,7 @@ from kiban.settings.validation import OnFailure, Validation
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from kiban.changes import Rows, Summary, TableChanges
+    from kiban.changes import TableChanges
 
 
 class Params(Sections):
@@ -142,29 +142,12 @@ def _print_changes(table: str, of: "TableChanges") -> None:
     if of.removed:
         print(f"  batches removed: {', '.join(of.removed)}")
     for batch, rows in of.changed.items():
-        print(f"  batch {batch} changed: {in_words(rows)}")
+        print(f"  batch {batch} changed: {rows.in_words()}")
     for column, (before, after) in of.columns.items():
         print(f"  column {column}: {before or 'none'} → {after or 'none'}")
     if of.moved:
-        moved = [[name, *(_figures(each) for each in pair)] for name, pair in of.moved.items()]
+        moved = [[name, *("\n".join(each.in_words()) for each in pair)] for name, pair in of.moved.items()]
         _print(_table("", ["column", "before", "after"], moved))
-
-
-def in_words(rows: "Rows") -> str:
-    """Numbers of rows, such as `2 rows added, 0 removed, 1 changed`."""
-    return f"{rows.added:,} rows added, {rows.removed:,} removed, {rows.changed:,} changed"
-
-
-def _figures(of: "Summary") -> str:
-    """A summary on a few short lines."""
-    lines = [f"null {of.null_share:.1%}"] if of.null_share else []
-    if of.mean is not None:
-        lines.append(f"mean {of.mean:g}")
-    if of.first is not None:
-        lines.append(f"{of.first} to {of.last}")
-    if of.levels:
-        lines.append(", ".join(f"{level} {share:.1%}" for level, share in of.levels.items()))
-    return "\n".join(lines)
 
 
 def _table(title: str, headings: list[str], rows: list[list[str]]) -> "Table":

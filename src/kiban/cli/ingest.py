@@ -9,7 +9,6 @@ import click
 
 from kiban import contract, files, ledger, parquet
 from kiban.batches import period
-from kiban.cli.data import in_words
 from kiban.contract import Table
 from kiban.errors import KibanError
 from kiban.ledger import Ledger
@@ -118,7 +117,7 @@ def _refresh(dataset: Dataset, tables: Mapping[str, Table], recorded: Ledger, ba
 
 
 def _show(what: str, rows: "Rows") -> None:
-    print(f"{what}: {in_words(rows)}")
+    print(f"{what}: {rows.in_words()}")
     for sign, keys in (("+", rows.added_keys), ("-", rows.removed_keys)):
         for key in keys:
             print(f"  {sign} {_words(key)}")

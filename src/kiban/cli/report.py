@@ -1,0 +1,36 @@
+"""`kiban report`: what a pull request does to the model, in Markdown."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("base")
+@click.argument("head", required=False)
+@click.option(
+    "--pictures",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Draw the plots of both versions in this folder, and show them in the report.",
+)
+def report(base: str, head: str | None, pictures: Path | None) -> None:
+    """Compare the model of revision BASE with that of HEAD, or of the working tree, and write Markdown.
+
+    Nothing is trained: results come from git, and predictions from DVC's cache or its remote.
+    """
+    from kiban import plots, versions
+    from kiban.comparison import compare
+    from kiban.report import markdown
+    from kiban.results import results
+
+    before, after = results(base), results(head)
+    found = compare(before, after)
+    names = [
+        f"{revision} ({versions.commit(revision)[:7]})" if revision else "the working tree" for revision in (base, head)
+    ]
+    drawn = {}
+    if pictures:
+        revisions = [versions.commit(revision) for revision in (base, head) if revision]
+        drawn = plots.draw(plots.specifications(Path(), *revisions), pictures)
+    addresses = {title: file.as_posix() for title, file in drawn.items()}
+    click.echo(markdown(before, after, found, names, addresses), nl=False)

@@ -1,0 +1,74 @@
+"""A comparison as Markdown, for a pull request."""
+
+import importlib.resources
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+
+from kiban.bootstrap import Difference
+from kiban.comparison import Comparison
+from kiban.results import Results
+from kiban.verdict import Verdict
+
+METRICS = {
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "brier": "Brier score (less is better)",
+    "log_loss": "log loss (less is better)",
+}
+PICTURES = "<!-- pictures -->"
+"""Where the pictures begin, so that a place that cannot show them can leave them out."""
+
+
+def markdown(
+    before: Results, after: Results, found: Comparison, names: Sequence[str], pictures: Mapping[str, str]
+) -> str:
+    """The report, the judgement first. `names` are the versions', `pictures` the addresses of the plots by title."""
+    template = importlib.resources.files("kiban").joinpath("report.md.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701
+    environment.filters["cell"], environment.filters["signed"], environment.filters["row"] = cell, signed, row
+    return environment.from_string(template).render(
+        before=before,
+        after=after,
+        found=found,
+        names=names,
+        metrics=METRICS,
+        verdicts={level: [in_words(side.verdicts[level]) for side in (before, after)] for level in ("raw", "prepared")},
+        findings=[
+            finding
+            for verdict in after.verdicts.values()
+            if verdict
+            for finding in verdict.findings
+            if finding.rows != 0
+        ],
+        marker=PICTURES,
+        pictures=pictures,
+    )
+
+
+def row(difference: Difference) -> str:
+    """The cells of a difference: before, after, change, interval."""
+    interval = f"{signed(difference.low)} to {signed(difference.high)}"
+    return f"{difference.before:.4f} | {difference.after:.4f} | {signed(difference.change)} | {interval}"
+
+
+def signed(value: float) -> str:
+    """Four digits with a sign, a true minus."""
+    return f"{value:+.4f}".replace("-", "−")
+
+
+def cell(value: Any) -> str:
+    """A value inside of a Markdown table."""
+    if value is None:
+        return "–"
+    return str(value).replace("\\", "\\\\").replace("|", "\\|").replace("\n", "<br>").replace("<!--", "&lt;!--")
+
+
+def in_words(verdict: Verdict | None) -> str:
+    """The numbers of a verdict."""
+    if verdict is None:
+        return "not here"
+    accepted, rejected = (sum(len(of) for of in batches.values()) for batches in (verdict.accepted, verdict.rejected))
+    warnings = sum(finding.severity == "warn" for finding in verdict.findings)
+    return f"{accepted} batches accepted, {rejected} rejected, {warnings} warnings"
