@@ -20,6 +20,7 @@ lint: $(INSTALLED) ## check style, types, and that params.yaml is composed from 
 	ruff format --check
 	mypy
 	kiban compose --check
+	check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yaml
 
 compose: $(INSTALLED) ## compose params.yaml from conf/
 	kiban compose
@@ -33,6 +34,23 @@ s3: $(INSTALLED) ## start an S3 store at http://127.0.0.1:8333 to try a remote o
 		-admin.ui=false -webdav=false -master.telemetry=false -bucket=dvc
 S3_PORT ?= 8333
 S3_FOLDER ?= .s3
+
+reproduce: $(INSTALLED) ## run what has changed, with data from the store; fail if dvc.lock is not committed as it is then
+	@dvc repro --pull || { echo "error: the run failed, see above. If its data could not be had: is the store there," \
+		"and are its keys in the environment? A pull request from a fork gets none." >&2; exit 1; }
+	@git diff --quiet -- dvc.lock || { git diff --stat -- dvc.lock; echo "error: dvc.lock is not what this code and data" \
+		"give: run 'dvc repro', look at what changed, and commit it" >&2; exit 1; }
+
+report: $(INSTALLED) ## compare the model with that of BASE (a branch, main by default): report/report.md and pictures
+	@mkdir -p report
+	kiban report "$$BASE" --pictures report > report/report.md
+	@test -z "$$GITHUB_STEP_SUMMARY" || sed '/<!-- pictures -->/,$$d' report/report.md >> "$$GITHUB_STEP_SUMMARY"
+report: export BASE ?= main
+
+comment: ## put report/report.md under the pull request NUMBER, or in the place of the one that is there
+	@sed '/<!-- pictures -->/,$$d' report/report.md > report/comment.md
+	@test -z "$$PICTURES" || printf '\nPictures, before and after: %s\n' "$$PICTURES" >> report/comment.md
+	gh pr comment "$$NUMBER" --edit-last --create-if-none --body-file report/comment.md
 
 serve: $(INSTALLED) ## answer at http://127.0.0.1:3000
 	bentoml serve
@@ -66,4 +84,4 @@ $(INSTALLED): requirements.lock pyproject.toml
 	uv pip install -q --python .venv --no-deps --no-build-isolation -e .
 	touch $@
 
-.PHONY: help repro test lint compose s3 serve runs bento bench lock
+.PHONY: help repro test lint compose s3 reproduce report comment serve runs bento bench lock

@@ -19,7 +19,7 @@ from scipy import stats
 
 from kiban.metrics import Scores, Target
 
-DRAWS = 1000
+DRAWS = 500
 CONFIDENCE = 0.95
 SEED = 0  # the same report of the same versions
 

@@ -9,7 +9,7 @@ import jinja2
 from kiban.bootstrap import Difference
 from kiban.comparison import Comparison
 from kiban.results import Results
-from kiban.verdict import Verdict
+from kiban.verdict import Level, Verdict
 
 METRICS = {
     "roc_auc": "ROC AUC",
@@ -21,6 +21,9 @@ PICTURES = "<!-- pictures -->"
 """Where the pictures begin, so that a place that cannot show them can leave them out."""
 
 
+MOST_FINDINGS = 20
+
+
 def markdown(
     before: Results, after: Results, found: Comparison, names: Sequence[str], pictures: Mapping[str, str]
 ) -> str:
@@ -28,23 +31,27 @@ def markdown(
     template = importlib.resources.files("kiban").joinpath("report.md.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701
     environment.filters["cell"], environment.filters["signed"], environment.filters["row"] = cell, signed, row
+    levels: tuple[Level, ...] = ("raw", "prepared")
+    findings = [finding for verdict in after.verdicts.values() if verdict for finding in verdict.findings]
     return environment.from_string(template).render(
         before=before,
         after=after,
         found=found,
         names=names,
         metrics=METRICS,
-        verdicts={level: [in_words(side.verdicts[level]) for side in (before, after)] for level in ("raw", "prepared")},
-        findings=[
-            finding
-            for verdict in after.verdicts.values()
-            if verdict
-            for finding in verdict.findings
-            if finding.rows != 0
-        ],
+        figures=_figures(before, after, found.gate.split),
+        verdicts={level: [in_words(side.verdicts[level]) for side in (before, after)] for level in levels},
+        findings=findings[:MOST_FINDINGS],
+        more_findings=max(0, len(findings) - MOST_FINDINGS),
         marker=PICTURES,
         pictures=pictures,
     )
+
+
+def _figures(before: Results, after: Results, split: str) -> dict[str, tuple[Any, Any]]:
+    """The metrics as each version reported them, each on its own rows."""
+    sides = [side.evaluation.get(split, {}) for side in (before, after)]
+    return {name: (sides[0].get(name), sides[1].get(name)) for name in METRICS}
 
 
 def row(difference: Difference) -> str:

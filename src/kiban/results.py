@@ -28,6 +28,7 @@ class Results:
     revision: str | None
     model_id: str
     params: Mapping[str, Any]
+    evaluation: Mapping[str, Any]
     verdicts: Mapping[Level, Verdict | None]
     predictions: pa.Table | None
 
@@ -37,13 +38,14 @@ def results(revision: str | None) -> Results:
     name = revision or "the working tree"
     try:
         params = load(versions.content(PARAMS, revision))
-        model_id = json.loads(versions.content(EVALUATION, revision))["model_id"]
+        evaluation = json.loads(versions.content(EVALUATION, revision))
+        model_id = evaluation["model_id"]
     except FileNotFoundError as error:
         raise KibanError(f"{name} has no {error.filename}: run `dvc repro` there") from None
     except (ValueError, KeyError, TypeError, yaml.YAMLError):
         raise KibanError(f"{name}: {PARAMS} or {EVALUATION} cannot be read: run `dvc repro` there") from None
     verdicts: dict[Level, Verdict | None] = {level: _verdict(level, revision) for level in ("raw", "prepared")}
-    return Results(revision, model_id, params, verdicts, _predictions(revision))
+    return Results(revision, model_id, params, evaluation, verdicts, _predictions(revision))
 
 
 def _verdict(level: Level, revision: str | None) -> Verdict | None:

@@ -30,7 +30,7 @@ def report(base: str, head: str | None, pictures: Path | None) -> None:
     ]
     drawn = {}
     if pictures:
-        revisions = [versions.commit(revision) for revision in (base, head) if revision]
+        revisions = [base, head] if head else [base]
         drawn = plots.draw(plots.specifications(Path(), *revisions), pictures)
     addresses = {title: file.as_posix() for title, file in drawn.items()}
     click.echo(markdown(before, after, found, names, addresses), nl=False)
