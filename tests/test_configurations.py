@@ -15,7 +15,10 @@ GROUPS = {
     if group.is_dir()
 }
 CHOICES = [
-    (group, name) for group in sorted(GROUPS) if group not in ("contract", "experiment") for name in GROUPS[group]
+    (group, name)
+    for group in sorted(GROUPS)
+    if group not in ("contract", "experiment", "tune")
+    for name in GROUPS[group]
 ]
 
 

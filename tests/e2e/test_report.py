@@ -1,0 +1,191 @@
+"""`kiban report` on real branches of a real repository, and in a clone that has only git and the store."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+from conftest import SLICE
+from servers import SECRET
+
+from e2e.conftest import commit, environment, run
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture(scope="module")
+def branches(small: Path) -> Path:
+    """A repository with branches off main: worse, comment, data; all pushed to a store."""
+    run(small, "git", "branch", "-M", "main")
+    run(small, "kiban", "compose", *SLICE, "model.max_iter=100", "model.min_samples_leaf=200")
+    run(small, "dvc", "repro")
+    run(small, "dvc", "remote", "add", "-d", "store", str(small.with_name(f"{small.name}-store")))
+    commit(small, "the first model")
+    run(small, "kiban", "push")
+
+    run(small, "git", "checkout", "-q", "-b", "worse")
+    run(small, "kiban", "compose", *SLICE, "model=dummy")
+    run(small, "dvc", "repro")
+    commit(small, "whatever is asked, the base rate")
+    run(small, "kiban", "push")
+
+    branch_off_main(small, "comment")
+    code = small / "src/kiban/estimator.py"
+    code.write_text(code.read_text() + "\n# Only a comment.\n")
+    run(small, "dvc", "repro")
+    commit(small, "a comment")
+
+    branch_off_main(small, "data")
+    january = small / "incoming/flights-2013-01.csv"
+    january.write_text("\n".join(january.read_text().splitlines()[:-100]) + "\n")
+    run(small, "kiban", "ingest", "--refresh", "2013-01")
+    run(small, "dvc", "repro")
+    commit(small, "a hundred flights fewer")
+    run(small, "kiban", "push")
+    branch_off_main(small, "later")
+    return small
+
+
+def branch_off_main(repository: Path, name: str) -> None:
+    run(repository, "git", "checkout", "-q", "main")
+    run(repository, "dvc", "checkout", "-q", "--force")
+    run(repository, "git", "checkout", "-q", "-b", name)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(branches: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new clone, which has nothing of DVC's cache."""
+    folder = tmp_path_factory.mktemp("elsewhere") / "clone"
+    run(branches, "git", "clone", "-q", "-b", "main", str(branches), str(folder))
+    return folder
+
+
+def test_a_worse_model_is_called_worse(branches: Path) -> None:
+    text = run(branches, "kiban", "report", "main", "worse")
+    assert text.startswith("## Model: worse\n")
+    change, low, high = re.search(r"\*\*(.\d\.\d+)\*\*, 95 % interval (.\d\.\d+) to (.\d\.\d+)", text).groups()  # type: ignore[union-attr]
+    assert all(value.startswith("−") for value in (change, low, high))
+    assert (
+        "| `model._target_` | sklearn.ensemble.HistGradientBoostingClassifier | sklearn.dummy.DummyClassifier |" in text
+    )
+    assert "(day, 6 of them)" in text
+    assert "ROC AUC, 2013-03" in text
+    assert text.count("3 batches accepted, 0 rejected") == 2
+    assert "### Data\n\nThe same.\n" in text
+
+
+def test_seen_from_the_other_side_it_is_better(branches: Path) -> None:
+    assert run(branches, "kiban", "report", "worse", "main").startswith("## Model: better\n")
+
+
+def test_a_comment_leaves_the_model_unchanged(branches: Path) -> None:
+    text = run(branches, "kiban", "report", "main", "comment")
+    assert text.startswith("## Model: unchanged\n")
+    assert "### Parameters\n\nThe same.\n" in text
+
+
+def test_changed_data_is_told_by_batch_and_rows(branches: Path) -> None:
+    text = run(branches, "kiban", "report", "main", "data")
+    assert re.match(r"## Model: (no clear difference|better|worse)\n", text)
+    assert "batch 2013-01 changed: 0 rows added, 100 removed, 0 changed" in text
+    assert "<details><summary>prepared: columns that moved</summary>" in text
+
+
+def test_the_working_tree_is_compared_if_no_head_is_named(branches: Path) -> None:
+    run(branches, "git", "checkout", "-q", "worse")
+    run(branches, "dvc", "checkout", "-q", "--force")
+    text = run(branches, "kiban", "report", "main")
+    assert text.startswith("## Model: worse\n")
+    assert "→ `the working tree`" in text
+    run(branches, "git", "checkout", "-q", "main")
+    run(branches, "dvc", "checkout", "-q", "--force")
+
+
+def test_from_the_store_alone_in_half_a_minute_with_pictures(branches: Path, elsewhere: Path) -> None:
+    started = time.monotonic()
+    text = run(elsewhere, "kiban", "report", "origin/main", "origin/worse", "--pictures", "pictures")
+    assert time.monotonic() - started < 30
+    assert text.startswith("## Model: worse\n")
+    assert "3 batches accepted" in text
+    shown = re.findall(r"!\[.*?\]\((pictures/.*?\.png)\)", text.split("<!-- pictures -->")[1])
+    assert len(shown) == 6
+    assert all((elsewhere / file).read_bytes().startswith(PNG) for file in shown)
+    assert run(elsewhere, "git", "status", "--porcelain") == ""
+
+
+def test_the_same_report_again(branches: Path) -> None:
+    first, second = (run(branches, "kiban", "report", "main", "worse") for _ in range(2))
+    assert first == second
+
+
+def test_without_predictions_the_report_tells_what_git_knows(branches: Path, elsewhere: Path) -> None:
+    store = branches.with_name(f"{branches.name}-store")
+    store.rename(store.with_suffix(".away"))
+    text = run(elsewhere, "kiban", "report", "origin/main", "origin/data")
+    unchanged = run(elsewhere, "kiban", "report", "origin/main", "origin/comment")
+    store.with_suffix(".away").rename(store)
+    assert text.startswith("## Model: not comparable\n\nthe predictions of origin/main are not here: `dvc fetch")
+    assert "| test, each version on its own rows | before | after |" in text
+    assert re.search(r"\| ROC AUC \| 0\.\d+ \| 0\.\d+ \|", text)
+    assert "Not known: data/" in text
+    assert "| raw | not here | not here |" in text
+    assert unchanged.startswith("## Model: unchanged\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nosuchbranch"], "there is no revision 'nosuchbranch'"),
+        (["main", "--output=x"], "No such option"),
+        (["main", "4b825dc642cb6eb9a060e54bf8d69288fbee4904"], "there is no revision"),
+    ],
+)
+def test_what_is_no_version_is_one_line(branches: Path, arguments: list[str], said: str) -> None:
+    output = run(branches, "kiban", "report", *arguments, status=2 if said.startswith("No such option") else 1)
+    assert said in output
+    assert "Traceback" not in output
+
+
+def test_make_report_is_what_the_workflow_posts(branches: Path, tmp_path: Path) -> None:
+    """`gh` itself needs GitHub: a stand-in keeps what it is given."""
+    summary, posted = tmp_path / "summary.md", tmp_path / "posted.md"
+    gh = tmp_path / "bin/gh"
+    gh.parent.mkdir()
+    gh.write_text(f'#!/bin/sh\nprintf "%s " "$@" > {tmp_path}/arguments\ncp report/comment.md {posted}\n')
+    gh.chmod(0o755)
+    (branches / ".venv").mkdir(exist_ok=True)
+    (branches / ".venv/installed").touch()
+    run(branches, "make", "report", BASE="worse", GITHUB_STEP_SUMMARY=str(summary))
+    text = (branches / "report/report.md").read_text()
+    assert text.startswith("## Model: better\n")
+    assert summary.read_text() == text.split("<!-- pictures -->")[0]
+    assert len(list((branches / "report").glob("*.png"))) == 6
+    path = f"{gh.parent}:{environment()['PATH']}"
+    run(branches, "make", "comment", NUMBER="7; touch injected", PICTURES="https://example.org/1", PATH=path)
+    arguments = (tmp_path / "arguments").read_text()
+    assert arguments.startswith(
+        "pr comment 7; touch injected --edit-last --create-if-none --body-file report/comment.md"
+    )
+    assert not (branches / "injected").exists()
+    assert posted.read_text() == f"{summary.read_text()}\nPictures, before and after: https://example.org/1\n"
+    assert run(branches, "git", "status", "--porcelain") == ""
+
+
+def test_make_reproduce_wants_the_results_committed(branches: Path) -> None:
+    run(branches, "make", "reproduce")
+    code = branches / "src/kiban/estimator.py"
+    code.write_text(code.read_text() + "\n# Not run before it was committed.\n")
+    commit(branches, "results of other code")
+    output = run(branches, "make", "reproduce", status=2)
+    assert "error: dvc.lock is not what this code and data give: run 'dvc repro'" in output
+    run(branches, "git", "checkout", "-q", ".")
+    run(branches, "git", "reset", "-q", "--hard", "HEAD~1")
+
+
+def test_make_reproduce_says_when_data_cannot_be_had(elsewhere: Path) -> None:
+    (elsewhere / ".venv").mkdir(exist_ok=True)
+    (elsewhere / ".venv/installed").touch()
+    run(elsewhere, "dvc", "remote", "add", "--local", "-d", "dead", "s3://nosuch/bucket")
+    run(elsewhere, "dvc", "remote", "modify", "--local", "dead", "endpointurl", "http://127.0.0.1:1")
+    output = run(elsewhere, "make", "reproduce", status=2, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY=SECRET)
+    assert "is the store there, and are its keys in the environment? A pull request from a fork gets none." in output
