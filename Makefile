@@ -7,7 +7,7 @@ export BENTOML_HOME := $(CURDIR)/bentos
 export UV_SYSTEM_CERTS := true
 
 help: ## list the tasks
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: $(INSTALLED) ## run what has changed: data, checks, features, model, metrics, tracking
 	dvc repro
@@ -55,6 +55,9 @@ comment: ## put report/report.md under the pull request NUMBER, or in the place 
 serve: $(INSTALLED) ## answer at http://127.0.0.1:3000
 	bentoml serve
 
+experiments: $(INSTALLED) ## a table of the experiments: what each changed, and what came of it
+	dvc exp show --no-pager --only-changed --drop 'State|Executor|Created|conf|models|reports|src'
+
 runs: $(INSTALLED) ## MLflow's pages of the tracked runs, at http://127.0.0.1:5000
 	mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///mlruns/mlflow.db
 
@@ -84,4 +87,4 @@ $(INSTALLED): requirements.lock pyproject.toml
 	uv pip install -q --python .venv --no-deps --no-build-isolation -e .
 	touch $@
 
-.PHONY: help repro test lint compose s3 reproduce report comment serve runs bento bench lock
+.PHONY: help repro test lint compose s3 reproduce report comment serve experiments runs bento bench lock

@@ -87,7 +87,9 @@ def test_every_trial_is_in_the_table_and_in_mlflow_and_the_best_in_the_overlay(
     (experiment,) = [each for each in store.search_experiments() if each.name == "flights, tuning"]
     logged = store.search_runs([experiment.experiment_id])
     (parent,) = [each for each in logged if "mlflow.parentRunId" not in each.data.tags]
-XX    assert set(trials) == {f"trial {number}" for number in range(6)}
+    trials = {each.info.run_name: each for each in logged if each is not parent}
+    assert {each.data.tags["mlflow.parentRunId"] for each in trials.values()} == {parent.info.run_id}
+    assert set(trials) == {f"trial {number}" for number in range(6)}
     of_best = trials[f"trial {best['trial']}"]
     assert of_best.data.params["model.max_iter"] == best["model.max_iter"]
     assert (

@@ -86,6 +86,12 @@ def write_incoming(folder: Path, slices: dict[str, list[str]]) -> None:
             target.write_text("\n".join([header, *of_month]) + "\n")
 
 
+def with_installed(folder: Path) -> None:
+    """Let `make` take what is installed here, instead of an environment of the folder's own."""
+    (folder / ".venv").mkdir(exist_ok=True)
+    (folder / ".venv/installed").touch()
+
+
 def commit(folder: Path, message: str) -> str:
     run(folder, "git", "add", "--all")
     run(folder, "git", "commit", "-q", "-m", message)

@@ -1,5 +1,7 @@
 """The real `dvc repro` and `dvc exp run` on the whole year, in a new clone. The tests share it, in this order."""
 
+import csv
+import io
 import json
 import os
 import shutil
@@ -9,9 +11,10 @@ from pathlib import Path
 
 import yaml
 
-from e2e.conftest import environment, run
+from e2e.conftest import environment, run, with_installed
 
 STAGES = ["config", "ingest", "validate_raw", "prepare", "validate_prepared", "train", "evaluate", "track"]
+EXP_SHOW = ["dvc", "exp", "show", "--only-changed", "--drop", "State|Executor|Created|conf|models|reports|src"]
 RAW = "data/raw/flights/flights/2013-05.parquet"
 
 
@@ -136,38 +139,74 @@ def test_an_experiment_in_the_workspace(clone: Path) -> None:
 
 
 def test_an_experiment_runs_its_own_code(clone: Path) -> None:
-    """The code is changed when the experiment is made, and changed back before it runs."""
+    """The code is changed when the experiments are made, and changed back before those of the queue run."""
     code = clone / "src/kiban/metrics.py"
     committed = code.read_text()
     code.write_text(committed.replace("DECIMALS = 6", "DECIMALS = 2"))
     run(clone, "dvc", "exp", "run", "--temp", "-n", "in-temp", "-S", "model=dummy")
     run(clone, "dvc", "exp", "run", "--queue", "-n", "in-queue", "-S", "experiment=large_trees")
+    run(clone, "dvc", "exp", "run", "--queue", "-n", "sweep", "-S", "model.max_iter=20,30")
     code.write_text(committed)
-    run(clone, "dvc", "exp", "run", "--run-all")
+    run(clone, "dvc", "exp", "run", "--run-all", "--jobs", "2")
     assert clean(clone)
-    for name, target in (("in-temp", "DummyClassifier"), ("in-queue", "HistGradientBoostingClassifier")):
+    trees = "HistGradientBoostingClassifier"
+    for name, target in (("in-temp", "DummyClassifier"), ("in-queue", trees), ("sweep-1", trees), ("sweep-2", trees)):
         commit = revision(clone, name)
         assert experiment_model(clone, commit).endswith(target)
         metrics = experiment_metrics(clone, commit)
         assert all(value == round(value, 2) for value in metrics.values())
-    assert yaml.safe_load(run(clone, "git", "show", f"{commit}:params.yaml"))["model"]["max_leaf_nodes"] == 15
+    params = yaml.safe_load(run(clone, "git", "show", f"{revision(clone, 'in-queue')}:params.yaml"))
+    assert params["model"]["max_leaf_nodes"] == 15
 
 
 def test_every_run_is_in_the_clones_own_mlflow(clone: Path) -> None:
+    """Those of workers in parallel too, none of which was locked out."""
     import mlflow
 
+    head = run(clone, "git", "rev-parse", "HEAD").strip()
     mlflow.set_tracking_uri(f"sqlite:///{clone}/mlruns/mlflow.db")
     runs = mlflow.search_runs(experiment_names=["flights"], output_format="list")
     mlflow.set_tracking_uri(None)
-    names = {run.info.run_name for run in runs}
-    assert {"in-workspace", "in-temp", "in-queue"} <= names
-    assert run(clone, "git", "rev-parse", "HEAD").strip() in {run.data.tags["git.commit"] for run in runs}
+    names = [each.info.run_name for each in runs]
+    for name in ("in-workspace", "in-temp", "in-queue", "sweep-1", "sweep-2"):
+        assert names.count(name) == 1
+    assert {each.info.status for each in runs} == {"FINISHED"}
+    assert {each.data.tags["git.commit"] for each in runs} == {head}
+    by_name = {each.info.run_name: each.data.tags["git.dirty"] for each in runs}
+    assert by_name["in-workspace"] == "false"  # only what a run writes differs from the commit
+    assert by_name["in-queue"] == "true"  # its code was not committed
+    assert "0 runs wait" in run(clone, "kiban", "track")
 
 
-def test_exp_show_names_them(clone: Path) -> None:
-    table = run(clone, "dvc", "exp", "show", "--csv")
-    for name in ("in-workspace", "in-temp", "in-queue"):
-        assert name in table
+def test_exp_show_fits_the_screen_and_names_what_was_changed(clone: Path) -> None:
+    with_installed(clone)
+    table = run(clone, "make", "experiments", COLUMNS="200")
+    for name in ("in-workspace", "in-temp", "in-queue", "sweep-1", "sweep-2"):
+        assert f"[{name}]" in table
+    rows = list(csv.DictReader(io.StringIO(run(clone, *EXP_SHOW, "--csv"))))
+    figures = {"validation.roc_auc", "test.roc_auc", "validation.brier", "test.brier"}
+    others = {name for name in rows[0] if name not in ("Experiment", "rev", "typ", "parent")} - figures
+    assert figures <= set(rows[0])
+    assert others
+    assert all(name.startswith(("model.", "preprocessing.")) for name in others)
+
+
+def test_a_winner_becomes_an_overlay_and_main_stays_the_composition(clone: Path) -> None:
+    run(clone, "dvc", "exp", "apply", "sweep-2")
+    applied = yaml.safe_load((clone / "params.yaml").read_text())
+    output = run(clone, "kiban", "compose", "--adopt", "thirty_rounds")
+    assert "conf/experiment/thirty_rounds.yaml is the default now; `dvc repro`, then commit" in output
+    overlay = (clone / "conf/experiment/thirty_rounds.yaml").read_text()
+    assert overlay.endswith("defaults:\n  - override /model: hist_gradient_boosting\nmodel:\n  max_iter: 30\n")
+    run(clone, "git", "checkout", "-q", "src")  # the experiment had its own code
+    run(clone, "kiban", "compose", "--check")
+    assert "train" in ran(run(clone, "dvc", "repro"))
+    now = yaml.safe_load((clone / "params.yaml").read_text())
+    assert {**now, "conf_digest": ""} == {**applied, "conf_digest": ""}
+    run(clone, "git", "checkout", "-q", ".")
+    run(clone, "git", "clean", "-qfd", "conf")
+    run(clone, "dvc", "checkout", "-q", "--force")
+    assert clean(clone)
 
 
 def test_plots_are_drawn(clone: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from conftest import SLICE
 from servers import SECRET
 
-from e2e.conftest import commit, environment, run
+from e2e.conftest import commit, environment, run, with_installed
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -153,8 +153,7 @@ def test_make_report_is_what_the_workflow_posts(branches: Path, tmp_path: Path) 
     gh.parent.mkdir()
     gh.write_text(f'#!/bin/sh\nprintf "%s " "$@" > {tmp_path}/arguments\ncp report/comment.md {posted}\n')
     gh.chmod(0o755)
-    (branches / ".venv").mkdir(exist_ok=True)
-    (branches / ".venv/installed").touch()
+    with_installed(branches)
     run(branches, "make", "report", BASE="worse", GITHUB_STEP_SUMMARY=str(summary))
     text = (branches / "report/report.md").read_text()
     assert text.startswith("## Model: better\n")
@@ -172,6 +171,7 @@ def test_make_report_is_what_the_workflow_posts(branches: Path, tmp_path: Path) 
 
 
 def test_make_reproduce_wants_the_results_committed(branches: Path) -> None:
+    with_installed(branches)
     run(branches, "make", "reproduce")
     code = branches / "src/kiban/estimator.py"
     code.write_text(code.read_text() + "\n# Not run before it was committed.\n")
@@ -183,8 +183,7 @@ def test_make_reproduce_wants_the_results_committed(branches: Path) -> None:
 
 
 def test_make_reproduce_says_when_data_cannot_be_had(elsewhere: Path) -> None:
-    (elsewhere / ".venv").mkdir(exist_ok=True)
-    (elsewhere / ".venv/installed").touch()
+    with_installed(elsewhere)
     run(elsewhere, "dvc", "remote", "add", "--local", "-d", "dead", "s3://nosuch/bucket")
     run(elsewhere, "dvc", "remote", "modify", "--local", "dead", "endpointurl", "http://127.0.0.1:1")
     output = run(elsewhere, "make", "reproduce", status=2, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY=SECRET)
