@@ -41,13 +41,17 @@ reproduce: $(INSTALLED) ## run what has changed, with data from the store; fail 
 	@git diff --quiet -- dvc.lock || { git diff --stat -- dvc.lock; echo "error: dvc.lock is not what this code and data" \
 		"give: run 'dvc repro', look at what changed, and commit it" >&2; exit 1; }
 
-report: $(INSTALLED) ## compare the model with that of BASE (a branch, main by default): report/report.md and pictures
-	@mkdir -p report
-	kiban report "$$BASE" --pictures report > report/report.md
+report: $(INSTALLED) ## compare the model with that where the branch left BASE (main by default): report/report.md, pictures
+	@rm -rf report && mkdir report
+	kiban report "$$(git merge-base "$$BASE" HEAD)" --pictures report > report/report.part
+	@test "$$REPRODUCED" != failure || printf '> **`make reproduce` failed**: these are the results that the branch' \
+		' holds, of whatever code and data they are.\n\n' > report/report.md
+	@sed 's#](report/#](#' report/report.part >> report/report.md && rm report/report.part
 	@test -z "$$GITHUB_STEP_SUMMARY" || sed '/<!-- pictures -->/,$$d' report/report.md >> "$$GITHUB_STEP_SUMMARY"
 report: export BASE ?= main
 
 comment: ## put report/report.md under the pull request NUMBER, or in the place of the one that is there
+	@test -s report/report.md || { echo "error: there is no report: see what 'make report' says" >&2; exit 1; }
 	@sed '/<!-- pictures -->/,$$d' report/report.md > report/comment.md
 	@test -z "$$PICTURES" || printf '\nPictures, before and after: %s\n' "$$PICTURES" >> report/comment.md
 	gh pr comment "$$NUMBER" --edit-last --create-if-none --body-file report/comment.md
@@ -56,7 +60,7 @@ serve: $(INSTALLED) ## answer at http://127.0.0.1:3000
 	bentoml serve
 
 experiments: $(INSTALLED) ## a table of the experiments: what each changed, and what came of it
-	dvc exp show --no-pager --only-changed --drop 'State|Executor|Created|conf|models|reports|src'
+	dvc exp show --no-pager --only-changed --drop 'State|Executor|conf|models|reports|src|brier'
 
 runs: $(INSTALLED) ## MLflow's pages of the tracked runs, at http://127.0.0.1:5000
 	mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///mlruns/mlflow.db

@@ -1,5 +1,6 @@
 """Two versions side by side: is the second a better model, and what led to it?"""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -57,8 +58,12 @@ class Comparison:
 
 
 def compare(before: Results, after: Results) -> Comparison:
-    """Compare two versions; KibanError if the gate of the second, or its cluster, is not what it must be."""
-    gate = _gate(after)
+    """Compare two versions, by the gate of the first: nobody sets their own examination.
+
+    The gate is that of the second where the first has none of this form. Raises KibanError if neither has one, or if
+    its cluster is no column that identifies rows.
+    """
+    gate = _gate(before, after)
     version = versions.version(after.revision)
     scores, judgement, reason = _judged(before, after, gate, version.contracts["prepared"])
     data: Mapping[str, TableChanges] | None = None
@@ -69,9 +74,11 @@ def compare(before: Results, after: Results) -> Comparison:
     return Comparison(judgement, reason, gate, scores, parameters(before.params, after.params), data, data_reason)
 
 
-def _gate(results: Results) -> Gate:
+def _gate(before: Results, after: Results) -> Gate:
+    with contextlib.suppress(ValidationError):
+        return Gate.model_validate(before.params.get("gate"))
     try:
-        return Gate.model_validate(results.params.get("gate"))
+        return Gate.model_validate(after.params.get("gate"))
     except ValidationError as error:
         raise KibanError(f"params.yaml: gate: {explain(error)}; correct it under conf/gate") from None
 
@@ -82,7 +89,7 @@ def _judged(before: Results, after: Results, gate: Gate, table: Table) -> tuple[
     for results in (before, after):
         if results.predictions is None:
             name = results.revision or "the working tree"
-            advice = "`dvc fetch --all-commits` brings them, if somebody has pushed them"
+            advice = "`dvc pull` or `dvc fetch --all-commits` brings them, if somebody has pushed them"
             return None, "not comparable", f"the predictions of {name} are not here: {advice}"
     rows = paired(before.predictions, after.predictions, gate.split)
     if rows.num_rows == 0:

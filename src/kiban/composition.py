@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from kiban import files
 from kiban.errors import KibanError
 
 CONFIG = Path("conf/config.yaml")
@@ -35,10 +36,14 @@ def composed(root: Path, overrides: list[str]) -> bytes:
 
 
 def load(content: bytes) -> Params:
-    """The settings in the bytes of a params.yaml, without the digest."""
-    params: Params = yaml.load(content, yaml.CSafeLoader)
-    params.pop(DIGEST, None)
-    return params
+    """The settings in the bytes of a params.yaml, without the digest; KibanError if it holds none."""
+    try:
+        params = yaml.load(content, yaml.CSafeLoader)
+    except yaml.YAMLError as error:
+        raise KibanError(f"params.yaml is not YAML ({' '.join(str(error).split())}): run `kiban compose`") from None
+    if not isinstance(params, dict):
+        raise KibanError("params.yaml holds no settings: run `kiban compose`")
+    return {name: value for name, value in params.items() if name != DIGEST}
 
 
 def overlay(root: Path, wanted: Params, comment: str) -> str:
@@ -67,31 +72,38 @@ def overlay(root: Path, wanted: Params, comment: str) -> str:
     return "".join(lines) + (yaml.safe_dump(values, sort_keys=False, allow_unicode=True) if values else "")
 
 
+def check_name(name: str) -> None:
+    """Raise KibanError if an overlay cannot be called so."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or not isinstance(yaml.load(name, yaml.CSafeLoader), str):
+        raise KibanError(
+            f"{name!r} is no name for an overlay: small letters, digits and _, and no word like yes or null"
+        )
+
+
 def write_overlay(root: Path, name: str, text: str, wanted: Params) -> Path:
-    """Write a new overlay, which must compose to `wanted`; KibanError, and nothing written, if that cannot be."""
+    """Write an overlay, which must compose to `wanted`, whole or not at all; KibanError if that cannot be."""
     path = root / EXPERIMENTS / f"{name}.yaml"
-    if not re.fullmatch(r"[a-z0-9_]+", name):
-        raise KibanError(f"{name!r} is no name for an overlay: small letters, digits and _")
-    if path.exists():
-        raise KibanError(f"{path.relative_to(root)} is there already: choose another name, or delete it")
-    path.write_text(text, encoding="utf-8")
+    before = path.read_bytes() if path.exists() else None
+    files.write(path, text.encode())
     try:
         same = load(composed(root, [f"experiment={name}"])) == wanted
     except KibanError:
         same = False
     if not same:
-        path.unlink()
+        if before is None:
+            path.unlink()
+        else:
+            files.write(path, before)
         raise KibanError("no overlay was found that composes to params.yaml: change conf/ by hand")
     return path
 
 
-def make_default(root: Path, name: str) -> None:
-    """Let conf/config.yaml take the overlay `name`, from now on and for everybody."""
-    path = root / CONFIG
-    text, found = re.subn(r"(?m)^(\s*- experiment:) \S+", rf"\1 {name}", path.read_text(encoding="utf-8"))
+def with_default(root: Path, name: str) -> bytes:
+    """The content of conf/config.yaml that takes the overlay `name`; KibanError if it takes none now."""
+    text, found = re.subn(r"(?m)^(\s*- experiment:) \S+", rf"\1 {name}", (root / CONFIG).read_text(encoding="utf-8"))
     if not found:
         raise KibanError(f"{CONFIG}: there is no line `- experiment: …` among the defaults")
-    path.write_text(text, encoding="utf-8")
+    return text.encode()
 
 
 def _groups(root: Path) -> dict[str, str]:

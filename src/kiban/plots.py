@@ -9,15 +9,22 @@ from typing import Any
 
 from kiban.errors import KibanError
 
+MOST_SECONDS = 60
+
 
 def specifications(root: Path, *revisions: str) -> dict[str, dict[str, Any]]:
     """The Vega-Lite specifications of dvc.yaml's plots, with their data, by title.
 
     Those of the working tree; with one revision, of it and the working tree in one; with two, of both. Raises
-    KibanError if DVC has none.
+    KibanError if DVC has none, or is not done within a minute.
     """
     command = ["plots", "diff", "--json", *revisions] if revisions else ["plots", "show", "--json"]
-    done = subprocess.run([sys.executable, "-m", "dvc", *command], cwd=root, capture_output=True, text=True)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "dvc", *command], cwd=root, capture_output=True, text=True, timeout=MOST_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise KibanError(f"dvc {' '.join(command[:2])} was not done within {MOST_SECONDS} seconds") from None
     try:
         shown = json.loads(done.stdout or "{}")
     except ValueError:

@@ -1,7 +1,9 @@
 """A comparison as Markdown, for a pull request."""
 
+import html
 import importlib.resources
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jinja2
@@ -30,7 +32,8 @@ def markdown(
     """The report, the judgement first. `names` are the versions', `pictures` the addresses of the plots by title."""
     template = importlib.resources.files("kiban").joinpath("report.md.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701
-    environment.filters["cell"], environment.filters["signed"], environment.filters["row"] = cell, signed, row
+    filters: dict[str, Callable[..., str]] = {"cell": cell, "code": code, "signed": signed, "row": row}
+    environment.filters.update(filters)
     levels: tuple[Level, ...] = ("raw", "prepared")
     findings = [finding for verdict in after.verdicts.values() if verdict for finding in verdict.findings]
     return environment.from_string(template).render(
@@ -40,7 +43,7 @@ def markdown(
         names=names,
         metrics=METRICS,
         figures=_figures(before, after, found.gate.split),
-        verdicts={level: [in_words(side.verdicts[level]) for side in (before, after)] for level in levels},
+        verdicts={level: [_in_words(side.verdicts[level]) for side in (before, after)] for level in levels},
         findings=findings[:MOST_FINDINGS],
         more_findings=max(0, len(findings) - MOST_FINDINGS),
         marker=PICTURES,
@@ -66,16 +69,17 @@ def signed(value: float) -> str:
 
 
 def cell(value: Any) -> str:
-    """A value inside of a Markdown table."""
+    """A value as text inside of a Markdown table: nothing in it is markup, calls a person or loads a picture."""
     if value is None:
         return "–"
-    return str(value).replace("\\", "\\\\").replace("|", "\\|").replace("\n", "<br>").replace("<!--", "&lt;!--")
+    text = html.escape(str(value), quote=False).replace("@", "&#64;").replace("\\", "\\\\")
+    return re.sub(r"([|\[\]`*_])", r"\\\1", text).replace("\r", "").replace("\n", "<br>")
 
 
-def in_words(verdict: Verdict | None) -> str:
-    """The numbers of a verdict."""
-    if verdict is None:
-        return "not here"
-    accepted, rejected = (sum(len(of) for of in batches.values()) for batches in (verdict.accepted, verdict.rejected))
-    warnings = sum(finding.severity == "warn" for finding in verdict.findings)
-    return f"{accepted} batches accepted, {rejected} rejected, {warnings} warnings"
+def code(value: Any) -> str:
+    """A value as code inside of a Markdown table."""
+    return "`" + re.sub(r"[`\r\n]", " ", str(value)).replace("|", "\\|") + "`"
+
+
+def _in_words(verdict: Verdict | None) -> str:
+    return verdict.in_words() if verdict else "not here"

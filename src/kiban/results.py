@@ -4,21 +4,17 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import yaml
 from pydantic import ValidationError
 
 from kiban import versions
 from kiban.composition import load
 from kiban.errors import KibanError
+from kiban.reports import EVALUATION, PREDICTIONS
 from kiban.settings.base import PARAMS
 from kiban.verdict import Level, Verdict, folder
-
-EVALUATION = Path("reports/evaluation.json")
-PREDICTIONS = Path("reports/predictions.parquet")
 
 
 @dataclass(frozen=True)
@@ -42,10 +38,10 @@ def results(revision: str | None) -> Results:
         model_id = evaluation["model_id"]
     except FileNotFoundError as error:
         raise KibanError(f"{name} has no {error.filename}: run `dvc repro` there") from None
-    except (ValueError, KeyError, TypeError, yaml.YAMLError):
+    except (KibanError, ValueError, KeyError, TypeError):
         raise KibanError(f"{name}: {PARAMS} or {EVALUATION} cannot be read: run `dvc repro` there") from None
     verdicts: dict[Level, Verdict | None] = {level: _verdict(level, revision) for level in ("raw", "prepared")}
-    return Results(revision, model_id, params, evaluation, verdicts, _predictions(revision))
+    return Results(revision, model_id, params, evaluation, verdicts, _predictions(model_id, revision))
 
 
 def _verdict(level: Level, revision: str | None) -> Verdict | None:
@@ -55,10 +51,13 @@ def _verdict(level: Level, revision: str | None) -> Verdict | None:
         return None
 
 
-def _predictions(revision: str | None) -> pa.Table | None:
+def _predictions(model_id: str, revision: str | None) -> pa.Table | None:
+    """The predictions of this model: what lies in the working tree may be of another one."""
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(io.BytesIO(versions.content(PREDICTIONS, revision)))
+        found = pq.read_table(io.BytesIO(versions.content(PREDICTIONS, revision)))
     except (FileNotFoundError, pa.ArrowException):
         return None
+    named = (found.schema.metadata or {}).get(b"model_id", b"").decode()
+    return found.replace_schema_metadata(None) if named == model_id else None

@@ -1,5 +1,6 @@
 """A search for hyperparameters: Optuna proposes, every core tries, and a journal keeps what was found."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +11,7 @@ from typing import Any
 import joblib
 import numpy as np
 import optuna
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -17,10 +19,10 @@ from optuna.trial import TrialState
 from kiban import columns, contract, estimator, metrics, missing, prepared
 from kiban.composition import leaves as leaves_of
 from kiban.errors import KibanError
+from kiban.search_space import Choice, Range, Tune
 from kiban.settings.base import Sections
 from kiban.settings.missing import Missing
 from kiban.settings.model import Model, Preprocessing
-from kiban.settings.tune import Choice, Range, Tune
 from kiban.trials import Trial
 
 SCORES = "scores"
@@ -66,9 +68,14 @@ def with_values(params: dict[str, Any], values: Mapping[str, Any]) -> dict[str, 
     return result
 
 
-def cross_validate(params: dict[str, Any], dataset: str, of: list[Fold], metric: str) -> list[float]:
-    """The metric of each fold. Raises KibanError if the model cannot be built, ValueError if it cannot be fitted."""
-    settings = Trained.model_validate(params)
+def cross_validate(
+    params: dict[str, Any], dataset: str, of: list[Fold], metric: str, values: Mapping[str, Any]
+) -> list[float]:
+    """The metric of each fold, of the settings with `values` at dotted keys.
+
+    Raises KibanError if the model cannot be built, ValueError if it cannot be fitted.
+    """
+    settings = Trained.model_validate(with_values(params, values))
     features = contract.read_prepared(contract.prepared_path(dataset)).features()
     scores = []
     for fold in of:
@@ -99,13 +106,6 @@ def _batches(dataset: str, batches: tuple[str, ...]) -> tuple[columns.Columns, m
     return rows, np.concatenate([target for _, target in parts])
 
 
-def evaluate(
-    params: dict[str, Any], dataset: str, of: list[Fold], metric: str, values: Mapping[str, Any]
-) -> list[float]:
-    """`cross_validate` of the settings with a trial's values."""
-    return cross_validate(with_values(params, values), dataset, of, metric)
-
-
 def default(params: dict[str, Any], settings: Tune) -> dict[str, Any]:
     """The values that `params` has of what is varied; nothing if one of them lies outside of the space."""
     leaves = {".".join(path): value for path, value in leaves_of(params)}
@@ -122,23 +122,30 @@ def _holds(kind: Range | Choice, value: Any) -> bool:
 def study(journal: Path, seed: int, first: Mapping[str, Any]) -> optuna.Study:
     """The study that the journal keeps, or a new one that tries the values `first`.
 
-    Trials that a kill cut off are closed, and their parameters tried again.
+    Trials that a kill cut off are closed, and their parameters tried again. Only one process may have it open.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if journal.exists():
+        content = journal.read_bytes()
+        whole = content.rfind(b"\n") + 1  # a line that was cut off would spoil the next, and with it the journal
+        if whole < len(content):
+            os.truncate(journal, whole)
     kept = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(journal))),
-        sampler=optuna.samplers.TPESampler(seed=seed, multivariate=True),
         direction="maximize",
         study_name=journal.stem,
         load_if_exists=True,
     )
+    # Not the same random numbers again when it goes on.
+    kept.sampler = optuna.samplers.TPESampler(seed=seed + len(kept.trials), multivariate=True)
     if first and not kept.trials:
         kept.enqueue_trial(dict(first))
     for trial in kept.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if SCORES in trial.user_attrs:
             kept.tell(trial.number, fmean(trial.user_attrs[SCORES]))
-        else:
-            kept.tell(trial.number, state=TrialState.FAIL)
+            continue
+        kept.tell(trial.number, state=TrialState.FAIL)
+        if ERROR not in trial.user_attrs:
             kept.enqueue_trial(trial.params)
     return kept
 
@@ -160,7 +167,8 @@ def search(
 ) -> None:
     """Try until `settings.trials` have ended, one on each core; `tell` is called after each.
 
-    `evaluate` runs in other processes, and returns the scores of the folds. A ValueError of it ends its trial only.
+    `evaluate` runs in other processes, and returns the scores of the folds. A ValueError of it ends its trial only;
+    KibanError if a process was ended from outside.
     """
     open_trials: dict[int, optuna.Trial] = {}
 
@@ -173,15 +181,21 @@ def search(
 
     with joblib.parallel_config(backend="loky", n_jobs=-1, inner_max_num_threads=1):
         results = joblib.Parallel(return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)(tasks())
-        for number, outcome in results:
-            trial = open_trials.pop(number)
-            if isinstance(outcome, str):
-                trial.set_user_attr(ERROR, outcome)
-                of.tell(trial, state=TrialState.FAIL)
-            else:
-                trial.set_user_attr(SCORES, outcome)
-                of.tell(trial, fmean(outcome))
-            tell()
+        try:
+            for number, outcome in results:
+                _tell(of, open_trials.pop(number), outcome)
+                tell()
+        except TerminatedWorkerError:
+            raise KibanError("a process that trained was ended, as likely as not for want of memory") from None
+
+
+def _tell(of: optuna.Study, trial: optuna.Trial, outcome: list[float] | str) -> None:
+    if isinstance(outcome, str):
+        trial.set_user_attr(ERROR, outcome)
+        of.tell(trial, state=TrialState.FAIL)
+    else:
+        trial.set_user_attr(SCORES, outcome)
+        of.tell(trial, fmean(outcome))
 
 
 def _try(

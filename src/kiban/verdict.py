@@ -52,6 +52,12 @@ class Verdict(_Model):
                 by_batch.setdefault(finding.batch, []).append(finding)
         return by_batch
 
+    def in_words(self) -> str:
+        """The numbers of it."""
+        accepted, rejected = (sum(len(of) for of in batches.values()) for batches in (self.accepted, self.rejected))
+        warnings = sum(finding.severity == "warn" for finding in self.findings)
+        return f"{accepted} batches accepted, {rejected} rejected, {warnings} warnings"
+
 
 def folder(level: Level) -> Path:
     """Where verdict.json and index.html of a level of data lie."""

@@ -108,6 +108,9 @@ def test_the_next_winner_takes_the_place_of_the_last(folder: Path) -> None:
         ([], "winner", "there is nothing to adopt"),
         (["model.C=1", "model=logistic"], "large_trees", "conf/experiment/large_trees.yaml is there already"),
         (["model=logistic"], "../x", "is no name for an overlay"),
+        (["model=logistic"], "on", "is no name for an overlay"),
+        (["model=logistic"], "0x1", "is no name for an overlay"),
+        (["model=logistic"], "", "is no name for an overlay"),
         (["~model.l2_regularization"], "winner", "params.yaml lacks model.l2_regularization, which conf/ has"),
     ],
 )
@@ -119,3 +122,20 @@ def test_what_cannot_be_adopted_is_said_and_changes_nothing(
         adopt(*overrides, name=name)
     assert {path: path.read_bytes() for path in Path("conf").rglob("*.yaml")} == before
     assert load(Path("params.yaml").read_bytes()) == load(composed(Path(), overrides))
+
+
+@pytest.mark.parametrize(("content", "said"), [("", "holds no settings"), ("a: [", "is not YAML"), ("- a", "holds no")])
+def test_a_broken_params_file_is_not_adopted(folder: Path, content: str, said: str) -> None:
+    Path("params.yaml").write_text(content)
+    with pytest.raises(KibanError, match=said):
+        compose.main(["--adopt", "winner"], standalone_mode=False)
+    assert Path("params.yaml").read_text() == content
+
+
+def test_where_no_overlay_is_named_by_default_nothing_is_written(folder: Path) -> None:
+    config = Path("conf/config.yaml")
+    config.write_text(config.read_text().replace("  - experiment: none", "  # no experiment"))
+    Path("params.yaml").write_bytes(composed(Path(), ["model=logistic"]))
+    with pytest.raises(KibanError, match="there is no line `- experiment: …`"):
+        compose.main(["--adopt", "winner"], standalone_mode=False)
+    assert not Path("conf/experiment/winner.yaml").exists()

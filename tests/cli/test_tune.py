@@ -14,6 +14,7 @@ import yaml
 from conftest import ROOT, compose_here, run_stage
 from filelock import FileLock
 
+from kiban.cli.compose import compose
 from kiban.cli.tune import tune
 from kiban.composition import composed, load
 from kiban.errors import KibanError
@@ -130,6 +131,25 @@ def test_a_search_that_was_killed_goes_on_where_it_was() -> None:
     assert len(rows) == 8
     assert 3 <= done < 8
     assert scored() == 8  # none was tried twice that had ended
+    assert len({(row["model.max_iter"], row["model.learning_rate"]) for row in rows}) == 8  # nor by chance
+
+
+def test_a_journal_whose_last_line_was_cut_off_goes_on() -> None:
+    write()
+    run("small", "--trials", "2")
+    (journal,) = Path(".kiban_studies").glob("*.journal")
+    with journal.open("ab") as file:
+        file.write(b'{"op_code": 5, "trial_')
+    run("small", "--trials", "3")
+    assert len(table()) == 3
+
+
+def test_what_was_adopted_is_tuned_and_kept() -> None:
+    write(overrides=[*SMALL["overrides"]])
+    Path("params.yaml").write_bytes(composed(Path(), ["missing.share=0.25"]))
+    compose.main(["--adopt", "more_nulls"], standalone_mode=False)
+    run("small", "--trials", "2")
+    assert load(composed(Path(), ["experiment=tuned_small"]))["missing"]["share"] == 0.25
 
 
 def test_other_data_or_another_space_is_another_search() -> None:
@@ -159,11 +179,12 @@ def test_folds_go_forward_in_time_and_validation_and_test_are_never_seen() -> No
 
 
 def test_a_trial_that_scikit_learn_refuses_is_kept_with_its_reason_and_the_others_go_on() -> None:
-    write(trials=4, space={"model.max_leaf_nodes": {"choices": [1, 8]}, "model.max_iter": {"low": 5, "high": 9}})
+    write(trials=8, space={"model.max_leaf_nodes": {"choices": [1, 8]}, "model.max_iter": {"low": 5, "high": 9}})
     run()
     rows = table()
-    assert len(rows) == 4
+    assert len(rows) == 8
     refused = [row for row in rows if row["error"]]
+    assert refused
     assert all("max_leaf_nodes" in row["error"] and row["model.max_leaf_nodes"] == "1" for row in refused)
     assert rows[0]["model.max_leaf_nodes"] == "8"
 
@@ -174,6 +195,7 @@ def test_a_trial_that_scikit_learn_refuses_is_kept_with_its_reason_and_the_other
         ({"space": {"model.nosuch": {"low": 1, "high": 2}}}, "HistGradientBoostingClassifier has no such argument"),
         ({"space": {"split.train": {"low": 1, "high": 2}}}, "no key of model, preprocessing or missing"),
         ({"space": {"model.C": {"low": 2, "high": 1}}}, "low must be less than high"),
+        ({"space": {"model.max_iter": {"low": 1, "high": 9, "step": 0.5}}}, "step must be positive, and whole"),
         ({"folds": 3}, "3 folds want at least 4 training batches, and there are 3"),
         ({"trials": 0}, "trials: Input should be greater than 0"),
         ({"overrides": ["model=nosuch"]}, "conf/ does not compose"),

@@ -47,7 +47,7 @@ def test_the_committed_params_are_valid() -> None:
         ("dataset.tables.planes.source._target_", "os.system", "source._target_: String should match"),
         ("split.test.first", "2013-10", "split: train, validation and test must follow one another without overlap"),
         ("split.train.last", "2012-09", "split: train, validation and test must follow one another"),
-        ("tracking.request_timeout", 60, "tracking.request_timeout: Input should be less than or equal to 5"),
+        ("tracking.time_limit", 0, "tracking.time_limit: Input should be greater than 0, not 0"),
     ],
 )
 def test_a_mistake_is_named_by_its_key(tmp_path: Path, key: str, value: Any, message: str) -> None:

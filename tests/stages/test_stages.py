@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import compose_here, run_stage
 
@@ -63,6 +64,8 @@ def test_what_is_compared_between_versions_is_few_of_the_metrics(project: Path) 
 def test_predictions_give_the_metrics_again(project: Path) -> None:
     predictions = parquet.read(Path("reports/predictions.parquet")).to_pandas()
     assert list(predictions) == ["scheduled_departure", "carrier", "flight", "target", "split", "score"]
+    named = pq.read_schema("reports/predictions.parquet").metadata[b"model_id"].decode()
+    assert named == load().model_id
     test = predictions[predictions.split == "test"]
     brier = np.mean((test.score - test.target) ** 2)
     assert json.loads(EVALUATION.read_text())["test"]["brier"] == pytest.approx(brier, abs=1e-6)

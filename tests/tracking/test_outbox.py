@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -42,5 +43,26 @@ def test_what_was_cut_off_or_is_no_run_does_not_count(tmp_path: Path) -> None:
     (folder / "other").mkdir()
     (folder / "other/run.json").write_text("{")
     assert outbox.waiting(tmp_path) == []
+    assert outbox.unreadable(tmp_path) == [folder / "other"]
     outbox.put(tmp_path, a_run("k"), {})
     assert len(outbox.waiting(tmp_path)) == 1
+
+
+def test_two_processes_that_put_the_same_run_leave_it_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one comes while the first is copying."""
+    for name in "abc":
+        (tmp_path / name).write_text(name)
+    artifacts = {name: tmp_path / name for name in "abc"}
+    copyfile = shutil.copyfile
+
+    def interrupted(source: Path, target: Path) -> None:
+        if source.name == "b":
+            monkeypatch.setattr(shutil, "copyfile", copyfile)
+            outbox.put(tmp_path, a_run("k"), artifacts)
+        copyfile(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", interrupted)
+    outbox.put(tmp_path, a_run("k"), artifacts)
+    ((entry, _),) = outbox.waiting(tmp_path)
+    assert sorted(path.name for path in (entry / "artifacts").iterdir()) == ["a", "b", "c"]
+    assert [path.name for path in (tmp_path / outbox.FOLDER).iterdir()] == ["k"]

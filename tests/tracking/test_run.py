@@ -6,13 +6,15 @@ def test_flatten_names_leaves_by_their_path() -> None:
 
 
 def test_parameters_are_text_of_a_length_that_mlflow_takes() -> None:
-    found = parameters({"a": {"b": True}, "long": "x" * 10_000})
+    found = parameters({"a": {"b": True}, "long": "x" * 20_000})
     assert found["a.b"] == "True"
     assert len(found["long"]) == MOST_VALUE
 
 
 def test_only_numbers_are_metrics() -> None:
-    assert metrics({"rows": 3, "passed": True, "name": "x", "none": None}) == [Metric(name="rows", value=3)]
+    assert metrics({"rows": 3, "passed": True, "name": "x", "none": None, "nan": float("nan")}) == [
+        Metric(name="rows", value=3)
+    ]
 
 
 def test_the_figures_of_batches_are_one_series_in_the_order_of_time() -> None:

@@ -5,7 +5,16 @@ from pathlib import Path
 import click
 
 from kiban import files
-from kiban.composition import composed, load, make_default, overlay, write_overlay
+from kiban.composition import (
+    CONFIG,
+    EXPERIMENTS,
+    check_name,
+    composed,
+    load,
+    overlay,
+    with_default,
+    write_overlay,
+)
 from kiban.errors import KibanError
 from kiban.settings.base import PARAMS
 
@@ -20,9 +29,9 @@ from kiban.settings.base import PARAMS
 )
 def compose(overrides: tuple[str, ...], check: bool, adopt: str | None) -> None:
     """Compose params.yaml from conf/, with Hydra overrides such as model=logistic or model.C=0.1."""
-    if adopt and (check or overrides):
+    if adopt is not None and (check or overrides):
         raise KibanError("--adopt takes params.yaml as it is: neither overrides nor --check go with it")
-    if adopt:
+    if adopt is not None:
         _adopt(adopt)
         return
     content = composed(Path(), list(overrides))
@@ -34,12 +43,14 @@ def compose(overrides: tuple[str, ...], check: bool, adopt: str | None) -> None:
 
 
 def _adopt(name: str) -> None:
+    check_name(name)
+    if (EXPERIMENTS / f"{name}.yaml").exists():
+        raise KibanError(f"{EXPERIMENTS / name}.yaml is there already: choose another name, or delete it")
     if not PARAMS.exists():
         raise KibanError(f"{PARAMS} is missing: bring an experiment with `dvc exp apply NAME`")
-    wanted = load(PARAMS.read_bytes())
-    path = write_overlay(
-        Path(), name, overlay(Path(), wanted, "Adopted from an experiment; say here why it won."), wanted
-    )
-    make_default(Path(), name)
+    wanted, config = load(PARAMS.read_bytes()), with_default(Path(), name)
+    text = overlay(Path(), wanted, "Adopted from an experiment; say here why it won.")
+    path = write_overlay(Path(), name, text, wanted)
+    files.write(CONFIG, config)
     files.write(PARAMS, composed(Path(), []))
     print(f"compose: {path} is the default now; `dvc repro`, then commit")

@@ -28,9 +28,11 @@ def report(base: str, head: str | None, pictures: Path | None) -> None:
     names = [
         f"{revision} ({versions.commit(revision)[:7]})" if revision else "the working tree" for revision in (base, head)
     ]
-    drawn = {}
+    drawn: dict[str, Path] = {}
     if pictures:
-        revisions = [base, head] if head else [base]
-        drawn = plots.draw(plots.specifications(Path(), *revisions), pictures)
+        try:
+            drawn = plots.draw(plots.specifications(Path(), *([base, head] if head else [base])), pictures)
+        except Exception as error:  # DVC's, the renderer's: the report is worth more than its pictures
+            click.echo(f"warning: the report has no pictures: {error}", err=True)
     addresses = {title: file.as_posix() for title, file in drawn.items()}
     click.echo(markdown(before, after, found, names, addresses), nl=False)

@@ -22,16 +22,17 @@ def track(deliver: bool) -> None:
     """List the runs that wait in the outbox because MLflow did not take them; each run delivers what waits, too."""
     root = Path(os.environ.get("DVC_ROOT", "."))
     where = delivery.shown(delivery.store(root))
-    if deliver:
-        outcome = delivery.deliver(root, read(Params).tracking.request_timeout)
-        for name in outcome.delivered.values():
+    before = outbox.waiting(root)
+    if deliver and before:
+        outcome = delivery.deliver(root, read(Params).tracking, bounded=False)
+        for name in (run.name for _, run in before if run.key in outcome.delivered):
             print(f"delivered to {where}: {name}")
-        left = len(outbox.waiting(root))
         if outcome.failure:
-            raise KibanError(
-                f"{left} runs wait on in {outbox.FOLDER}, for {where} did not take them: {outcome.failure}"
-            )
+            left = len(outbox.waiting(root))
+            raise KibanError(f"{left} runs wait on in {outbox.FOLDER}, {where} did not take them: {outcome.failure}")
         return
-    for _, run in reversed(outbox.waiting(root)):
+    for _, run in reversed(before):
         print(f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime(run.at / 1000))}  {run.experiment}  {run.name}")
-    print(f"{len(outbox.waiting(root))} runs wait for {where}")
+    print(f"{len(before)} runs wait for {where}")
+    for entry in outbox.unreadable(root):
+        print(f"{outbox.FOLDER / entry.name} holds no run that this version can read: look, then remove it")

@@ -10,13 +10,13 @@ from typing import Any
 
 import click
 
-from kiban import files, git, prepared, trials
-from kiban.composition import composed, load, overlay, write_overlay
+from kiban import contract, files, git, prepared, trials
+from kiban.composition import EXPERIMENTS, check_name, composed, load, overlay, write_overlay
 from kiban.errors import KibanError
+from kiban.search_space import Tune
 from kiban.settings.base import Sections, read
 from kiban.settings.split import Split
 from kiban.settings.tracking import Tracking
-from kiban.settings.tune import Tune
 from kiban.tracking import delivery, outbox
 from kiban.tracking.run import Metric, Run, parameters
 
@@ -42,15 +42,16 @@ def tune(name: str, number: int | None) -> None:
     """
     from filelock import FileLock, Timeout
 
-    settings = _settings(name, number)
-    params = load(composed(Path(), ["experiment=none", *settings.overrides]))
+    settings, tracking = _settings(name, number), read(Params).tracking
+    params = load(composed(Path(), settings.overrides))
     STUDIES.mkdir(exist_ok=True)
     try:
         with FileLock(STUDIES / f"{name}.lock", timeout=0):
             tried, batches = _search(name, settings, params)
+            _keep(name, settings, params, tried, batches)
     except Timeout:
         raise KibanError(f"another `kiban tune {name}` is running") from None
-    _keep(name, settings, params, tried, batches)
+    _track(name, settings, tracking, tried)
 
 
 def _settings(name: str, number: int | None) -> Tune:
@@ -58,6 +59,7 @@ def _settings(name: str, number: int | None) -> Tune:
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in CONF.glob("*.yaml")))
         raise KibanError(f"there is no {path}; there are: {known}")
+    check_name(f"tuned_{name}")
     settings = read(Tune, path)
     return settings.model_copy(update={"trials": number}) if number else settings
 
@@ -72,7 +74,9 @@ def _search(name: str, settings: Tune, params: dict[str, Any]) -> tuple[list[tri
     training = {batch: of for batch, of in prepared.accepted(dataset).items() if split.of(batch) == "train"}
     folds = search.folds(list(training), settings.folds)
     # The same study only if it asks the same of the same data.
-    asked = settings.model_dump(exclude={"trials"}), params, training
+    trained = search.Trained.model_validate(params).model_dump()
+    columns = files.sha256(contract.prepared_path(dataset))
+    asked = settings.model_dump(exclude={"trials"}), trained, training, columns
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
     study = search.study(STUDIES / f"{name}-{digest}.journal", settings.seed, search.default(params, settings))
     shown = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
@@ -86,14 +90,14 @@ def _search(name: str, settings: Tune, params: dict[str, Any]) -> tuple[list[tri
             progress.update(task, total=settings.trials, completed=len(done), description=description)
 
         tell()
-        search.search(study, settings, partial(search.evaluate, params, dataset, folds, settings.metric), tell)
+        search.search(study, settings, partial(search.cross_validate, params, dataset, folds, settings.metric), tell)
     return search.trials(study), [fold.test for fold in folds]
 
 
 def _keep(
     name: str, settings: Tune, params: dict[str, Any], tried: Sequence[trials.Trial], batches: Sequence[str]
 ) -> None:
-    """Write the table of the trials and the overlay, and track them."""
+    """Write the table of the trials and the overlay."""
     from kiban.search import with_values
 
     best = trials.ordered(tried)[0]
@@ -105,21 +109,21 @@ def _keep(
     found = f"{settings.metric} {best.score:.4f} in the mean of {batches[0]} to {batches[-1]}"
     print(f"tune: {len(tried)} trials in {REPORTS / name}.csv; the best is number {best.number}: {found}")
     wanted = with_values(params, best.parameters)
-    path = Path(f"conf/experiment/tuned_{name}.yaml")
+    path = EXPERIMENTS / f"tuned_{name}.yaml"
     if wanted == load(composed(Path(), ["experiment=none"])):
-        print("tune: that is the default itself")
-    else:
         path.unlink(missing_ok=True)
-        write_overlay(Path(), path.stem, overlay(Path(), wanted, f"By `kiban tune {name}`: {found}."), wanted)
+        print("tune: that is conf/ without an overlay")
+    else:
+        text = overlay(Path(), wanted, f"By `kiban tune {name}`: {found}.")
+        write_overlay(Path(), path.stem, text, wanted)
         print(f"tune: {path}: `dvc exp run -S experiment={path.stem}` tries it")
-    _track(name, settings, tried, best, table)
 
 
-def _track(name: str, settings: Tune, tried: Sequence[trials.Trial], best: trials.Trial, table: str) -> None:
+def _track(name: str, settings: Tune, tracking: Tracking, tried: Sequence[trials.Trial]) -> None:
     """The search as one run, the trials under it."""
-    tracking = read(Params).tracking
+    best, table = trials.ordered(tried)[0], REPORTS / f"{name}.csv"
     run = Run(
-        key=hashlib.sha256(table.encode()).hexdigest()[:32],
+        key=files.sha256(table)[:32],
         at=round(time.time() * 1000),
         experiment=f"{tracking.experiment}, tuning",
         name=f"tune {name}",
@@ -128,8 +132,12 @@ def _track(name: str, settings: Tune, tried: Sequence[trials.Trial], best: trial
         tags=git.state(Path()),
         children=trials.children(tried, settings.metric),
     )
-    outbox.put(Path(), run, {"trials.csv": REPORTS / f"{name}.csv", "tune.yaml": CONF / f"{name}.yaml"})
-    outcome = delivery.deliver(Path(), tracking.request_timeout)
-    if outcome.failure:
+    try:
+        outbox.put(Path(), run, {"trials.csv": table, "tune.yaml": CONF / f"{name}.yaml"})
+    except OSError as error:
+        click.echo(f"warning: the search was not tracked: {error}", err=True)
+        return
+    outcome = delivery.deliver(Path(), tracking, bounded=False)
+    if run.key not in outcome.delivered:
         where = delivery.shown(delivery.store(Path()))
         click.echo(f"warning: {where} did not take the run, it waits in {outbox.FOLDER}: {outcome.failure}", err=True)

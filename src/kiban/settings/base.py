@@ -39,7 +39,8 @@ def read(kind: type[S], path: Path = PARAMS) -> S:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        raise KibanError(f"{path}: {explain(error)}; correct it under conf/, then run `kiban compose`") from None
+        advice = "; correct it under conf/, then run `kiban compose`" if path == PARAMS else ""
+        raise KibanError(f"{path}: {explain(error)}{advice}") from None
 
 
 def explain(error: ValidationError) -> str:

@@ -1,7 +1,6 @@
 """Stage evaluate: what the servable, and not some object in memory, answers on data that it has and has not seen."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,19 +9,15 @@ from rich.progress import track
 
 from kiban import columns, metrics, missing, parquet, prepared
 from kiban.errors import KibanError, exit_on_error
+from kiban.reports import EVALUATION, METRICS, PLOTS, PREDICTIONS
 from kiban.servable.load import Servable, load
 from kiban.settings.base import Sections, read
 from kiban.settings.evaluation import Evaluation, Gate
 from kiban.settings.missing import Missing
 from kiban.settings.split import SPLITS, Split, SplitName
 
-EVALUATION = Path("reports/evaluation.json")
-METRICS = Path("reports/metrics.json")
 COMPARED = ("roc_auc", "brier")
 """What metrics.json, and so `dvc exp show` and `dvc metrics diff`, have of evaluation.json: what a screen can hold."""
-
-PREDICTIONS = Path("reports/predictions.parquet")
-PLOTS = Path("reports/plots")
 
 
 class Params(Sections):
@@ -102,7 +97,7 @@ def _gate(gate: Gate, results: dict[str, Any]) -> dict[str, Any]:
 def _predictions(
     servable: Servable, tables: dict[SplitName, pa.Table], scores: dict[SplitName, metrics.Scores]
 ) -> pa.Table:
-    """Key, time, split, target and score of every row that a split has."""
+    """Key, time, split, target and score of every row that a split has; the schema's metadata name the model."""
     target = servable.contract.target()
     time = [servable.contract.time] if servable.contract.time else []
     key = list(dict.fromkeys([*servable.contract.key, *time]))
@@ -114,7 +109,7 @@ def _predictions(
         .append_column("score", pa.array(scores[split]))
         for split in SPLITS
     ]
-    return pa.concat_tables(parts).replace_schema_metadata(None)
+    return pa.concat_tables(parts).replace_schema_metadata({"model_id": servable.model_id})
 
 
 def _write_plots(

@@ -13,8 +13,9 @@ from typing import Any
 import yaml
 
 from kiban import contract, ledger, plots, prepared, verdict
-from kiban.errors import KibanError, exit_on_error
+from kiban.errors import exit_on_error
 from kiban.git import state
+from kiban.reports import EVALUATION, METRICS, PLOTS
 from kiban.servable import manifest
 from kiban.settings.base import PARAMS, Sections, read
 from kiban.settings.dataset import Identity
@@ -24,13 +25,10 @@ from kiban.tracking import delivery, outbox
 from kiban.tracking import run as tracked
 
 STAMP = Path("reports/track.stamp")
-EVALUATION = Path("reports/evaluation.json")
-METRICS = Path("reports/metrics.json")
 LOCK = Path("dvc.lock")
+LEVELS: tuple[verdict.Level, ...] = ("raw", "prepared")
 MODEL = Path("models/model.skops")
-PLOTS = Path("reports/plots")
 MODEL_PACKAGES = ("scikit-learn", "skops", "pandas", "numpy")
-MOST_SECONDS = 10  # for runs of earlier times that wait
 
 
 class Params(Sections):
@@ -45,7 +43,7 @@ def main() -> None:
     try:
         run = _run(params)
         _put(root, run, params.dataset.name)
-        outcome = delivery.deliver(root, params.tracking.request_timeout, MOST_SECONDS)
+        outcome = delivery.deliver(root, params.tracking, bounded=True)
         _tell(root, run, outcome)
     except Exception as error:  # whatever goes wrong with tracking, the pipeline's result is the same
         reason = " ".join(delivery.shown(str(error)).split())[:300]
@@ -54,15 +52,14 @@ def main() -> None:
 
 
 def _tell(root: Path, run: tracked.Run, outcome: delivery.Outcome) -> None:
-    waiting = [other.key for _, other in outbox.waiting(root)]
     where = delivery.shown(delivery.store(root))
-    if run.key not in waiting:
+    if run.key in outcome.delivered:
         print(f"track: {run.name} is in {where}")
     else:
         print(f"warning: {where} did not take the run: {outcome.failure}", file=sys.stderr)
-    if waiting:
+    if waiting := len(outbox.waiting(root)):
         advice = "the next run delivers them, or `kiban track --deliver`"
-        print(f"track: {len(waiting)} runs wait in {outbox.FOLDER}: {advice}", file=sys.stderr)
+        print(f"track: {waiting} runs wait in {outbox.FOLDER}: {advice}", file=sys.stderr)
 
 
 def _put(root: Path, run: tracked.Run, dataset: str) -> None:
@@ -83,7 +80,7 @@ def _put(root: Path, run: tracked.Run, dataset: str) -> None:
         try:
             drawn = plots.draw(plots.specifications(Path()), Path(folder))
             artifacts |= {f"pictures/{file.name}": file for file in drawn.values()}
-        except KibanError as error:
+        except Exception as error:  # DVC's, the renderer's: the run is worth more than its pictures
             print(f"warning: the tracked run has no pictures: {error}", file=sys.stderr)
         outbox.put(root, run, artifacts, MODEL)
 
@@ -106,7 +103,7 @@ def _run(params: Params) -> tracked.Run:
         tags={
             "model_id": model_id,
             "gate": "passed" if evaluation["gate"]["passed"] else "not passed",
-            **{f"validation.{level}": _validation(level) for level in ("raw", "prepared")},
+            **{f"validation.{level}": verdict.read(level).in_words() for level in LEVELS},
             **state(Path()),
         },
         data=[
@@ -122,16 +119,9 @@ def _run(params: Params) -> tracked.Run:
 
 
 def _key(stages: dict[str, Any]) -> str:
-    """The digest of dvc.lock without this stage's own entry, which is that of the run before."""
-    before = {name: of for name, of in stages.items() if name != "track"}
-    return hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _validation(level: verdict.Level) -> str:
-    found = verdict.read(level)
-    accepted, rejected = (sum(len(of) for of in batches.values()) for batches in (found.accepted, found.rejected))
-    warnings = sum(finding.severity == "warn" for finding in found.findings)
-    return f"{accepted} batches accepted, {rejected} rejected, {warnings} warnings"
+    """The digest of dvc.lock without the entries of config, which no result rests on, and of this stage's last run."""
+    results = {name: of for name, of in stages.items() if name not in ("config", "track")}
+    return hashlib.sha256(json.dumps(results, sort_keys=True).encode()).hexdigest()[:32]
 
 
 if __name__ == "__main__":

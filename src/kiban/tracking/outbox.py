@@ -1,6 +1,7 @@
 """Runs that MLflow has not got yet: a folder each, named by the run's key."""
 
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ FOLDER = Path(".kiban_outbox")
 RUN = "run.json"
 MODEL = "model.skops"
 ARTIFACTS = "artifacts"
+PART = ".part"
 
 
 def put(root: Path, run: Run, artifacts: Mapping[str, Path], model: Path | None = None) -> None:
@@ -20,11 +22,11 @@ def put(root: Path, run: Run, artifacts: Mapping[str, Path], model: Path | None 
     A run that waits already under the same key is left as it is. Raises OSError if there is no room, or no right.
     """
     entry = root / FOLDER / run.key
-    if entry.exists():
+    if (entry / RUN).exists():
         return
-    beside = entry.with_name(run.key + ".part")
-    shutil.rmtree(beside, ignore_errors=True)
-    (beside / ARTIFACTS).mkdir(parents=True)
+    entry.parent.mkdir(exist_ok=True)
+    # Of its own, for another process may put the same run.
+    beside = Path(tempfile.mkdtemp(dir=entry.parent, prefix=f"{run.key}-", suffix=PART))
     try:
         for name, path in artifacts.items():
             target = beside / ARTIFACTS / name
@@ -35,22 +37,33 @@ def put(root: Path, run: Run, artifacts: Mapping[str, Path], model: Path | None 
         (beside / RUN).write_text(run.model_dump_json(indent=1), encoding="utf-8")
         beside.rename(entry)
     except OSError:
-        shutil.rmtree(beside, ignore_errors=True)
-        if not entry.exists():  # another process may have put the same run
+        if not (entry / RUN).exists():
             raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def waiting(root: Path) -> list[tuple[Path, Run]]:
-    """The folders and runs that wait, the newest first; a folder that cannot be read as a run is not among them."""
-    found = []
-    for file in (root / FOLDER).glob(f"*/{RUN}"):
-        if file.parent.suffix == ".part":
-            continue
-        try:
-            found.append((file.parent, Run.model_validate_json(file.read_bytes())))
-        except (OSError, ValidationError):
-            continue
+    """The folders and runs that wait, the newest first."""
+    found = [(entry, run) for entry in _entries(root) if (run := _read(entry)) is not None]
     return sorted(found, key=lambda each: (-each[1].at, each[1].key))
+
+
+def unreadable(root: Path) -> list[Path]:
+    """The folders that nobody can deliver, since they hold no run that this version reads."""
+    return [entry for entry in _entries(root) if _read(entry) is None]
+
+
+def _entries(root: Path) -> list[Path]:
+    folders = (path for path in (root / FOLDER).glob("*") if path.is_dir())
+    return sorted(path for path in folders if path.suffix != PART)
+
+
+def _read(entry: Path) -> Run | None:
+    try:
+        return Run.model_validate_json((entry / RUN).read_bytes())
+    except (OSError, ValidationError):
+        return None
 
 
 def remove(entry: Path) -> None:

@@ -1,11 +1,12 @@
 """What is tracked of one run, as it waits in the outbox."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-MOST_VALUE = 500  # characters of a parameter
+MOST_VALUE = 6000  # characters of a parameter that MLflow takes
 
 
 class _Frozen(BaseModel):
@@ -76,9 +77,10 @@ def parameters(node: Mapping[str, Any]) -> dict[str, str]:
 
 
 def metrics(node: Mapping[str, Any]) -> list[Metric]:
-    """The leaves of nested mappings that are numbers."""
+    """The leaves of nested mappings that are numbers, and finite ones."""
     numbers = ((name, value) for name, value in flatten(node) if isinstance(value, int | float))
-    return [Metric(name=name, value=float(value)) for name, value in numbers if not isinstance(value, bool)]
+    finite = ((name, value) for name, value in numbers if not isinstance(value, bool) and math.isfinite(value))
+    return [Metric(name=name, value=float(value)) for name, value in finite]
 
 
 def metrics_by_batch(by_batch: Mapping[str, Mapping[str, Any]]) -> list[Metric]:

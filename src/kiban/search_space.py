@@ -10,7 +10,7 @@ Value = bool | int | float | str | None
 
 
 class Range(Settings):
-    """Numbers from `low` to `high`, both included; whole numbers if both are. `step` and `log` exclude each other."""
+    """Numbers from `low` to `high`, both included, whole numbers if both are; `step` excludes `log`."""
 
     low: int | float
     high: int | float
@@ -21,8 +21,11 @@ class Range(Settings):
     def _is_a_range(self) -> Self:
         if self.low >= self.high:
             raise ValueError("low must be less than high")
-        if self.log and (self.step or self.low <= 0):
+        if self.log and (self.step is not None or self.low <= 0):
             raise ValueError("log goes with a positive low and without step")
+        whole = isinstance(self.low, int) and isinstance(self.high, int)
+        if self.step is not None and (self.step <= 0 or (whole and not isinstance(self.step, int))):
+            raise ValueError("step must be positive, and whole where low and high are")
         return self
 
 
