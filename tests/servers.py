@@ -1,5 +1,6 @@
 """Real servers for the tests, on loopback, each in a folder of its own: S3 stores, PostgreSQL and MLflow."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 import sqlalchemy as sa
 
@@ -159,6 +161,10 @@ class MlflowServer:
                 command, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
         wait_for(self.port, 120)
+        while True:  # it listens before it can answer
+            with contextlib.suppress(httpx.HTTPError):
+                if httpx.get(f"{self.uri}/health", timeout=60).is_success:
+                    return
 
     def kill(self) -> None:
         assert self.process

@@ -388,6 +388,7 @@ def test_a_server_that_is_killed_in_mid_run_gets_the_run_once(
     assert whole.data.metrics["test.roc_auc"] > 0.5
     assert_one_whole_model(mlflow_server.uri, whole)
     run_stage("track")  # the same run again
+    deliver()
     assert len(runs(mlflow_server.uri)) == 1
     names = [each.path for each in mlflow.MlflowClient(mlflow_server.uri).list_artifacts(whole.info.run_id)]
     assert {"params.yaml", "dvc.lock", "reports", "models"} <= set(names)
@@ -412,8 +413,9 @@ def test_a_delivery_that_was_cut_off_at_the_client_ends_with_one_whole_run(
         if process.poll() is None:
             os.killpg(process.pid, 9)
         process.wait()
+        assert waiting() == 1
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server.uri)
-    run_stage("track")
+    deliver()
     (new,) = [run for run in runs(mlflow_server.uri) if run.info.run_id not in before]
     assert new.info.status == "FINISHED"
     assert_one_whole_model(mlflow_server.uri, new)

@@ -24,7 +24,7 @@ def track(deliver: bool) -> None:
     where = delivery.shown(delivery.store(root))
     before = outbox.waiting(root)
     if deliver and before:
-        outcome = delivery.deliver(root, read(Params).tracking, bounded=False)
+        outcome = delivery.deliver(root, read(Params).tracking)
         for name in (run.name for _, run in before if run.key in outcome.delivered):
             print(f"delivered to {where}: {name}")
         if outcome.failure:

@@ -137,7 +137,7 @@ def _track(name: str, settings: Tune, tracking: Tracking, tried: Sequence[trials
     except OSError as error:
         click.echo(f"warning: the search was not tracked: {error}", err=True)
         return
-    outcome = delivery.deliver(Path(), tracking, bounded=False)
+    outcome = delivery.deliver(Path(), tracking)
     if run.key not in outcome.delivered:
         where = delivery.shown(delivery.store(Path()))
         click.echo(f"warning: {where} did not take the run, it waits in {outbox.FOLDER}: {outcome.failure}", err=True)

@@ -38,19 +38,19 @@ def shown(text: str) -> str:
     return re.sub(r"(://[^\s?]*)\?\S*", r"\1", re.sub(r"://\S*@", "://", text))
 
 
-def deliver(root: Path, settings: Tracking, bounded: bool) -> Outcome:
+def deliver(root: Path, settings: Tracking, own: str | None = None) -> Outcome:
     """Deliver what waits under `root`, the newest first.
 
-    If `bounded`, a server has `settings.time_limit` seconds for all of it, and no run is begun after that. Every run
-    that was not delivered whole stays in the outbox.
+    For a run of the pipeline, whose key is `own`, that one comes first, no other is begun after `settings.time_limit`
+    seconds, and a server has no longer than that in all. Every run that was not delivered whole stays in the outbox.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    worker = context.Process(target=_deliver, args=(root.resolve(), settings, bounded, sender), daemon=True)
+    worker = context.Process(target=_deliver, args=(root.resolve(), settings, own, sender), daemon=True)
     worker.start()
     sender.close()
     delivered: set[str] = set()
-    limited = bounded and not store(root).startswith(SQLITE)
+    limited = own is not None and not store(root).startswith(SQLITE)
     patience, ends = float(STARTING), float("inf")
     try:
         while receiver.poll(max(0, min(patience, ends - time.monotonic()))):
@@ -70,7 +70,7 @@ def deliver(root: Path, settings: Tracking, bounded: bool) -> Outcome:
         worker.join()
 
 
-def _deliver(root: Path, settings: Tracking, bounded: bool, answers: Connection) -> None:
+def _deliver(root: Path, settings: Tracking, own: str | None, answers: Connection) -> None:
     """In a process of its own: tell the start, each step, each run that was delivered, and the end."""
     os.chdir(root)  # a store may be a relative path, and an experiment run in a copy that is removed
     os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] = str(settings.request_timeout)
@@ -82,7 +82,7 @@ def _deliver(root: Path, settings: Tracking, bounded: bool, answers: Connection)
             from kiban.tracking import mlflow_store  # noqa: F401  takes ten seconds, and reads these variables
 
             answers.send(("started",))
-            failure = _deliver_waiting(root, settings.time_limit if bounded else None, answers)
+            failure = _deliver_waiting(root, settings.time_limit, own, answers)
         answers.send(("ended", failure))
     except Exception as error:  # MLflow's, the network's, the disk's
         answers.send(("ended", _reason(error)))
@@ -92,7 +92,7 @@ def _reason(error: Exception) -> str:
     return " ".join(shown(str(error)).split())[:300] or type(error).__name__
 
 
-def _deliver_waiting(root: Path, most_seconds: float | None, answers: Connection) -> str | None:
+def _deliver_waiting(root: Path, time_limit: float, own: str | None, answers: Connection) -> str | None:
     """Deliver until nothing waits; why a run was not, if so. Raises what a store raises that is down."""
     from filelock import FileLock
     from mlflow.exceptions import MlflowException
@@ -111,9 +111,9 @@ def _deliver_waiting(root: Path, most_seconds: float | None, answers: Connection
     with FileLock(outbox.FOLDER / "lock", timeout=STEP):
         started = time.monotonic()
         while entries := [each for each in outbox.waiting(root) if each[0] not in handled]:
-            if most_seconds is not None and time.monotonic() - started > most_seconds:
-                return failure or f"there was no time for {len(entries)} more"
-            entry, run = entries[0]
+            entry, run = min(entries, key=lambda each: each[1].key != own)
+            if own is not None and run.key != own and time.monotonic() - started > time_limit:
+                return failure
             handled.add(entry)
             try:
                 mlflow_store.deliver(entry, run, uri, artifacts, lambda: answers.send(("step",)))
