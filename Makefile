@@ -41,11 +41,11 @@ reproduce: $(INSTALLED) ## run what has changed, with data from the store; fail 
 	@git diff --quiet -- dvc.lock || { git diff --stat -- dvc.lock; echo "error: dvc.lock is not what this code and data" \
 		"give: run 'dvc repro', look at what changed, and commit it" >&2; exit 1; }
 
-report: $(INSTALLED) ## compare the model with that where the branch left BASE (main by default): report/report.md, pictures
+report: $(INSTALLED) ## compare the model with that at which the branch left BASE, main by default: report/report.md
 	@rm -rf report && mkdir report
 	kiban report "$$(git merge-base "$$BASE" HEAD)" --pictures report > report/report.part
-	@test "$$REPRODUCED" != failure || printf '> **`make reproduce` failed**: these are the results that the branch' \
-		' holds, of whatever code and data they are.\n\n' > report/report.md
+	@test "$$REPRODUCED" != failure || printf '%s\n\n' > report/report.md \
+		'> **`make reproduce` failed**: these are the results that the branch holds, of whatever code and data they are.'
 	@sed 's#](report/#](#' report/report.part >> report/report.md && rm report/report.part
 	@test -z "$$GITHUB_STEP_SUMMARY" || sed '/<!-- pictures -->/,$$d' report/report.md >> "$$GITHUB_STEP_SUMMARY"
 report: export BASE ?= main

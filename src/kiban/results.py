@@ -32,6 +32,8 @@ class Results:
 def results(revision: str | None) -> Results:
     """The results of a git revision; KibanError if it has none that can be read."""
     name = revision or "the working tree"
+    if revision is not None:
+        versions.commit(revision)
     try:
         params = load(versions.content(PARAMS, revision))
         evaluation = json.loads(versions.content(EVALUATION, revision))

@@ -126,7 +126,7 @@ def test_without_predictions_the_report_tells_what_git_knows(branches: Path, els
     text = run(elsewhere, "kiban", "report", "origin/main", "origin/data")
     unchanged = run(elsewhere, "kiban", "report", "origin/main", "origin/comment")
     store.with_suffix(".away").rename(store)
-    assert text.startswith("## Model: not comparable\n\nthe predictions of origin/main are not here: `dvc fetch")
+    assert text.startswith("## Model: not comparable\n\nthe predictions of origin/main are not here: `dvc pull`")
     assert "| test, each version on its own rows | before | after |" in text
     assert re.search(r"\| ROC AUC \| 0\.\d+ \| 0\.\d+ \|", text)
     assert "Not known: data/" in text

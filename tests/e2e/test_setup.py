@@ -1,11 +1,13 @@
 """What the repository promises before anything runs."""
 
+import csv
 import json
 import re
 import subprocess
 import sys
 
 import pytest
+import yaml
 from conftest import ROOT
 
 from e2e.conftest import run
@@ -58,3 +60,25 @@ def test_the_readmes_figures_are_the_metrics() -> None:
     predicted, was = (f"{december[name]:.3f}".removeprefix("0") for name in ("mean_prediction", "base_rate"))
     assert f"({predicted} against {was} of flights late)" in readme
     assert report["model_id"] in readme
+
+
+def test_the_readmes_search_is_the_one_that_was_kept() -> None:
+    readme = (ROOT / "README.md").read_text()
+    report = json.loads((ROOT / "reports/evaluation.json").read_text())
+    with (ROOT / "reports/tuning/hist_gradient_boosting.csv").open() as file:
+        trials = list(csv.DictReader(file))
+    default = next(trial for trial in trials if trial["trial"] == "0")
+    figures = [f"{report[split]['roc_auc']:.4f} ({report[split]['brier']:.4f})" for split in ("validation", "test")]
+    row = " | ".join([f"{float(default['roc_auc']):.4f}", *figures]).replace("0.", ".")
+    assert f"| default | {row} |" in readme
+    assert f"| tuned | {float(trials[0]['roc_auc']):.4f} |".replace("0.", ".") in readme
+    assert f"in {len(trials)} trials" in readme
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())["model"]
+    of_default = {name: value for name, value in default.items() if name.startswith("model.")}
+    assert {name: float(value) for name, value in of_default.items()} == {
+        name: params[name.removeprefix("model.")] for name in of_default
+    }
+    overlay = yaml.safe_load((ROOT / "conf/experiment/tuned_hist_gradient_boosting.yaml").read_text())["model"]
+    assert {f"model.{name}": value for name, value in overlay.items()} == {
+        name: float(value) for name, value in trials[0].items() if name.startswith("model.")
+    }
