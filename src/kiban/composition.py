@@ -24,13 +24,12 @@ def composed(root: Path, overrides: list[str]) -> bytes:
     from dvc.utils.hydra import compose_and_dump  # the function that `dvc exp run` calls; imports take a second
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
 
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "params.yaml"
         try:
             compose_and_dump(output, str((root / "conf").resolve()), None, "config", str(root / "src"), overrides)
-        except (HydraException, OmegaConfBaseException, YAMLError, ValueError) as error:
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
             raise KibanError(f"conf/ does not compose: {' '.join(str(error).split())}") from None
         return output.read_bytes()
 

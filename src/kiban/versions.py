@@ -102,7 +102,8 @@ def content(path: Path, revision: str | None) -> bytes:
     if revision is None and path.exists():
         return path.read_bytes()
     if revision is not None:
-        shown = subprocess.run(["git", "show", f"{commit(revision)}:{path.as_posix()}"], capture_output=True)
+        named = f"{revision}:{path.as_posix()}"
+        shown = subprocess.run(["git", "show", "--end-of-options", named], capture_output=True)
         if shown.returncode == 0:
             return shown.stdout
     with tempfile.TemporaryDirectory() as folder:

@@ -1,25 +1,19 @@
 """`kiban report` on the slice, with all that a version has in git; tests/e2e has DVC's cache and store."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from conftest import ROOT, SMALL_TREES, compose_here, run_stage
+from conftest import SMALL_TREES, compose_here, run_stage
 from e2e.conftest import commit, run
 
 from kiban.cli import commands
 from kiban.errors import KibanError
 
 
-@pytest.fixture
-def repository(project: Path) -> Path:
-    """The evaluated project, committed whole, as a DVC repository."""
-    shutil.copy(ROOT / "dvc.yaml", project)
-    shutil.copytree(ROOT / ".dvc", project / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "config.local"))
-    run(project, "git", "init", "-q", "-b", "main")
-    commit(project, "trees")
-    return project
+@pytest.fixture(autouse=True)
+def _committed(repository: Path) -> None:
+    commit(repository, "trees")
 
 
 def report(*arguments: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pytest
-from conftest import ROOT, run_stage
+from conftest import PICTURES, ROOT, run_stage
 from e2e.conftest import run as run_command
 from servers import MlflowServer, free_port_between, wait_for
 
@@ -107,21 +107,11 @@ def test_a_run_is_logged_with_all_that_it_came_from(project: Path) -> None:
         assert (artifacts / path).read_bytes() == Path(path).read_bytes()
 
 
-def test_plots_are_logged_as_pictures(project: Path) -> None:
-    shutil.copy(ROOT / "dvc.yaml", project)
-    shutil.copytree(ROOT / ".dvc", project / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "config.local"))
-    run_command(project, "git", "init", "-q")
+def test_plots_are_logged_as_pictures(repository: Path) -> None:
     run_stage("track")
-    (run,) = runs(local(project))
-    pictures = project / "mlruns/artifacts" / run.info.run_id / "artifacts/pictures"
-    assert {path.stem for path in pictures.iterdir()} == {
-        "roc",
-        "precision-and-recall",
-        "calibration",
-        "auc-by-month",
-        "late-rate-by-month",
-        "permutation-importance",
-    }
+    (run,) = runs(local(repository))
+    pictures = repository / "mlruns/artifacts" / run.info.run_id / "artifacts/pictures"
+    assert {path.stem for path in pictures.iterdir()} == set(PICTURES)
 
 
 def test_the_logged_model_answers_as_the_servable(project: Path) -> None:
