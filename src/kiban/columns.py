@@ -4,7 +4,7 @@ A string feature is an object array of str, "" where null. Every other feature i
 boolean is 0 or 1. Training and serving both come through here, so that they cannot differ.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 Columns = dict[str, npt.NDArray[Any]]
 
 
-def from_values(values: Iterable[Any], column: Column) -> npt.NDArray[Any]:
-    """Python values of one column, None where null, as the model reads them."""
-    if column.type == "string":
-        return np.array(["" if value is None else value for value in values], dtype=object)
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float32)
-
-
 def from_records(records: Sequence[Mapping[str, Any]], features: Mapping[str, Column]) -> Columns:
-    """Records that have been checked against the contract as columns of `features`."""
-    return {name: from_values((record[name] for record in records), column) for name, column in features.items()}
+    """Records that have been checked against the contract, None where null, as columns of `features`."""
+    numbers = [name for name, column in features.items() if column.type != "string"]
+    # One conversion for all of them: an array a number would take four times as long at one record.
+    matrix = np.array([[record[name] for record in records] for name in numbers], dtype=np.float32)
+    found = dict(zip(numbers, matrix, strict=True))
+    for name in features.keys() - found.keys():
+        values = [record[name] for record in records]
+        found[name] = np.array(["" if value is None else value for value in values], dtype=object)
+    return {name: found[name] for name in features}
 
 
 def from_arrow(rows: "pa.Table", features: Mapping[str, Column]) -> Columns:

@@ -9,6 +9,7 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
+ROWS_OF = "flights"  # a prepared row is about one row of this table; `kiban features` is asked for new ones
 LOOKBACK_DAYS = 17  # the longest window, the hour before, and room for departures that were two days late
 
 HOUR = 3600

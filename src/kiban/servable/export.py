@@ -1,6 +1,5 @@
 """A fitted pipeline to a servable: ONNX where it gives the same answers as scikit-learn, else skops."""
 
-import hashlib
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from kiban import estimator
 from kiban.columns import Columns
 from kiban.contract import Column
+from kiban.files import sha256
 from kiban.servable import load, manifest, skops_file
 from kiban.servable.manifest import Manifest, Parity
 
@@ -32,7 +32,7 @@ def save(
     """Write the servable, whole or not at all, and return its manifest.
 
     `validation` are the rows on which ONNX must agree with scikit-learn; `about` has the manifest's dataset,
-    threshold, parameters and prepared.
+    threshold, parameters, example and prepared.
     """
     beside = folder.with_name(folder.name + ".part")
     shutil.rmtree(beside, ignore_errors=True)
@@ -41,7 +41,7 @@ def save(
     parity = _export_onnx(model, features, validation, about["threshold"], beside)
     if parity is None:
         (beside / manifest.MODEL_FILES["skops"]).write_bytes(skops_file.dumps(model))
-    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(beside.iterdir())}
+    files = {path.name: sha256(path) for path in sorted(beside.iterdir())}
     result = Manifest(format="onnx" if parity else "skops", parity=parity, files=files, **about)
     (beside / manifest.FILE).write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
     old = folder.with_name(folder.name + ".old.part")

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kiban.errors import KibanError
+from kiban.files import sha256
 
 FOLDER = Path("models/servable")
 FILE = "manifest.json"
@@ -25,7 +26,10 @@ class Parity(BaseModel):
 
 
 class Manifest(BaseModel):
-    """`files` and `prepared` hold SHA-256 by file and by batch; `parameters` are those of the train stage."""
+    """`files` and `prepared` hold SHA-256 by file and by batch; `parameters` are those of the train stage.
+
+    `example` has the features of a typical training row, to show a caller and to try the model with.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,6 +38,7 @@ class Manifest(BaseModel):
     threshold: float
     parity: Parity | None
     parameters: dict[str, Any]
+    example: dict[str, str | int | float | bool | None]
     prepared: dict[str, str]
     files: dict[str, str]
 
@@ -62,7 +67,7 @@ def read_checked(folder: Path) -> tuple[Manifest, str]:
     for name in sorted({CONTRACT, MODEL_FILES[manifest.format]} - set(manifest.files)):
         raise KibanError(f"{path} does not name {name}: {RESTORE}")
     for name, digest in manifest.files.items():
-        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
+        if sha256(folder / name) != digest:
             raise KibanError(f"{folder / name} is not the file that the manifest names, its bytes differ: {RESTORE}")
     return manifest, model_id(content)
 

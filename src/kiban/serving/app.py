@@ -1,37 +1,119 @@
-"""The routes."""
+"""The routes. That a request may be read at all, guard.py has seen to; what is said of the routes is in openapi.py."""
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse
+import gc
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
 
-from kiban.columns import from_records
-from kiban.servable.load import Servable
-from kiban.serving import schema
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
+from pydantic_core import to_json
+
+from kiban.serving import counters, formats, openapi, page, refusal
+from kiban.serving.formats import JSON
+from kiban.serving.model import Alive, Model, Served
+from kiban.serving.refusal import MODEL_ID, WARNINGS, RefusedError, finding
+
+ASSETS = ("/static_content/swagger-ui-bundle.js", "/static_content/swagger-ui.css")
+"""The script and the style of /docs, which BentoML serves, so that nothing is needed from elsewhere."""
 
 
-def create_app(servable: Servable) -> FastAPI:
-    """The application that answers with `servable`."""
-    features = servable.contract.features()
-    body = schema.request(features)
-    app = FastAPI(title=f"{servable.manifest.dataset}: {servable.contract.description}", docs_url=None, redoc_url=None)
+class Plain(APIRoute):
+    """A route whose endpoint takes the request as it came, which spares FastAPI's own reading of parameters."""
 
-    # Asynchronous: to score a few records takes less time than to hand them to a thread.
-    @app.post("/predict")
-    async def predict(request: body) -> schema.Answer:  # type: ignore[valid-type]
-        columns = from_records([dict(record) for record in request.records], features)  # type: ignore[attr-defined]
-        scores = servable.score(columns)
-        answers = zip(scores.tolist(), servable.labels(scores).tolist(), strict=True)
-        predictions = [schema.Prediction(probability=score, label=label) for score, label in answers]
-        return schema.Answer(model_id=servable.model_id, predictions=predictions)
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        return self.endpoint
 
-    @app.get("/", include_in_schema=False)
-    async def index() -> PlainTextResponse:
-        return PlainTextResponse(f"model {servable.model_id}\nPOST /predict; /openapi.json says how\n")
 
-    @app.exception_handler(RequestValidationError)
-    async def refuse(_: Request, error: RequestValidationError) -> JSONResponse:
-        # Without the offending value, which FastAPI repeats: NaN, which JSON cannot hold, would make this a 500.
-        detail = [{"loc": item["loc"], "msg": item["msg"]} for item in error.errors()]
-        return JSONResponse({"detail": detail}, status_code=422)
+def create_app(served: Served, keyed: bool) -> FastAPI:
+    """The application that answers with `served`; `keyed` says whether callers are told to send a key."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        served.predict([served.servable.manifest.example])  # no caller waits for what is made on first use
+        # BentoML keeps a timer a request for seconds: a full collection that walks them all would stop us for 50 ms.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(700, 10, 1000)
+        yield
+
+    title = f"{served.model.dataset}: {served.model.description}"
+    app = FastAPI(
+        title=title, version=served.model_id[:12], docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
+    )
+    app.router.route_class = Plain
+    _add_predictions(app, served)
+    _add_descriptions(app, served, keyed)
+
+    @app.exception_handler(RefusedError)
+    async def refuse(_: Request, error: RefusedError) -> Response:
+        return refusal.response(served.model_id, error)
+
+    @app.exception_handler(Exception)
+    async def fail(_: Request, __: Exception) -> Response:
+        problem = finding("an error of the service, of which its log says more")
+        return refusal.response(served.model_id, RefusedError(500, problem))
 
     return app
+
+
+# The routes are asynchronous: to score some records takes less time than to hand them to a thread.
+
+
+def _add_predictions(app: FastAPI, served: Served) -> None:
+    def reply(body: bytes, read_as: str, write_as: str) -> Response:
+        predictions, warnings = served.predict(formats.READERS[read_as](body, served.schema))
+        counters.count(predictions, warnings)
+        content = formats.WRITERS[write_as](served.model_id, predictions, warnings)
+        return Response(content, 200, {MODEL_ID: served.model_id, WARNINGS: str(len(warnings))}, write_as)
+
+    @app.post("/predict", **openapi.predict(served))
+    async def predict(request: Request) -> Response:
+        formats.media_type(request.headers, [JSON])
+        return reply(await request.body(), JSON, JSON)
+
+    @app.post("/invocations", **openapi.invocations(served))
+    async def invocations(request: Request) -> Response:
+        kind = formats.media_type(request.headers, list(formats.READERS))
+        return reply(await request.body(), kind, formats.answer_type(request.headers.get("accept", ""), kind))
+
+
+def _add_descriptions(app: FastAPI, served: Served, keyed: bool) -> None:
+    described = served.model.model_dump_json().encode()
+    person = page.render(served.model, keyed)
+    headers = {MODEL_ID: served.model_id}
+
+    @app.get("/model", summary="What the model is, reads and is worth", responses={200: {"model": Model}})
+    async def model(_: Request) -> Response:
+        return Response(described, 200, headers, JSON)
+
+    @app.get("/ping", summary="Whether it can answer, as SageMaker asks", responses={200: {"model": Alive}})
+    async def ping(_: Request) -> Response:
+        return refusal.as_json(served.model_id, {})
+
+    @app.get("/metrics", **openapi.text("Counters and latencies, for Prometheus", "text/plain"))
+    async def metrics(_: Request) -> Response:
+        return Response(counters.exposition(), 200, headers, counters.MEDIA_TYPE)
+
+    @app.get("/", **openapi.text("A form, for people", "text/html"))
+    async def index(_: Request) -> Response:
+        return HTMLResponse(person, 200, headers)
+
+    @app.get("/docs", **openapi.text("This document, for people", "text/html"))
+    async def docs(_: Request) -> Response:
+        script, style = (path.lstrip("/") for path in ASSETS)
+        return get_swagger_ui_html(
+            openapi_url="openapi.json",
+            title=app.title,
+            swagger_js_url=script,
+            swagger_css_url=style,
+            swagger_favicon_url="data:,",
+        )
+
+    @app.get("/openapi.json", **openapi.text("This document", JSON))
+    async def document(_: Request) -> Response:
+        return Response(said, 200, headers, JSON)
+
+    said = to_json(openapi.document(app, served, keyed))

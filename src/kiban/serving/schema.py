@@ -1,41 +1,185 @@
 """The contract's features as the request's schema: types, ranges and levels that reject, null where it is allowed."""
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic_core import ErrorDetails
 
 from kiban.contract import Column
+from kiban.serving.refusal import Finding, RefusedError, finding
 
-MOST_RECORDS = 1000
 MOST_NUMBER = 3.4e38  # models read single precision, which ends here
 MOST_INTEGER = 2**53 - 1  # what JSON can carry between any two programs (RFC 8259, section 6)
+MOST_FINDINGS = 50  # in one refusal
+MOST_SHOWN = 60  # characters of a value that is repeated in a finding
+MOST_LEVELS = 20  # that are named where one is wrong
 
 _TYPES: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
+_NAMES = {"string": "a string", "integer": "an integer", "number": "a number", "boolean": "true or false"}
+_PROBLEMS = {
+    "literal_error": "is not among the levels",
+    "greater_than_equal": "is too small",
+    "less_than_equal": "is too large",
+    "finite_number": "is not finite",
+    "value_error": "is not text that UTF-8 can encode",
+}
+
+Records = Sequence[Mapping[str, Any]]
 
 
 class Prediction(BaseModel):
-    probability: float = Field(description="Probability that the target is true")
+    probability: float = Field(ge=0, le=1, description="Probability that the target is true")
     label: bool = Field(description="True where the probability reaches the model's decision threshold")
 
 
 class Answer(BaseModel):
-    """One prediction a record, in their order, and the id of the model that made them."""
+    """One prediction a record, in their order, and the id of the model that made them.
+
+    `warnings` tell of values that were answered although training knew none like them.
+    """
 
     model_id: str
     predictions: list[Prediction]
+    warnings: list[Finding]
 
 
-def request(features: Mapping[str, Column]) -> type[BaseModel]:
-    """The type of a request's body, {"records": [{feature: value}]}: strict, unknown fields refused.
+@dataclass(frozen=True)
+class Schema:
+    """What may be asked about `features`, at most `max_records` at once."""
 
-    A nullable feature may be null or absent.
-    """
-    fields: Any = {name: _field(column) for name, column in features.items()}
-    strict = ConfigDict(extra="forbid", strict=True)
-    record = create_model("Record", __config__=strict, **fields)
-    records: Any = (list[record], Field(min_length=1, max_length=MOST_RECORDS))  # type: ignore[valid-type]
-    return create_model("Request", __config__=strict, records=records)
+    features: Mapping[str, Column]
+    max_records: int
+
+    @cached_property
+    def record(self) -> type[BaseModel]:
+        """The type of one record: strict, unknown fields refused; a nullable feature may be null or absent."""
+        fields: Any = {name: _field(column) for name, column in self.features.items()}
+        return create_model("Record", __config__=ConfigDict(extra="forbid", strict=True), **fields)
+
+    @cached_property
+    def request(self) -> type[BaseModel]:
+        """The type of a request's body, {"records": [{feature: value}]}."""
+        records: Any = (list[self.record], Field(min_length=1, max_length=self.max_records))  # type: ignore[name-defined]
+        return create_model("Request", __config__=ConfigDict(extra="forbid", strict=True), records=records)
+
+    def check(self, records: Sequence[Any], *, text: bool = False) -> Records:
+        """The records with null where a field is absent; RefusedError (422) if the contract rejects them.
+
+        With `text` their values are strings, as in a CSV file.
+        """
+        if not 1 <= len(records) <= self.max_records:
+            raise RefusedError(
+                422, finding(f"{len(records)} records", f"1 to {self.max_records} records", field="records")
+            )
+        for index, record in enumerate(records):
+            # Before pydantic, which takes a while to tell of each of a hundred thousand unknown fields.
+            if isinstance(record, dict) and len(record) > len(self.features):
+                unknown = sorted(record.keys() - self.features.keys())[:MOST_FINDINGS]
+                raise RefusedError(422, *(self._unknown(index, name) for name in unknown))
+        validate = self._all.validate_strings if text else self._all.validate_python
+        try:
+            return [record.__dict__ for record in validate(records)]
+        except ValidationError:
+            raise RefusedError(422, *self._findings(records, text)) from None
+
+    def warnings(self, records: Records) -> list[dict[str, Any]]:
+        """A finding for each value that the contract warns of, of so many; a last one says how many more there are."""
+        odd = [
+            (index, name)
+            for index, record in enumerate(records)
+            for name, is_usual in self._usual
+            if not is_usual(record[name])
+        ]
+        found = [
+            finding(
+                f"{shown(records[index][name])} is outside what the contract expects",
+                allowed(self.features[name]),
+                record=index,
+                field=name,
+            )
+            for index, name in odd[:MOST_FINDINGS]
+        ]
+        if len(odd) > MOST_FINDINGS:
+            found.append(finding(f"{len(odd) - MOST_FINDINGS} more values are outside what the contract expects"))
+        return found
+
+    @cached_property
+    def _all(self) -> TypeAdapter[list[BaseModel]]:
+        return TypeAdapter(list[self.record])  # type: ignore[name-defined]
+
+    @cached_property
+    def _one(self) -> TypeAdapter[BaseModel]:
+        return TypeAdapter(self.record)
+
+    @cached_property
+    def _usual(self) -> list[tuple[str, Callable[[Any], bool]]]:
+        tests = [(name, _usual(column)) for name, column in self.features.items()]
+        return [(name, test) for name, test in tests if test]
+
+    def _findings(self, records: Sequence[Any], text: bool) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        validate = self._one.validate_strings if text else self._one.validate_python
+        for index, record in enumerate(records):
+            try:
+                validate(record)
+            except ValidationError as error:
+                found += [self._finding(index, each) for each in error.errors(include_url=False)]
+            if len(found) >= MOST_FINDINGS:
+                break
+        return found[:MOST_FINDINGS]
+
+    def _finding(self, index: int, error: ErrorDetails) -> dict[str, Any]:
+        if not error["loc"]:
+            return finding(f"{shown(error['input'])} is no record", "an object with a value a field", record=index)
+        name = str(error["loc"][0])
+        if error["type"] == "extra_forbidden":
+            return self._unknown(index, name)
+        if error["type"] == "missing":
+            problem = "it is missing"
+        else:
+            problem = f"{shown(error['input'])} {_PROBLEMS.get(error['type'], 'is of another type')}"
+        return finding(problem, allowed(self.features[name]), record=index, field=name)
+
+    def _unknown(self, index: int, name: str) -> dict[str, Any]:
+        shown = name.encode(errors="replace").decode()[:MOST_SHOWN]
+        return finding("there is no such field", "the fields that /model lists", record=index, field=shown)
+
+
+def allowed(column: Column) -> str:
+    """What the contract accepts in a column, in words; what it only warns of is accepted too."""
+    words = _NAMES[column.type]
+    if column.levels is not None:
+        levels = ", ".join(column.levels[:MOST_LEVELS])
+        more = ", …" if len(column.levels) > MOST_LEVELS else ""
+        words = f"one of {levels}{more}" if column.unseen == "reject" else f"{words}, known are {levels}{more}"
+    elif column.min is not None or column.max is not None:
+        low, high = column.min, column.max
+        span = f"from {low} to {high}" if None not in (low, high) else f"from {low}" if high is None else f"to {high}"
+        words += f" {span}" if column.out_of_range == "reject" else f", usually {span}"
+    return words + (f" [{column.unit}]" if column.unit else "") + (", or null" if column.nullable else "")
+
+
+def shown(value: Any) -> str:
+    """A value as JSON writes it, shortened."""
+    text = re.sub(r"\s+", " ", json.dumps(value, ensure_ascii=True, default=str))
+    return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 1] + "…"
+
+
+def _usual(column: Column) -> Callable[[Any], bool] | None:
+    """Whether a value is one that the contract does not warn of; None if it warns of none."""
+    if column.levels is not None and column.unseen == "warn":
+        known = {*column.levels, None}
+        return lambda value: value in known
+    if (column.min is not None or column.max is not None) and column.out_of_range == "warn":
+        low = -MOST_NUMBER if column.min is None else column.min
+        high = MOST_NUMBER if column.max is None else column.max
+        return lambda value: value is None or low <= value <= high
+    return None
 
 
 def _field(column: Column) -> tuple[Any, Any]:
@@ -61,5 +205,5 @@ def _encodable(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError("must be text that UTF-8 can encode") from None
+        raise ValueError from None
     return text

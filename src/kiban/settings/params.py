@@ -5,6 +5,7 @@ from kiban.settings.dataset import Dataset, Engine
 from kiban.settings.evaluation import Evaluation, Gate
 from kiban.settings.missing import Missing
 from kiban.settings.model import Decision, Model, Preprocessing
+from kiban.settings.serving import Serving
 from kiban.settings.split import Split
 from kiban.settings.tracking import Tracking
 from kiban.settings.validation import Validation
@@ -22,4 +23,5 @@ class Params(Settings):
     decision: Decision
     evaluation: Evaluation
     gate: Gate
+    serving: Serving
     tracking: Tracking

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from kiban import columns, contract, estimator, missing, prepared
+from kiban import columns, contract, estimator, files, missing, prepared
 from kiban.errors import KibanError, exit_on_error
-from kiban.servable import export, skops_file
+from kiban.servable import example, export, skops_file
 from kiban.settings.base import Sections, read
 from kiban.settings.dataset import Identity
 from kiban.settings.missing import Missing
@@ -53,12 +53,11 @@ def main() -> None:
             "dataset": params.dataset.name,
             "threshold": params.decision.threshold,
             "parameters": params.model_dump(include={"split", "missing", "model", "preprocessing", "decision"}),
+            "example": example.typical(rows, features),
             "prepared": {**training, **validation},
         },
     )
-    beside = MODEL.with_name(MODEL.name + ".part")
-    beside.write_bytes(content)
-    beside.replace(MODEL)
+    files.write(MODEL, content)
     print(f"train: {rows.num_rows:,} rows, served as {manifest.format}, {manifest.parity or 'no ONNX'}")
 
 

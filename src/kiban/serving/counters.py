@@ -1,0 +1,37 @@
+"""What Prometheus reads at /metrics: series by route, status, label and field, of which there are only so many."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+MEDIA_TYPE = CONTENT_TYPE_LATEST
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+requests = Counter("kiban_requests", "Requests that were answered", ["path", "status"])
+seconds = Histogram(
+    "kiban_request_seconds", "Seconds from a request's headers to its answer", ["path"], buckets=SECONDS
+)
+predictions = Counter("kiban_predictions", "Predictions that were made", ["label"])
+warnings = Counter("kiban_warnings", "Values that were answered although the contract warns of them", ["field"])
+
+
+def count(made: Sequence[Mapping[str, Any]], warned: Sequence[Mapping[str, Any]]) -> None:
+    """Count predictions by their label, and warnings by their field."""
+    true_ones = sum(each["label"] for each in made)
+    for label, number in (("true", true_ones), ("false", len(made) - true_ones)):
+        if number:
+            predictions.labels(label).inc(number)
+    for each in warned:
+        warnings.labels(each["field"] or "").inc()
+
+
+def exposition() -> bytes:
+    """All series in Prometheus' text format, of all the workers where there are several."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # `bentoml serve` sets it for its workers
+        return generate_latest()
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

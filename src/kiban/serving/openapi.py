@@ -1,0 +1,145 @@
+"""The OpenAPI document: FastAPI's, with the bodies that routes read themselves, and what guard and BentoML answer."""
+
+import csv
+import io
+import json
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from kiban.serving import formats, guard
+from kiban.serving.formats import CSV, JSON, JSON_LINES
+from kiban.serving.model import Served
+from kiban.serving.refusal import MODEL_ID, WARNINGS, Refusal
+from kiban.serving.schema import Answer
+
+_REF = "#/components/schemas/{model}"
+_REFUSALS = {
+    400: "The body cannot be read",
+    401: "A valid API key is missing",
+    406: "None of the types that the Accept header names can be written",
+    408: "The body did not arrive in time",
+    413: "The body is too large",
+    415: "The content type is not read here",
+    422: "The contract rejects the records, or there are too many",
+    429: "Too many requests at once",
+}
+_HEADERS = {
+    MODEL_ID: {"description": "The id of the model that answered", "schema": {"type": "string"}},
+    WARNINGS: {"description": "The number of warnings", "schema": {"type": "integer"}},
+}
+
+
+def predict(served: Served) -> dict[str, Any]:
+    """What the route /predict says of itself."""
+    content = {JSON: _as_json(served)}
+    return {
+        "summary": "Predict",
+        "description": "One prediction a record, in their order.",
+        "openapi_extra": {"requestBody": {"required": True, "content": content}},
+        "responses": {
+            200: {"model": Answer, "headers": _HEADERS, "content": {JSON: {"example": _answer(served)}}},
+            **_refused(400, 415, 422),
+        },
+    }
+
+
+def invocations(served: Served) -> dict[str, Any]:
+    """What the route /invocations says of itself."""
+    names, example = list(served.schema.features), served.servable.manifest.example
+    # Strings as they are, the rest as JSON writes it: csv would write True for true.
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in example.items()}
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows(
+        [names, ["" if example[name] is None else texts[name] for name in names]]
+    )
+    content = {
+        JSON: _as_json(served),
+        JSON_LINES: {
+            "schema": {"type": "string", "description": "One record a line"},
+            "example": f"{json.dumps(example)}\n",
+        },
+        CSV: {
+            "schema": {
+                "type": "string",
+                "description": "One record a line, null where a field is empty. A first line with names of features "
+                f"says which columns there are; without it they are {', '.join(names)}.",
+            },
+            "example": table.getvalue(),
+        },
+    }
+    predictions, _ = served.predict([example])
+    text = {"schema": {"type": "string"}}
+    answers = {
+        JSON: {"example": _answer(served)},
+        **{
+            kind: {**text, "example": formats.WRITERS[kind](served.model_id, predictions, []).decode()}
+            for kind in (JSON_LINES, CSV)
+        },
+    }
+    return {
+        "summary": "Predict, as SageMaker calls it",
+        "description": "JSON as /predict, JSON lines or CSV (probability, label), in the type that the Accept header "
+        "names, or else in the request's own.",
+        "openapi_extra": {"requestBody": {"required": True, "content": content}},
+        "responses": {
+            200: {"model": Answer, "headers": _HEADERS, "content": answers},
+            **_refused(400, 406, 415, 422),
+        },
+    }
+
+
+def text(summary: str, media_type: str) -> dict[str, Any]:
+    """What a route that answers in another type than JSON says of itself."""
+    content = {media_type: {"schema": {"type": "string"}}}
+    return {"summary": summary, "responses": {200: {"description": summary, "content": content}}}
+
+
+def document(app: FastAPI, served: Served, keyed: bool) -> dict[str, Any]:
+    """The whole document of `app`; `keyed` says whether predictions want a key."""
+    found = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=f"Answers with the model {served.model_id}. Integers are written without a fraction.",
+        routes=app.routes,
+    )
+    request = served.schema.request.model_json_schema(ref_template=_REF)
+    schemas = found["components"]["schemas"]
+    schemas.update(request.pop("$defs"), Request=request)
+    for path, summary in (("/livez", "Whether the process is alive"), ("/readyz", "Whether it can answer")):
+        said = text(summary, "text/plain")
+        found["paths"][path] = {"get": {**said, "responses": {"200": said["responses"][200]}}}
+    for path, operations in found["paths"].items():
+        for method, operation in operations.items():
+            statuses = [413, *([] if path in guard.UNCOUNTED else [429]), *([408] if method == "post" else [])]
+            if keyed and path in guard.KEYED:
+                statuses.append(401)
+                operation["security"] = [{"key": []}]
+            for status in statuses:
+                content = {JSON: {"schema": {"$ref": _REF.format(model="Refusal")}}}
+                operation["responses"][str(status)] = {"description": _REFUSALS[status], "content": content}
+    if keyed:
+        found["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    return found
+
+
+def _refused(*statuses: int) -> dict[int, dict[str, Any]]:
+    return {status: {"model": Refusal, "description": _REFUSALS[status]} for status in statuses}
+
+
+def _as_json(served: Served) -> dict[str, Any]:
+    example = served.servable.manifest.example
+    needed = {name: example[name] for name, column in served.schema.features.items() if not column.nullable}
+    return {
+        "schema": {"$ref": _REF.format(model="Request")},
+        "examples": {
+            "typical": {"summary": "A typical record", "value": {"records": [example]}},
+            "least": {"summary": "What must be there", "value": {"records": [needed]}},
+        },
+    }
+
+
+def _answer(served: Served) -> dict[str, Any]:
+    predictions, warnings = served.predict([served.servable.manifest.example])
+    return {"model_id": served.model_id, "predictions": predictions, "warnings": warnings}

@@ -1,0 +1,88 @@
+"use strict";
+const about = JSON.parse(document.getElementById("about").textContent);
+const fields = [...document.querySelectorAll(".field")];
+const result = document.querySelector(".result");
+const key = document.getElementById("key");
+result.querySelector(".threshold").style.left = `${about.threshold * 100}%`;
+
+// A field that is empty is left out; the service says so if it must not be.
+function record() {
+  const values = {};
+  for (const field of fields) {
+    const text = field.querySelector("input, select").value.trim();
+    if (text !== "") values[field.dataset.name] = parsed(text, field.dataset.type);
+  }
+  return values;
+}
+
+// What is no number is sent as it is, for the service to refuse.
+function parsed(text, type) {
+  if (type === "string") return text;
+  if (type === "boolean") return text === "true";
+  return isFinite(Number(text)) ? Number(text) : text;
+}
+
+function showCommand() {
+  const body = JSON.stringify({records: [record()]}).replaceAll("'", "'\\''");
+  const header = about.keyed ? ` \\\n  -H "authorization: Bearer $KIBAN_API_KEY"` : "";
+  const url = new URL("predict", document.baseURI).href.replaceAll("'", "%27");
+  document.getElementById("curl").textContent =
+    `curl -s '${url}' -H 'content-type: application/json'${header} \\\n  -d '${body}'`;
+}
+
+async function predict() {
+  const headers = {"content-type": "application/json"};
+  if (key && key.value) headers.authorization = `Bearer ${key.value}`;
+  let answer;
+  try {
+    const response = await fetch("predict", {method: "POST", headers, body: JSON.stringify({records: [record()]})});
+    answer = await response.json();
+  } catch (error) {
+    answer = {errors: [{field: null, problem: `the service cannot be reached (${error.message})`, allowed: null}]};
+  }
+  show(answer);
+}
+
+function show(answer) {
+  const prediction = answer.predictions ? answer.predictions[0] : null;
+  result.querySelector(".answer").textContent = prediction
+    ? `${(prediction.probability * 100).toFixed(1)} %: ${prediction.label ? "" : "not "}${about.target}`
+    : "Not answered";
+  result.querySelector(".filled").style.width = prediction ? `${prediction.probability * 100}%` : "0";
+  for (const field of fields) {
+    field.classList.remove("warned", "refused");
+    field.querySelector(".finding").hidden = true;
+  }
+  const list = result.querySelector(".findings");
+  list.replaceChildren();
+  const kind = answer.errors ? "refused" : "warned";
+  for (const finding of answer.errors || answer.warnings) {
+    const text = finding.problem + (finding.allowed ? ` (allowed: ${finding.allowed})` : "");
+    const item = list.appendChild(document.createElement("li"));
+    item.className = kind;
+    item.textContent = (finding.field ? `${finding.field}: ` : "") + text;
+    const field = fields.find((each) => each.dataset.name === finding.field);
+    if (!field) continue;
+    field.classList.add(kind);
+    field.querySelector(".finding").textContent = finding.problem;
+    field.querySelector(".finding").hidden = false;
+  }
+}
+
+async function copy(event) {
+  const text = document.getElementById("curl");
+  if (navigator.clipboard) {
+    await navigator.clipboard.writeText(text.textContent);
+    event.target.textContent = "Copied";
+  } else { // a page that came over plain HTTP from another machine may not write to the clipboard
+    getSelection().selectAllChildren(text);
+  }
+}
+
+document.querySelector("form").addEventListener("input", showCommand);
+document.querySelector("form").addEventListener("change", predict);
+document.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
+document.getElementById("predict").addEventListener("click", predict);
+document.getElementById("copy").addEventListener("click", copy);
+showCommand();
+if (!about.keyed) predict();
