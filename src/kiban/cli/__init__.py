@@ -4,7 +4,9 @@ import click
 
 from kiban.cli.compose import compose
 from kiban.cli.data import data
+from kiban.cli.features import features
 from kiban.cli.ingest import ingest
+from kiban.cli.lineage import lineage
 from kiban.cli.plots import plots
 from kiban.cli.push import push
 from kiban.cli.report import report
@@ -20,7 +22,9 @@ def commands() -> None:
 
 commands.add_command(compose)
 commands.add_command(data)
+commands.add_command(features)
 commands.add_command(ingest)
+commands.add_command(lineage)
 commands.add_command(plots)
 commands.add_command(push)
 commands.add_command(report)

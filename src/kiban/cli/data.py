@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kiban import ledger, prepared, verdict
+from kiban.cli.tables import show, tabulated
 from kiban.errors import KibanError
 from kiban.settings.base import Sections, read
 from kiban.settings.dataset import Identity
 from kiban.settings.validation import OnFailure, Validation
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from kiban.changes import TableChanges
 
 
@@ -110,7 +109,7 @@ def _print_batches(batches: list[dict[str, Any]]) -> None:
             for batch in of_table
         ]
         source = ["from"] if len(sources) > 1 else []
-        _print(_table(title, ["batch", "rows", "size", "sha256", "taken (UTC)", *source, "state", "commit"], rows))
+        show(tabulated(title, ["batch", "rows", "size", "sha256", "taken (UTC)", *source, "state", "commit"], rows))
 
 
 def _or_dash(value: Any, text: Callable[[Any], str]) -> str:
@@ -129,8 +128,8 @@ def diff(old: str, new: str | None, as_json: bool) -> None:
     if as_json:
         print(json.dumps({table: of.model_dump(mode="json") for table, of in found.items()}, indent=1))
         return
-    for table, of in found.items():
-        _print_changes(table, of)
+    for name, of in found.items():
+        _print_changes(name, of)
     if not found:
         print(f"the data of {old} and {new or 'the working tree'} are the same")
 
@@ -147,22 +146,4 @@ def _print_changes(table: str, of: "TableChanges") -> None:
         print(f"  column {column}: {before or 'none'} → {after or 'none'}")
     if of.moved:
         moved = [[name, *("\n".join(each.in_words()) for each in pair)] for name, pair in of.moved.items()]
-        _print(_table("", ["column", "before", "after"], moved))
-
-
-def _table(title: str, headings: list[str], rows: list[list[str]]) -> "Table":
-    from rich.table import Table
-
-    table = Table(title=title or None, title_justify="left")
-    for heading in headings:
-        table.add_column(heading, justify="right" if heading in ("rows", "size") else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _print(table: "Table") -> None:
-    from rich.console import Console
-
-    # A fixed width: the table is read in the logs of CI too.
-    Console(width=100, highlight=False, markup=False).print(table)
+        show(tabulated("", ["column", "before", "after"], moved))

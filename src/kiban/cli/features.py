@@ -1,0 +1,95 @@
+"""`kiban features`: what the model must be told of new rows, computed as it was for training."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kiban import contract, files
+from kiban.batches import STATIC
+from kiban.errors import KibanError
+from kiban.settings.base import Sections, read
+from kiban.settings.dataset import Engine, Identity
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Params(Sections):
+    dataset: Identity
+    engine: Engine
+
+
+@click.command()
+@click.argument("raw", nargs=-1, metavar="[TABLE=PATH]...")
+@click.option("--for", "asked", required=True, metavar="PATH", help="The new rows, as the raw table has them.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a table with key and features here (.csv or .parquet), instead of a request to standard output.",
+)
+def features(raw: tuple[str, ...], asked: str, output: Path | None) -> None:
+    """Compute the features of new rows from recent raw rows, and print the request that asks the model about them.
+
+    Recent rows of a table come from TABLE=PATH (CSV or Parquet, with * for several files), else from data/raw. What is
+    not known yet of a new row is null, or has no column. The rows are sorted by the prepared table's key.
+    """
+    from kiban import online
+    from kiban.sources.by_glob import Files
+
+    if output and output.suffix not in WRITERS:
+        raise KibanError(f"--output {output}: a name must end with {' or '.join(WRITERS)}")
+    params = read(Params)
+    dataset = params.dataset
+    tables = contract.read_raw(contract.raw_path(dataset.name))
+    paths = _paths(raw, list(tables))
+    rows = Files(asked).read(STATIC, None)
+    recent = {table: Files(path).read(STATIC, None) for table, path in paths.items()}
+    recent |= online.recent_rows(dataset, rows, [table for table in tables if table not in paths])
+    found = online.features(dataset, params.engine, rows, recent)
+    of = contract.read_prepared(contract.prepared_path(dataset.name))
+    if output:
+        columns = [*of.key, *(name for name in of.features() if name not in of.key)]
+        files.write(output, WRITERS[output.suffix](found.select(columns)))
+    else:
+        import json
+
+        print(json.dumps({"records": found.select(list(of.features())).to_pylist()}, ensure_ascii=False))
+    unknown = online.null_throughout(found)
+    if unknown:
+        click.echo(f"warning: nothing is known for {', '.join(unknown)}: are the recent rows there?", err=True)
+
+
+def _paths(raw: tuple[str, ...], tables: list[str]) -> dict[str, str]:
+    """The path by table; KibanError if one is not TABLE=PATH."""
+    paths: dict[str, str] = {}
+    for each in raw:
+        table, equals, path = each.partition("=")
+        if not (equals and path and table in tables) or table in paths:
+            raise KibanError(f"{each!r} is not TABLE=PATH, once for each of the tables {', '.join(tables)}")
+        paths[table] = path
+    return paths
+
+
+def _as_csv(rows: "pa.Table") -> bytes:
+    import io
+
+    from pyarrow import csv
+
+    buffer = io.BytesIO()
+    csv.write_csv(rows, buffer)
+    return buffer.getvalue()
+
+
+def _as_parquet(rows: "pa.Table") -> bytes:
+    import io
+
+    import pyarrow.parquet as pq
+
+    buffer = io.BytesIO()
+    pq.write_table(rows, buffer)
+    return buffer.getvalue()
+
+
+WRITERS = {".csv": _as_csv, ".parquet": _as_parquet}

@@ -1,0 +1,54 @@
+"""`kiban lineage`: from the id that an answer names to what the model was made from."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from kiban.cli.tables import show, tabulated
+
+if TYPE_CHECKING:
+    from kiban.lineage import Lineage
+
+
+@click.command()
+@click.argument("model_id")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def lineage(model_id: str, as_json: bool) -> None:
+    """Tell of the model MODEL_ID, or its first digits: commit, data, parameters, metrics, validation."""
+    import json
+
+    from kiban import lineage
+
+    found = lineage.lineage(model_id)
+    if as_json:
+        print(json.dumps(lineage.as_json(found), indent=1, ensure_ascii=False))
+    else:
+        _print(found)
+
+
+def _print(found: "Lineage") -> None:
+    from kiban.composition import leaves
+
+    commit = found.commit
+    print(f"model   {found.model_id}")
+    if commit:
+        print(f"commit  {commit.hash[:12]}, {commit.at[:16].replace('T', ' ')}, {commit.author}: {commit.subject}")
+    else:
+        print("commit  none yet: only the working tree has it")
+    print("\nparameters")
+    for path, value in leaves(found.parameters):
+        print(f"  {'.'.join(path)}: {value}")
+    print("\nvalidation")
+    for level, verdict in found.verdicts.items():
+        print(f"  {level:<11} {verdict.in_words() if verdict else 'not here: `dvc fetch --all-commits` brings it'}")
+    names = list(dict.fromkeys(name for of in found.metrics.values() for name in of))
+    rows = [[split, *(f"{of[name]:,}" for name in names if name in of)] for split, of in found.metrics.items()]
+    print()
+    show(tabulated("metrics", ["split", *(name.replace("_", " ") for name in names)], rows))
+    batches = sorted({batch for of in found.batches.values() for batch in of})
+    rows = [[batch, *_digests(found, batch), found.split.of(batch) or "-"] for batch in batches]
+    show(tabulated("data, by the first digits of their SHA-256", ["batch", *found.batches, "split"], rows))
+
+
+def _digests(found: "Lineage", batch: str) -> list[str]:
+    return [of[batch].sha256[:12] if batch in of else "-" for of in found.batches.values()]
