@@ -1,4 +1,4 @@
-"""Real servers for the tests, on loopback, each in a folder of its own: S3 stores, PostgreSQL and MLflow."""
+"""Real servers for the tests, on loopback, each in a folder of its own: S3, PostgreSQL, MLflow, and the service."""
 
 import contextlib
 import os
@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 import sqlalchemy as sa
+from e2e.conftest import environment
 
 KEY, SECRET = "kiban-test-key", "kiban-test-secret"
 
@@ -178,3 +179,33 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowSe
     server.start()
     yield server
     server.kill()
+
+
+@contextmanager
+def serving(folder: Path, *command: str, **extra: str) -> Iterator[httpx.Client]:
+    """A client of the service that `command` starts in `folder`, once it is ready; its log must have no traceback."""
+    port = free_port_between(32000, 36000)
+    # A home for each: a server removes the counters of others that it finds in its own.
+    home = tempfile.mkdtemp(prefix="kiban-bentoml-")
+    variables = environment(BENTOML_HOME=home, BENTOML_DO_NOT_TRACK="True", **extra)
+    log = folder / f"serve-{port}.log"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [*command, "--port", str(port)], cwd=folder, env=variables, stdout=output, stderr=output
+        )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+            for _ in range(600):
+                assert server.poll() is None, log.read_text()
+                try:
+                    if client.get("/readyz").status_code == 200:
+                        break
+                except httpx.TransportError:
+                    pass
+                time.sleep(0.1)
+            yield client
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+        shutil.rmtree(home, ignore_errors=True)
+    assert "Traceback" not in log.read_text()

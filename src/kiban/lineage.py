@@ -54,7 +54,7 @@ def lineage(model_id: str) -> Lineage:
         raise KibanError(f"{model_id!r} is not the id of a model: 64 hex digits, of which the first 7 will do")
     found = _commits(model_id)
     if len(found) > 1:
-        raise KibanError(f"{model_id} may mean {' or '.join(each[:12] for each in found)}: give more digits")
+        raise KibanError(f"{model_id} may mean {' or '.join(found)}: give more digits")
     if not found:
         raise KibanError(f"no commit here has a model {model_id}: `git fetch --all` brings those of others")
     ((whole, commit),) = found.items()

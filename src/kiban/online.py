@@ -105,10 +105,9 @@ def _checked(asked: pa.Table, of: Table) -> pa.Table:
         raise KibanError(f"{where}: there is none")
     for name, column in of.columns.items():
         if asked[name].null_count and not column.nullable:
-            first = pc.index(asked[name].is_null(), True).as_py() + 1
-            raise KibanError(
-                f"{where}: column {name!r}, row {first} of them in the order of their key: it may not be null"
-            )
+            first = pc.index(asked[name].is_null(), True).as_py()
+            row = ", ".join(f"{part} {asked[part][first].as_py()}" for part in of.key)
+            raise KibanError(f"{where}: column {name!r} may not be null, as it is at {row}")
     if asked.group_by(of.key).aggregate([]).num_rows < asked.num_rows:
         raise KibanError(f"{where}: two rows have the same key ({', '.join(of.key)})")
     return asked

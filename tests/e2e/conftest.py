@@ -49,6 +49,19 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def served(clone: Path, evaluated: Path) -> Path:
+    """The clone with the model of the slice, to be served."""
+    return with_model(clone, evaluated)
+
+
+def with_model(folder: Path, evaluated: Path) -> Path:
+    """Lay the model of `evaluated`, and what it is worth, into a clone."""
+    shutil.copytree(evaluated / "models", folder / "models", dirs_exist_ok=True)
+    shutil.copy(evaluated / "reports/evaluation.json", folder / "reports/evaluation.json")
+    return folder
+
+
+@pytest.fixture(scope="module")
 def small(slices: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone whose flights are the slice's, from CSV files in incoming/, run and committed up to validate_prepared."""
     folder = clone_to(tmp_path_factory.mktemp("small"))

@@ -9,9 +9,14 @@ import subprocess
 import time
 from pathlib import Path
 
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import yaml
 
 from e2e.conftest import environment, run, with_installed
+from kiban import parquet
 
 STAGES = ["config", "ingest", "validate_raw", "prepare", "validate_prepared", "train", "evaluate", "track"]
 EXP_SHOW = ["dvc", "exp", "show", "--only-changed", "--drop", "State|Executor|Created|conf|models|reports|src"]
@@ -232,3 +237,50 @@ def test_a_killed_run_loses_nothing(clone: Path) -> None:
     assert 2 < len(list((clone / "data/prepared/flights").glob("*.parquet"))) < 12
     run(clone, "dvc", "repro")
     assert clean(clone)
+
+
+def test_features_asked_for_at_the_time_are_those_of_training(clone: Path, tmp_path: Path) -> None:
+    """At moments of November: what is not yet known then is hidden, and the flights of the next hour are asked about.
+
+    Each is then past its own cut-off, an hour before it leaves, so that its row must be the training row.
+    """
+    key = ["scheduled_departure", "carrier", "flight"]
+    order = [(name, "ascending") for name in key]
+    raw = {table: parquet.read(clone / f"data/raw/flights/{table}/2013-11.parquet") for table in ("flights", "weather")}
+    october = {table: parquet.read(clone / f"data/raw/flights/{table}/2013-10.parquet") for table in raw}
+    flights, weather = (pa.concat_tables([october[table], raw[table]]) for table in ("flights", "weather"))
+    trained = parquet.read(clone / "data/prepared/flights/2013-11.parquet").drop_columns("late")
+    compared = 0
+    for moment in pd.date_range("2013-11-01 15:00Z", periods=6, freq="121h"):
+        asked, recent = as_known_at(moment, flights.to_pandas(types_mapper=pd.ArrowDtype))
+        observed = pc.field("time_hour") <= pa.scalar(moment - pd.Timedelta("1h"), pa.timestamp("us", tz="UTC"))
+        tables = {
+            "asked": pa.Table.from_pandas(asked, flights.schema, preserve_index=False),
+            "flights": pa.Table.from_pandas(recent, flights.schema, preserve_index=False),
+            "weather": weather.filter(observed),
+        }
+        paths = {name: str(tmp_path / f"{name}.parquet") for name in (*tables, "found")}
+        for name, rows in tables.items():
+            pq.write_table(rows, paths[name])
+        given = [f"{table}={paths[table]}" for table in ("flights", "weather")]
+        run(clone, "kiban", "features", *given, "--for", paths["asked"], "-o", paths["found"])
+        found = pq.read_table(paths["found"])
+        assert found.num_rows == len(asked)
+        # Without those that did not arrive, which have no training row.
+        expected = trained.join(found.select(key), key, join_type="left semi").sort_by(order)
+        again = found.join(expected.select(key), key, join_type="left semi").sort_by(order)
+        assert again.select(trained.column_names).equals(expected)
+        compared += expected.num_rows
+    assert compared > 150
+
+
+def as_known_at(moment: pd.Timestamp, flights: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The flights of the hour after `moment`, and all that are known of by then, without what is not known yet."""
+    departure = flights.time_hour + pd.to_timedelta(flights.minute.astype(int), "m")
+    left = departure + pd.to_timedelta(flights.dep_delay.astype("Int64"), "m")
+    known = flights.copy()
+    known.loc[~(left <= moment).fillna(False), ["dep_time", "dep_delay"]] = None
+    known.loc[:, ["arr_time", "arr_delay", "air_time"]] = None
+    asked = flights[(departure > moment) & (departure <= moment + pd.Timedelta("1h"))].copy()
+    asked.loc[:, ["dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"]] = None
+    return asked, known[departure <= moment + pd.Timedelta("2h")]

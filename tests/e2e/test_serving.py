@@ -1,85 +1,226 @@
 """A real BentoML server on loopback, from the working tree and from a Bento in a venv of its own requirements."""
 
-import shutil
-import subprocess
+import concurrent.futures
+import json
+import socket
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import http_cases
 import httpx
 import pytest
 from conftest import KNOWN_FLIGHT
+from http_cases import JSON, Case
+from servers import free_port_between, serving
 
-from e2e.conftest import environment, run
+from e2e.conftest import clone_to, run, with_model
 from kiban.servable.load import load
 
 RECORD: dict[str, Any] = {**KNOWN_FLIGHT, "state_origin_delay_3h": 35.5}
-
-
-@contextmanager
-def serving(folder: Path, port: int, *command: str, **extra: str) -> Iterator[httpx.Client]:
-    """A client of the server that `command` starts, once it is ready."""
-    log = folder / "serve.log"
-    with log.open("w") as output:
-        server = subprocess.Popen(
-            [*command, "--port", str(port)], cwd=folder, env=environment(**extra), stdout=output, stderr=output
-        )
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
-            for _ in range(300):
-                assert server.poll() is None, log.read_text()
-                try:
-                    if client.get("/readyz").status_code == 200:
-                        break
-                except httpx.TransportError:
-                    pass
-                time.sleep(0.1)
-            yield client
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
-    assert "Traceback" not in log.read_text()
+BODY = json.dumps({"records": [RECORD]}).encode()
 
 
 @pytest.fixture(scope="module")
-def served(clone: Path, evaluated: Path) -> Path:
-    """The clone with the servable of the slice."""
-    shutil.copytree(evaluated / "models", clone / "models", dirs_exist_ok=True)
-    return clone
+def client(served: Path) -> Iterator[httpx.Client]:
+    with serving(served, "bentoml", "serve") as client:
+        yield client
 
 
-def test_the_server_answers_as_the_servable(served: Path, free_port: Callable[[], int]) -> None:
-    with serving(served, free_port(), "bentoml", "serve") as client:
-        answer = client.post(
-            "/predict", json={"records": [RECORD, {**RECORD, "state_carrier_delay_24h": 170.0}]}
-        ).json()
-        assert answer["model_id"] == load(served / "models/servable").model_id
-        first, second = (prediction["probability"] for prediction in answer["predictions"])
-        assert 0 < second < 1
-        assert first != second
-        refused = client.post("/predict", json={"records": [{**RECORD, "origin": "XXX"}]})
-        assert refused.status_code == 422
-        for path in ("/livez", "/metrics", "/openapi.json", "/"):
+@pytest.fixture(scope="module")
+def model_id(served: Path) -> str:
+    return load(served / "models/servable").model_id
+
+
+def test_the_server_answers_as_the_servable(client: httpx.Client, model_id: str) -> None:
+    records = [RECORD, {**RECORD, "state_carrier_delay_24h": 170.0}]
+    answer = client.post("/predict", json={"records": records}).json()
+    assert answer["model_id"] == model_id
+    first, second = (prediction["probability"] for prediction in answer["predictions"])
+    assert 0 < second < 1
+    assert first != second
+
+
+@http_cases.refused
+def test_a_request_that_is_wrong_is_refused_with_its_place(client: httpx.Client, model_id: str, case: Case) -> None:
+    http_cases.check_refused(client, case, model_id)
+
+
+@http_cases.answered
+def test_what_the_contract_only_warns_of_is_answered_with_a_warning(
+    client: httpx.Client, content: bytes, warned: list[tuple[int, str]]
+) -> None:
+    http_cases.check_answered(client, content, warned)
+
+
+def test_the_limit_of_bytes_holds_on_every_route(client: httpx.Client) -> None:
+    def chunks() -> Iterator[bytes]:
+        for _ in range(60):
+            yield b" " * 1_000_000
+
+    assert client.post("/predict", content=chunks(), headers=JSON).status_code == 413
+    for path in client.get("/openapi.json").json()["paths"]:
+        method = "POST" if path in ("/predict", "/invocations") else "GET"
+        assert client.request(method, path, content=b" " * 2_000_001, headers=JSON).status_code == 413
+
+
+def test_every_path_of_the_document_is_there(client: httpx.Client, model_id: str) -> None:
+    paths = client.get("/openapi.json").json()["paths"]
+    for path, operations in paths.items():
+        if "get" in operations:
+            answer = client.get(path)
+            assert answer.status_code == 200
+            assert answer.headers["content-type"].split(";")[0] in operations["get"]["responses"]["200"]["content"]
+    assert client.get("/ping").json() == {"model_id": model_id}
+    assert client.get("/model").json()["evaluation"]["splits"]["test"]["rows"] > 0
+    assert client.get("/static_content/swagger-ui-bundle.js").status_code == 200
+
+
+def test_metrics_have_a_bounded_number_of_series(client: httpx.Client) -> None:
+    def series() -> set[str]:
+        return {line.split(" ")[0] for line in client.get("/metrics").text.splitlines() if not line.startswith("#")}
+
+    client.get("/nothing")
+    before = series()
+    assert 'kiban_requests_total{path="/predict",status="200"}' in before
+    assert any(name.startswith("kiban_predictions_total{label=") for name in before)
+    for number in range(200):
+        client.get(f"/nothing-{number}")
+    assert series() == before
+
+
+def test_sagemaker_can_call_it_at_the_port_that_is_asked_for(client: httpx.Client) -> None:
+    """`bentoml serve --port 8080`, as in the README: `serving` has given a port of its own by the same option."""
+    assert client.get("/ping").status_code == 200
+    answer = client.post("/invocations", content=http_cases.ROW, headers=http_cases.CSV)
+    assert answer.status_code == 400  # without the columns that may be null it needs a header
+    answer = client.post("/invocations", content=f"{http_cases.HEADER}\n{http_cases.ROW}", headers=http_cases.CSV)
+    assert answer.status_code == 200
+    probability, label = answer.text.strip().split(",")
+    assert 0 < float(probability) < 1
+    assert label in ("true", "false")
+
+
+def test_limits_are_configuration(evaluated: Path, tmp_path: Path) -> None:
+    folder = with_model(clone_to(tmp_path / "limited"), evaluated)
+    limits = {"max_records": 2, "max_bytes": 5000, "max_seconds": 1, "max_concurrency": 3, "workers": 2}
+    run(folder, "kiban", "compose", *(f"serving.{name}={value}" for name, value in limits.items()))
+    with serving(folder, "bentoml", "serve") as client:
+        assert client.post("/predict", json={"records": [RECORD] * 2}).status_code == 200
+        assert client.post("/predict", json={"records": [RECORD] * 3}).status_code == 422
+        assert client.post("/predict", content=b" " * 5001, headers=JSON).status_code == 413
+        assert client.get("/model").json()["limits"] == {"max_records": 2, "max_bytes": 5000}
+        slow_bodies_end(client)
+        requests_beyond_the_limit_are_sent_away(client)
+        # Both workers' counts are in the sum, whichever of them is asked.
+        refused = 'kiban_requests_total{path="/predict",status="413"} '
+        texts = [httpx.get(f"{client.base_url}/metrics").text for _ in range(8)]
+        assert all(f"{refused}1.0\n" in text for text in texts)
+
+
+def slow_bodies_end(client: httpx.Client) -> None:
+    """A body that comes a byte at a time is given up, and so is one that never comes."""
+    for rest in (b" " * 20, b""):
+        with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as connection:
+            head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+            connection.sendall(head)
+            started = time.monotonic()
+            sender = threading.Thread(target=drip, args=(connection, rest), daemon=True)
+            sender.start()
+            answer = connection.recv(65536)
+            assert answer.startswith(b"HTTP/1.1 408 ")
+            assert 0.9 < time.monotonic() - started < 3
+            sender.join()
+
+
+def drip(connection: socket.socket, content: bytes) -> None:
+    for byte in content:
+        try:
+            connection.sendall(bytes([byte]))
+        except OSError:
+            return
+        time.sleep(0.2)
+
+
+def requests_beyond_the_limit_are_sent_away(client: httpx.Client) -> None:
+    """Ten hold their places by not sending their bodies: three a worker; the rest get 429, and health is answered."""
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+    address = (client.base_url.host, client.base_url.port or 0)
+    held = [socket.create_connection(address) for _ in range(10)]
+    for connection in held:
+        connection.sendall(head)
+    time.sleep(0.3)
+    assert client.get("/readyz").status_code == 200
+    assert client.get("/ping").status_code == 200
+    statuses = [connection.recv(65536)[9:12] for connection in held]
+    for connection in held:
+        connection.close()
+    assert set(statuses) == {b"408", b"429"}
+    assert statuses.count(b"408") <= 6
+    assert client.post("/predict", content=BODY, headers=JSON).status_code == 200
+
+
+def test_keys_guard_the_real_server_and_can_be_rotated(served: Path) -> None:
+    old, new = "old-key-0123456789", "new-key-0123456789"
+    with serving(served, "bentoml", "serve", KIBAN_API_KEYS=f"{old},{new}") as client:
+        for path in ("/livez", "/readyz", "/ping", "/metrics", "/model"):
             assert client.get(path).status_code == 200
+        for key, status in ((old, 200), (new, 200), ("another-key-012345", 401)):
+            headers = {**JSON, "authorization": f"Bearer {key}"}
+            assert client.post("/predict", content=BODY, headers=headers).status_code == status
+    logs = "".join(path.read_text() for path in served.glob("serve-*.log"))
+    assert old not in logs
 
 
-def test_a_tampered_servable_is_not_served(served: Path, free_port: Callable[[], int]) -> None:
+def test_a_service_whose_keys_are_missing_does_not_start(served: Path) -> None:
+    output = run(
+        served, "bentoml", "serve", "--port", str(free_port_between(36000, 38000)), status=1, KIBAN_API_KEYS=""
+    )
+    assert "error: KIBAN_API_KEYS: each key must have 16 characters" in output
+    assert "Traceback" not in output
+
+
+def test_a_tampered_servable_is_not_served(served: Path) -> None:
     model = served / "models/servable/model.onnx"
     content = model.read_bytes()
     model.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     try:
-        output = run(served, "bentoml", "serve", "--port", str(free_port()), status=1)
+        output = run(served, "bentoml", "serve", "--port", str(free_port_between(36000, 38000)), status=1)
     finally:
         model.write_bytes(content)
     assert "model.onnx is not the file that the manifest names" in output
     assert "Traceback" not in output
 
 
+def test_callers_that_go_away_leave_nothing_behind(served: Path) -> None:
+    """Half a request, and the connection is closed: no traceback (`serving` looks), and no place is kept."""
+    with serving(served, "bentoml", "serve") as client:
+        for _ in range(120):
+            with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as connection:
+                connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+        assert client.post("/predict", content=BODY, headers=JSON).status_code == 200
+
+
+def test_many_callers_at_once_get_their_own_answers(client: httpx.Client) -> None:
+    minutes = range(300, 1200, 15)
+    alone = [ask(client, minute) for minute in minutes]
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        together = list(pool.map(lambda minute: ask(client, minute), minutes))
+    assert together == alone
+    assert len(set(alone)) > 1
+
+
+def ask(client: httpx.Client, minute: int) -> float:
+    answer = client.post("/predict", json={"records": [{**RECORD, "departure_minute": minute}]})
+    probability: float = answer.json()["predictions"][0]["probability"]
+    return probability
+
+
 def test_the_bento_answers_the_same_from_its_own_requirements(
-    served: Path, tmp_path: Path, free_port: Callable[[], int]
+    served: Path, client: httpx.Client, tmp_path: Path
 ) -> None:
     offline = {"PIP_NO_INDEX": "1", "UV_OFFLINE": "1", "HTTPS_PROXY": "http://127.0.0.1:9"}
     run(served, "bentoml", "build", BENTOML_HOME=str(tmp_path / "bentos"), **offline)
@@ -92,7 +233,9 @@ def test_the_bento_answers_the_same_from_its_own_requirements(
     installed = run(tmp_path, "uv", "pip", "list", "--python", str(venv), "--format", "freeze")
     names = {line.split("==")[0] for line in installed.splitlines()}
     assert not names & {"scikit-learn", "pandas", "mlflow", "dvc", "great-expectations", "skl2onnx", "pyarrow"}
-    with serving(served, free_port(), "bentoml", "serve") as client:
-        expected = client.post("/predict", json={"records": [RECORD]}).json()
-    with serving(tmp_path, free_port(), str(venv / "bin/bentoml"), "serve", str(bento)) as client:
-        assert client.post("/predict", json={"records": [RECORD]}).json() == expected
+    with serving(tmp_path, str(venv / "bin/bentoml"), "serve", str(bento)) as other:
+        for path in ("/model", "/openapi.json"):
+            assert other.get(path).json() == client.get(path).json()
+        assert other.post("/predict", content=BODY, headers=JSON).json() == (
+            client.post("/predict", content=BODY, headers=JSON).json()
+        )

@@ -90,9 +90,7 @@ class Guard:
             raise RefusedError(404, finding("there is no such path", "the paths of /openapi.json"))
         if scope["method"] != self.methods[path]:
             allowed = self.methods[path]
-            raise RefusedError(
-                405, finding(f"{path} has no such method", allowed, field="method"), headers={"Allow": allowed}
-            )
+            raise RefusedError(405, finding(f"{path} has no such method", allowed), headers={"Allow": allowed})
         if self.keys and path in KEYED and not self._knows(headers.get(b"authorization", b"")):
             problem = finding("a valid API key is missing", "Authorization: Bearer KEY", field="Authorization")
             raise RefusedError(401, problem, headers={"WWW-Authenticate": "Bearer"})

@@ -101,7 +101,7 @@ def document(app: FastAPI, served: Served, keyed: bool) -> dict[str, Any]:
     found = get_openapi(
         title=app.title,
         version=app.version,
-        description=f"Answers with the model {served.model_id}. Integers are written without a fraction.",
+        description=f"Answers with the model {served.model_id}.",
         routes=app.routes,
     )
     request = served.schema.request.model_json_schema(ref_template=_REF)

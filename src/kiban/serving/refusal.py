@@ -20,7 +20,7 @@ class Finding(BaseModel):
     """What is wrong, or unusual, and where."""
 
     record: int | None = Field(default=None, description="Index of the record, from 0; null: not about one record")
-    field: str | None = Field(default=None, description="Name of the field; null: not about one field")
+    field: str | None = Field(default=None, description="Name of the field or the header; null: not about one")
     problem: str = Field(description="What is wrong")
     allowed: str | None = Field(default=None, description="What would be accepted")
 

@@ -7,8 +7,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
-from pydantic_core import ErrorDetails
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from kiban.contract import Column
 from kiban.serving.refusal import Finding, RefusedError, finding
@@ -19,14 +28,13 @@ MOST_FINDINGS = 50  # in one refusal
 MOST_SHOWN = 60  # characters of a value that is repeated in a finding
 MOST_LEVELS = 20  # that are named where one is wrong
 
-_TYPES: dict[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
 _NAMES = {"string": "a string", "integer": "an integer", "number": "a number", "boolean": "true or false"}
 _PROBLEMS = {
     "literal_error": "is not among the levels",
     "greater_than_equal": "is too small",
     "less_than_equal": "is too large",
     "finite_number": "is not finite",
-    "value_error": "is not text that UTF-8 can encode",
+    "fraction": "is no whole number",
 }
 
 Records = Sequence[Mapping[str, Any]]
@@ -81,11 +89,14 @@ class Schema:
             if isinstance(record, dict) and len(record) > len(self.features):
                 unknown = sorted(record.keys() - self.features.keys())[:MOST_FINDINGS]
                 raise RefusedError(422, *(self._unknown(index, name) for name in unknown))
-        validate = self._all.validate_strings if text else self._all.validate_python
         try:
-            return [record.__dict__ for record in validate(records)]
+            if text:
+                checked = [self._one.validate_strings(record) for record in records]
+            else:
+                checked = self._all.validate_python(records)
         except ValidationError:
             raise RefusedError(422, *self._findings(records, text)) from None
+        return [record.__dict__ for record in checked]
 
     def warnings(self, records: Records) -> list[dict[str, Any]]:
         """A finding for each value that the contract warns of, of so many; a last one says how many more there are."""
@@ -165,7 +176,8 @@ def allowed(column: Column) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as JSON writes it, shortened."""
+    """A value as JSON writes it, shortened; a whole number without its fraction."""
+    value = int(value) if isinstance(value, float) and value.is_integer() else value
     text = re.sub(r"\s+", " ", json.dumps(value, ensure_ascii=True, default=str))
     return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 1] + "…"
 
@@ -183,27 +195,29 @@ def _usual(column: Column) -> Callable[[Any], bool] | None:
 
 
 def _field(column: Column) -> tuple[Any, Any]:
-    kind: Any = _TYPES[column.type]
+    kind: Any
     if column.levels is not None and column.unseen == "reject":
         kind = Literal[tuple(column.levels)]
     elif column.type == "string":
-        kind = Annotated[str, AfterValidator(_encodable)]
-    if column.type in ("integer", "number"):
+        kind = str
+    elif column.type == "boolean":
+        kind = bool
+    else:
         most = MOST_INTEGER if column.type == "integer" else MOST_NUMBER
         low, high = (column.min, column.max) if column.out_of_range == "reject" else (None, None)
-        kind = Annotated[kind, Field(ge=-most if low is None else low, le=most if high is None else high)]
-    if column.type == "number":
-        kind = Annotated[kind, Field(allow_inf_nan=False)]
+        limits = {"minimum": -most if low is None else low, "maximum": most if high is None else high}
+        kind = Annotated[float, Field(ge=limits["minimum"], le=limits["maximum"], allow_inf_nan=False)]
+        if column.type == "integer":
+            # 1020.0 is an integer to JSON Schema, and what pandas makes of one beside a null.
+            kind = Annotated[kind, AfterValidator(_whole), WithJsonSchema({"type": "integer", **limits})]
     description = column.description + (f" [{column.unit}]" if column.unit else "")
     if column.nullable:
         return (kind | None, Field(default=None, description=description))
     return (kind, Field(description=description))
 
 
-def _encodable(text: str) -> str:
-    """JSON can spell half of a surrogate pair, which is no text."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError from None
-    return text
+def _whole(value: float) -> float:
+    """Pydantic's own multiple_of takes 1e-42 for a multiple of 1."""
+    if not value.is_integer():
+        raise PydanticCustomError("fraction", "a whole number is needed")
+    return value

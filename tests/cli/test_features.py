@@ -1,0 +1,84 @@
+"""`kiban features` on the slice."""
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+
+from kiban import contract, parquet
+from kiban.cli import commands
+from kiban.errors import KibanError
+
+
+@pytest.fixture(autouse=True)
+def asked(project: Path) -> pa.Table:
+    """Flights of a March afternoon without what became of them, as asked.csv."""
+    flights = parquet.read(Path("data/raw/flights/flights/2013-03.parquet"))
+    day = max(flights["day"].to_pylist())
+    rows = flights.filter((pc.field("day") == day) & (pc.field("hour") == 15)).slice(0, 5)
+    rows = rows.drop_columns(["dep_time", "arr_time", "dep_delay", "arr_delay", "air_time"])
+    pyarrow.csv.write_csv(rows, "asked.csv")
+    return rows
+
+
+def features(*arguments: str) -> Result:
+    return CliRunner().invoke(commands, ["features", *arguments], catch_exceptions=False)
+
+
+def test_it_prints_a_request_that_the_model_takes(asked: pa.Table) -> None:
+    body = json.loads(features("--for", "asked.csv").stdout)
+    names = contract.read_prepared(Path("models/servable/contract.yaml")).features()
+    assert body.keys() == {"records"}
+    assert len(body["records"]) == 5
+    assert all(list(record) == list(names) for record in body["records"])
+
+
+def test_a_table_has_the_key_too(asked: pa.Table) -> None:
+    features("--for", "asked.csv", "-o", "found.parquet")
+    found = pq.read_table("found.parquet")
+    assert found.column_names[:3] == ["scheduled_departure", "carrier", "flight"]
+    features("--for", "asked.csv", "--output", "found.csv")
+    assert pyarrow.csv.read_csv("found.csv").column_names == found.column_names
+    assert sorted(found["flight"].to_pylist()) == sorted(asked["flight"].to_pylist())
+
+
+def test_recent_rows_come_from_files_where_they_are_given(asked: pa.Table) -> None:
+    """The same rows as in data/raw give the same features, and none at all gives a warning."""
+    expected = features("--for", "asked.csv").stdout
+    flights = parquet.read(Path("data/raw/flights/flights/2013-03.parquet"))
+    pq.write_table(flights.slice(0, 3000), "recent-1.parquet")
+    pq.write_table(flights.slice(3000), "recent-2.parquet")
+    given = features("flights=recent-*.parquet", "--for", "asked.csv")
+    assert given.stdout == expected
+    pyarrow.csv.write_csv(flights.slice(0, 1), "recent.csv")
+    without = features("flights=recent.csv", "--for", "asked.csv")
+    assert "warning: nothing is known for" in without.stderr
+    assert "state_origin_delay_3h" in without.stderr
+    assert json.loads(without.stdout)["records"][0]["state_origin_delay_3h"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["flight=recent.csv"], "'flight=recent.csv' is not TABLE=PATH, once for each of the tables flights, weather"),
+        (["flights"], "'flights' is not TABLE=PATH"),
+        (["flights="], "'flights=' is not TABLE=PATH"),
+        (["flights=asked.csv", "flights=asked.csv"], "is not TABLE=PATH, once"),
+        (["flights=nothing.csv"], "no file matches nothing.csv"),
+        (["-o", "found.xlsx"], "--output found.xlsx: a name must end with .csv or .parquet"),
+        (["flights=asked.csv"], "recent flights: column 'dep_time' is missing"),
+    ],
+)
+def test_bad_arguments_are_one_sentence(arguments: list[str], message: str) -> None:
+    with pytest.raises(KibanError, match=message.replace("(", r"\(")):
+        features(*arguments, "--for", "asked.csv")
+
+
+def test_requests_that_are_not_there_are_named() -> None:
+    with pytest.raises(KibanError, match="no file matches nothing.csv"):
+        features("--for", "nothing.csv")

@@ -1,0 +1,94 @@
+"""The features of rows that are asked about, on the slice; that they equal a year's training rows is in tests/e2e."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from kiban import online, parquet, prepared
+from kiban.errors import KibanError
+from kiban.settings.dataset import Identity
+
+FLIGHTS = Identity(name="flights", timezone="America/New_York")
+OUTCOME = ["dep_time", "arr_time", "dep_delay", "arr_delay", "air_time"]
+TABLES = ["flights", "weather", "planes"]
+KEY = ["scheduled_departure", "carrier", "flight"]
+
+
+@pytest.fixture
+def asked(project: Path) -> pa.Table:
+    """The flights of one hour of a day in March, without what became of them."""
+    flights = parquet.read(Path("data/raw/flights/flights/2013-03.parquet"))
+    (day, *_) = sorted(set(flights["day"].to_pylist()))[-1:]
+    return flights.filter((pc.field("day") == day) & (pc.field("hour") == 15) & (pc.field("minute") == 0)).drop_columns(
+        OUTCOME
+    )
+
+
+def test_data_raw_is_what_is_known_where_nothing_else_is_given(asked: pa.Table) -> None:
+    found = online.features(FLIGHTS, "duckdb", asked, online.recent_rows(FLIGHTS, asked, TABLES))
+    assert found.num_rows == asked.num_rows > 3
+    assert "late" not in found.column_names
+    trained = prepared.read("flights", ["2013-03"]).join(found.select(KEY), KEY, join_type="left semi")
+    both = found.join(trained.select(KEY), KEY, join_type="left semi")
+    order = [(name, "ascending") for name in KEY]
+    assert trained.num_rows > 3
+    assert both.sort_by(order).equals(trained.drop_columns("late").sort_by(order).select(both.column_names))
+
+
+def test_without_recent_rows_the_state_of_the_day_is_not_known(asked: pa.Table) -> None:
+    recent = online.recent_rows(FLIGHTS, asked, TABLES)
+    found = online.features(FLIGHTS, "duckdb", asked, {**recent, "flights": recent["flights"].slice(0, 0)})
+    unknown = online.null_throughout(found)
+    assert [name for name in found.column_names if name.startswith("state_") and name.endswith(("h", "d"))] != []
+    assert {name for name in found.column_names if "delay" in name} <= set(unknown)
+    assert "distance" not in unknown
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda rows: rows.slice(0, 0), "there is none"),
+        (lambda rows: rows.drop_columns("dest"), "column 'dest' is missing"),
+        (lambda rows: rows.append_column("x", rows["dest"]), "column 'x' is not in the contract"),
+        (lambda rows: pa.concat_tables([rows, rows]), r"two rows have the same key \(time_hour, carrier, flight\)"),
+        (
+            lambda rows: rows.set_column(
+                rows.column_names.index("minute"), "minute", pa.nulls(rows.num_rows, pa.int64())
+            ),
+            "column 'minute' may not be null, as it is at time_hour 2013-03-.*, carrier 9E, flight ",
+        ),
+        (
+            lambda rows: rows.set_column(
+                rows.column_names.index("minute"), "minute", pa.array(["soon"] * rows.num_rows)
+            ),
+            "column 'minute', row 1: 'soon' is not of type integer",
+        ),
+    ],
+)
+def test_rows_that_the_raw_contract_does_not_know_are_refused(asked: pa.Table, edit: object, message: str) -> None:
+    with pytest.raises(KibanError, match=f"the rows that are asked about: {message}"):
+        online.features(FLIGHTS, "duckdb", edit(asked), {})  # type: ignore[operator]
+
+
+def test_a_table_that_is_missing_is_named(asked: pa.Table) -> None:
+    recent = online.recent_rows(FLIGHTS, asked, ["flights", "weather"])
+    with pytest.raises(KibanError, match="recent rows of table planes are missing"):
+        online.features(FLIGHTS, "duckdb", asked, recent)
+
+
+def test_a_raw_file_that_was_not_validated_is_not_used(asked: pa.Table) -> None:
+    path = Path("data/raw/flights/weather/2013-03.parquet")
+    parquet.write(parquet.read(path).slice(0, 100), path)
+    with pytest.raises(KibanError, match=r"weather/2013-03.parquet is not the file that was validated"):
+        online.recent_rows(FLIGHTS, asked, TABLES)
+
+
+def test_an_impossible_date_is_one_sentence(asked: pa.Table) -> None:
+    recent = online.recent_rows(FLIGHTS, asked, TABLES)
+    impossible = asked.set_column(asked.column_names.index("day"), "day", pa.array([31] * asked.num_rows)).set_column(
+        asked.column_names.index("month"), "month", pa.array([2] * asked.num_rows)
+    )
+    with pytest.raises(KibanError, match="cannot be computed"):
+        online.features(FLIGHTS, "duckdb", impossible, recent)
