@@ -73,6 +73,7 @@ bench: $(INSTALLED) ## print the benchmarks' tables
 	python benchmarks/imports.py
 	python benchmarks/pipeline.py
 	python benchmarks/batches.py
+	python benchmarks/serving.py
 
 lock: $(INSTALLED) ## resolve the requirements anew
 	$(COMPILE) pyproject.toml --all-extras --group dev --group serve -o requirements.lock

@@ -73,6 +73,7 @@ def test_every_path_of_the_document_is_there(client: httpx.Client, model_id: str
         if "get" in operations:
             answer = client.get(path)
             assert answer.status_code == 200
+            assert answer.headers["x-model-id"] == model_id
             assert answer.headers["content-type"].split(";")[0] in operations["get"]["responses"]["200"]["content"]
     assert client.get("/ping").json() == {"model_id": model_id}
     assert client.get("/model").json()["evaluation"]["splits"]["test"]["rows"] > 0

@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from kiban.serving import counters, formats, openapi, page, refusal
 from kiban.serving.formats import JSON
 from kiban.serving.model import Alive, Model, Served
-from kiban.serving.refusal import MODEL_ID, WARNINGS, RefusedError, finding
+from kiban.serving.refusal import WARNINGS, RefusedError, finding
 
 ASSETS = ("/static_content/swagger-ui-bundle.js", "/static_content/swagger-ui.css")
 """The script and the style of /docs, which BentoML serves, so that nothing is needed from elsewhere."""
@@ -67,7 +67,7 @@ def _add_predictions(app: FastAPI, served: Served) -> None:
         predictions, warnings = served.predict(formats.READERS[read_as](body, served.schema))
         counters.count(predictions, warnings)
         content = formats.WRITERS[write_as](served.model_id, predictions, warnings)
-        return Response(content, 200, {MODEL_ID: served.model_id, WARNINGS: str(len(warnings))}, write_as)
+        return Response(content, 200, {WARNINGS: str(len(warnings))}, write_as)
 
     @app.post("/predict", **openapi.predict(served))
     async def predict(request: Request) -> Response:
@@ -83,23 +83,22 @@ def _add_predictions(app: FastAPI, served: Served) -> None:
 def _add_descriptions(app: FastAPI, served: Served, keyed: bool) -> None:
     described = served.model.model_dump_json().encode()
     person = page.render(served.model, keyed)
-    headers = {MODEL_ID: served.model_id}
 
     @app.get("/model", summary="What the model is, reads and is worth", responses={200: {"model": Model}})
     async def model(_: Request) -> Response:
-        return Response(described, 200, headers, JSON)
+        return Response(described, media_type=JSON)
 
     @app.get("/ping", summary="Whether it can answer, as SageMaker asks", responses={200: {"model": Alive}})
     async def ping(_: Request) -> Response:
-        return refusal.as_json(served.model_id, {})
+        return Response(to_json({"model_id": served.model_id}), media_type=JSON)
 
     @app.get("/metrics", **openapi.text("Counters and latencies, for Prometheus", "text/plain"))
     async def metrics(_: Request) -> Response:
-        return Response(counters.exposition(), 200, headers, counters.MEDIA_TYPE)
+        return Response(counters.exposition(), media_type=counters.MEDIA_TYPE)
 
     @app.get("/", **openapi.text("A form, for people", "text/html"))
     async def index(_: Request) -> Response:
-        return HTMLResponse(person, 200, headers)
+        return HTMLResponse(person)
 
     @app.get("/docs", **openapi.text("This document, for people", "text/html"))
     async def docs(_: Request) -> Response:
@@ -114,6 +113,6 @@ def _add_descriptions(app: FastAPI, served: Served, keyed: bool) -> None:
 
     @app.get("/openapi.json", **openapi.text("This document", JSON))
     async def document(_: Request) -> Response:
-        return Response(said, 200, headers, JSON)
+        return Response(said, media_type=JSON)
 
     said = to_json(openapi.document(app, served, keyed))

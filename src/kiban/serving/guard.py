@@ -40,7 +40,7 @@ class Guard:
     """ASGI middleware. Beyond it are only requests of a known path and method, with a key where one is needed, whose
     body is there, whole and within the limits.
 
-    `methods` has the one method of each path. What is refused gets a Refusal with the model's id.
+    `methods` has the one method of each path. What is refused gets a Refusal, and every answer the model's id.
     """
 
     def __init__(
@@ -60,11 +60,13 @@ class Guard:
         started = perf_counter()
         path = scope["path"] if scope["path"] in self.methods else OTHER
         status = 0
+        model_id = (refusal.MODEL_ID.lower().encode(), self.model_id.encode())
 
         async def send_and_note(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                message["headers"] = [*message["headers"], model_id]
             await send(message)
 
         self.in_hand += 1

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from kiban.errors import KibanError
 
 MODEL_ID = "X-Model-Id"
-"""The header by which answers that are no JSON name the model; the others have it too."""
+"""The header by which every answer names the model."""
 
 WARNINGS = "X-Warnings"
 """The header with the number of warnings, for answers that have no place for them."""
@@ -51,12 +51,5 @@ def finding(
 
 def response(model_id: str, refused: RefusedError) -> Response:
     """The answer to a request that was refused."""
-    return as_json(model_id, {"errors": refused.findings}, refused.status, refused.headers)
-
-
-def as_json(
-    model_id: str, content: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
-    """An answer in JSON, with the model's id."""
-    body = to_json({"model_id": model_id, **content})
-    return Response(body, status, {**(headers or {}), MODEL_ID: model_id}, "application/json")
+    body = to_json({"model_id": model_id, "errors": refused.findings})
+    return Response(body, refused.status, refused.headers, "application/json")
