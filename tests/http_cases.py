@@ -55,6 +55,7 @@ REFUSED = {
     "a missing field": rejected("distance", distance=...),
     "an unknown field": rejected("late", late=True),
     "more fields than there are": rejected("x0", **{f"x{number}": 1 for number in range(40)}),
+    "a large list for a number": rejected("distance", distance=[0] * 300_000),
     "a record that is none": Case(422, b'{"records": [[]]}', (0, None)),
     "null for a record": Case(422, b'{"records": [null]}', (0, None)),
     "no record": Case(422, b'{"records": []}', (None, "records")),
@@ -94,6 +95,11 @@ REFUSED = {
     "CSV with a bare quote": Case(400, b'"a"b,', headers=CSV, path="/invocations"),
     "CSV that is not UTF-8": Case(400, b"\xff,", headers=CSV, path="/invocations"),
     "CSV without what must be there": Case(422, b"carrier\nUA", (0, "origin"), CSV, path="/invocations"),
+    "CSV with many blank lines": Case(422, b"\n" * 100_000, (None, "records"), CSV, path="/invocations"),
+    "many lines of JSON": Case(422, b"1\n" * 100_000, (None, "records"), LINES, path="/invocations"),
+    "CSV with a number that JSON does not know": Case(
+        422, f"{HEADER}\n{ROW.replace('2565', '2_565')}".encode(), (0, "distance"), CSV, path="/invocations"
+    ),
     "empty CSV": Case(422, b"", (None, "records"), CSV, path="/invocations"),
     "a broken line": Case(400, f"{LINE}\n{{".encode(), headers=LINES, path="/invocations"),
     "a line that is no record": Case(422, f"{LINE}\n1".encode(), (1, None), LINES, path="/invocations"),

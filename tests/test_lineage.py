@@ -78,6 +78,40 @@ def test_a_model_that_is_not_committed_is_said_so(repository: Path) -> None:
     assert "none yet: only the working tree has it" in lineage(load.load().model_id)
 
 
+def test_models_of_merges_are_found(repository: Path) -> None:
+    """One that a merge itself brought in, and one of a branch that a merge left out and that is gone."""
+    report = Path("reports/evaluation.json")
+    said = json.loads(report.read_text())
+
+    def model(digit: str) -> str:
+        report.write_text(json.dumps({**said, "model_id": digit * 64}, indent=1))
+        return digit * 64
+
+    commit(repository, "trees")
+    for branch, digit in (("merged", "b"), ("left-out", "e")):
+        run(repository, "git", "checkout", "-q", "-b", branch, "main")
+        model(digit)
+        commit(repository, branch)
+        run(repository, "git", "checkout", "-q", "main")
+    run(repository, "git", "merge", "-q", "--no-ff", "--no-commit", "merged")
+    model("d")
+    merge = commit(repository, "a merge")
+    run(repository, "git", "merge", "-q", "-s", "ours", "left-out", "-m", "without it")
+    run(repository, "git", "branch", "-D", "merged", "left-out")
+    assert json.loads(lineage("ddddddd", "--json"))["commit"]["hash"] == merge
+    assert json.loads(lineage("bbbbbbb", "--json"))["commit"]["subject"] == "merged"
+    assert json.loads(lineage("eeeeeee", "--json"))["commit"]["subject"] == "left-out"
+
+
+def test_a_shallow_clone_does_not_guess(
+    models: dict[str, str], repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(repository, "git", "clone", "-q", "--depth", "1", f"file://{repository}", "shallow")
+    monkeypatch.chdir(repository / "shallow")
+    with pytest.raises(KibanError, match="git fetch --unshallow"):
+        lineage(next(iter(models)))
+
+
 @pytest.mark.parametrize("given", ["", "abc", "not-an-id", "A" * 64, "0" * 65, "--all"])
 def test_what_is_no_id_is_refused(repository: Path, given: str) -> None:
     with pytest.raises(KibanError, match="is not the id of a model: 64 hex digits"):

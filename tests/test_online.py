@@ -46,6 +46,14 @@ def test_without_recent_rows_the_state_of_the_day_is_not_known(asked: pa.Table) 
     assert "distance" not in unknown
 
 
+def edited(rows: pa.Table, **columns: list[object]) -> pa.Table:
+    """The rows with the first values of some columns replaced."""
+    for name, (value,) in columns.items():
+        values = [value, *rows[name].to_pylist()[1:]]
+        rows = rows.set_column(rows.column_names.index(name), name, pa.array(values))
+    return rows
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
@@ -53,23 +61,28 @@ def test_without_recent_rows_the_state_of_the_day_is_not_known(asked: pa.Table) 
         (lambda rows: rows.drop_columns("dest"), "column 'dest' is missing"),
         (lambda rows: rows.append_column("x", rows["dest"]), "column 'x' is not in the contract"),
         (lambda rows: pa.concat_tables([rows, rows]), r"two rows have the same key \(time_hour, carrier, flight\)"),
+        (lambda rows: edited(rows, minute=[None]), "column 'minute' may not be null, as None is at time_hour 2013-03"),
+        (lambda rows: edited(rows, minute=[90]), "column 'minute' must be 59 or less, as 90 is at time_hour 2013-03"),
+        (lambda rows: edited(rows, distance=[-5]), "column 'distance' must be 10 or more, as -5 is at"),
+        (lambda rows: edited(rows, origin=["XXX"]), "column 'origin' must be one of EWR, JFK, LGA, as 'XXX' is at"),
         (
-            lambda rows: rows.set_column(
-                rows.column_names.index("minute"), "minute", pa.nulls(rows.num_rows, pa.int64())
-            ),
-            "column 'minute' may not be null, as it is at time_hour 2013-03-.*, carrier 9E, flight ",
-        ),
-        (
-            lambda rows: rows.set_column(
-                rows.column_names.index("minute"), "minute", pa.array(["soon"] * rows.num_rows)
-            ),
-            "column 'minute', row 1: 'soon' is not of type integer",
+            lambda rows: rows.set_column(4, "month", pa.array(["soon"] * rows.num_rows)),
+            "column 'month', row 1: 'soon' is not of type integer",
         ),
     ],
 )
-def test_rows_that_the_raw_contract_does_not_know_are_refused(asked: pa.Table, edit: object, message: str) -> None:
+def test_rows_that_the_raw_contract_rejects_are_refused(asked: pa.Table, edit: object, message: str) -> None:
     with pytest.raises(KibanError, match=f"the rows that are asked about: {message}"):
         online.features(FLIGHTS, "duckdb", edit(asked), {})  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_recent_rows_that_overlap_are_refused(asked: pa.Table, table: str) -> None:
+    """As of two files that hold the same flights: they would count twice."""
+    recent = online.recent_rows(FLIGHTS, asked, TABLES)
+    twice = {**recent, table: pa.concat_tables([recent[table], recent[table].slice(0, 1)])}
+    with pytest.raises(KibanError, match=f"recent {table}: two rows have the same key"):
+        online.features(FLIGHTS, "duckdb", asked, twice)
 
 
 def test_a_table_that_is_missing_is_named(asked: pa.Table) -> None:

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 servable = load(ROOT / "models/servable")
 schema = Schema(servable.contract.features(), 1000)
 Body: Any = schema.request
+NULLS = {name: None for name, column in schema.features.items() if column.nullable}
 requests = Counter("requests", "", ["path", "status"])
 seconds = Histogram("seconds", "", ["path"])
 predictions = Counter("predictions", "", ["label"])
@@ -42,7 +43,7 @@ app = FastAPI(lifespan=lifespan, max_body_size=2_000_000)
 @app.post("/predict")
 async def predict(body: Body) -> Answer:
     started = perf_counter()
-    records = [record.__dict__ for record in body.records]
+    records = [{**NULLS, **record} for record in body.records]
     scores = servable.score(from_records(records, schema.features))
     labels = servable.labels(scores).tolist()
     made = [{"probability": score, "label": label} for score, label in zip(scores.tolist(), labels, strict=True)]

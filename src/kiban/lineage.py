@@ -95,11 +95,16 @@ def as_json(found: Lineage) -> dict[str, Any]:
 def _commits(model_id: str) -> dict[str, str | None]:
     """By the id of each model that is meant, the first commit that had it."""
     try:
-        # Commits in which the number of such lines changed, oldest first; one that took the model away has another.
+        shallow = git(Path(), "rev-parse", "--is-shallow-repository").strip() == "true"
+        # Commits in which the number of such lines changed, merges too, oldest first; one that took the model away has
+        # another.
         line = f'"model_id": "{model_id}'
-        log = git(Path(), "log", "--all", "--reverse", "--format=%H", f"-S{line}", "--", str(EVALUATION))
+        every = ("--all", "--full-history", "-m", "--reverse", "--format=%H")
+        log = git(Path(), "log", *every, f"-S{line}", "--", str(EVALUATION))
     except (OSError, subprocess.CalledProcessError):
         raise KibanError("this is no git repository, so that no model can be found in it") from None
+    if shallow:
+        raise KibanError("this clone lacks the history in which a model could be found: `git fetch --unshallow`")
     found: dict[str, str | None] = {}
     for commit in (*log.split(), None):
         named = _model_of(commit)

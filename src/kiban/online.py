@@ -12,9 +12,11 @@ import pyarrow.compute as pc
 from ibis.common.exceptions import IbisError
 
 from kiban import batches, contract, ledger, parquet, verdict
-from kiban.contract import Table
+from kiban.contract import Column, Table
 from kiban.errors import KibanError
 from kiban.settings.dataset import Engine, Identity
+
+ASKED = "the rows that are asked about"
 
 
 def features(dataset: Identity, engine: Engine, asked: pa.Table, recent: Mapping[str, pa.Table]) -> pa.Table:
@@ -24,19 +26,20 @@ def features(dataset: Identity, engine: Engine, asked: pa.Table, recent: Mapping
     ended, is null or has no column. `recent` has the rows of the raw tables by name, of as many days as the features
     look back on (`recent_rows` reads them). Where a row that is asked about is among them, it says what is null here.
 
-    Raises KibanError if a row is not as the raw contract wants it, stands twice, or if a table is missing.
+    Raises KibanError if there is a value or a null that the raw contract rejects, if a key stands twice, or if a table
+    is missing.
     """
     module = importlib.import_module(f"kiban.features.{dataset.name}")
     raw = contract.read_raw(contract.raw_path(dataset.name))
     prepared = contract.read_prepared(contract.prepared_path(dataset.name))
     of = raw[module.ROWS_OF]
-    asked = _checked(asked, of)
+    asked = _whole(asked, of)
     since = _since(asked, of, module)
     tables = {}
     for name in raw:
         if name not in recent:
             raise KibanError(f"recent rows of table {name} are missing")
-        rows, time = parquet.conform(recent[name], raw[name], f"recent {name}"), raw[name].time
+        rows, time = _checked(recent[name], raw[name], f"recent {name}"), raw[name].time
         tables[name] = rows.filter(pc.field(time) >= pa.scalar(since, _TIME)) if time else rows
     known = tables[module.ROWS_OF]
     others = known.join(asked.select(of.key), of.key, join_type="left anti").select(asked.column_names)
@@ -44,6 +47,8 @@ def features(dataset: Identity, engine: Engine, asked: pa.Table, recent: Mapping
     everything = _computed(module, engine, {**tables, module.ROWS_OF: both})
     keys = _computed(module, engine, {**tables, module.ROWS_OF: asked}).select(prepared.key)
     found = everything.join(keys, prepared.key, join_type="left semi")
+    if found.num_rows != asked.num_rows:  # a fault of the expression, which answers would be given to the wrong rows by
+        raise KibanError(f"{module.__name__} made {found.num_rows} rows of the {asked.num_rows} that are asked about")
     return parquet.conform(found, prepared, "the features").drop_columns(prepared.target())
 
 
@@ -77,7 +82,7 @@ def recent_rows(dataset: Identity, asked: pa.Table, tables: Iterable[str]) -> di
     module = importlib.import_module(f"kiban.features.{dataset.name}")
     raw = contract.read_raw(contract.raw_path(dataset.name))
     of = raw[module.ROWS_OF]
-    since = _since(_checked(asked, of), of, module)
+    since = _since(_whole(asked, of), of, module)
     accepted = verdict.read("raw").accepted
     found = {}
     for table in tables:
@@ -94,23 +99,47 @@ def recent_rows(dataset: Identity, asked: pa.Table, tables: Iterable[str]) -> di
     return found
 
 
-def _checked(asked: pa.Table, of: Table) -> pa.Table:
-    """The rows in the raw contract's schema, with null where a column that may be null is absent."""
-    where = "the rows that are asked about"
+def _whole(asked: pa.Table, of: Table) -> pa.Table:
+    """The rows that are asked about as the contract wants them: null where a column that may be null is absent."""
     for name, column in of.columns.items():
         if column.nullable and name not in asked.column_names:
             asked = asked.append_column(name, pa.nulls(asked.num_rows, parquet.ARROW_TYPES[column.type]))
-    asked = parquet.conform(asked, of, where)
     if not asked.num_rows:
-        raise KibanError(f"{where}: there is none")
+        raise KibanError(f"{ASKED}: there is none")
+    return _checked(asked, of, ASKED)
+
+
+def _checked(rows: pa.Table, of: Table, where: str) -> pa.Table:
+    """The rows in the contract's schema; KibanError if there is what it rejects, or a key stands twice.
+
+    What a batch is checked for beyond single rows, Great Expectations' own expectations, says nothing of a few rows.
+    """
+    rows = parquet.conform(rows, of, where)
     for name, column in of.columns.items():
-        if asked[name].null_count and not column.nullable:
-            first = pc.index(asked[name].is_null(), True).as_py()
-            row = ", ".join(f"{part} {asked[part][first].as_py()}" for part in of.key)
-            raise KibanError(f"{where}: column {name!r} may not be null, as it is at {row}")
-    if asked.group_by(of.key).aggregate([]).num_rows < asked.num_rows:
+        for problem, is_one in _rejected(rows[name], column).items():
+            if pc.any(is_one).as_py():
+                row = rows.take([pc.index(is_one, True)]).to_pylist()[0]
+                key = ", ".join(f"{part} {row[part]}" for part in of.key)
+                raise KibanError(f"{where}: column {name!r} {problem}, as {row[name]!r} is at {key}")
+    if rows.group_by(of.key).aggregate([]).num_rows < rows.num_rows:
         raise KibanError(f"{where}: two rows have the same key ({', '.join(of.key)})")
-    return asked
+    return rows
+
+
+def _rejected(values: pa.ChunkedArray, column: Column) -> dict[str, pa.ChunkedArray]:
+    """Which values the contract rejects, by what it says of them."""
+    found = {}
+    if not column.nullable:
+        found["may not be null"] = values.is_null()
+    if column.levels is not None and column.unseen == "reject":
+        known = pc.is_in(values, pa.array([*column.levels, None], values.type))
+        found[f"must be one of {', '.join(column.levels[:10])}"] = pc.invert(known)
+    if column.out_of_range == "reject":
+        if column.min is not None:
+            found[f"must be {column.min} or more"] = pc.less(values, column.min)
+        if column.max is not None:
+            found[f"must be {column.max} or less"] = pc.greater(values, column.max)
+    return found
 
 
 def _since(asked: pa.Table, of: Table, module: ModuleType) -> datetime:

@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import socket
+import struct
 import sys
 import threading
 import time
@@ -203,6 +204,35 @@ def test_callers_that_go_away_leave_nothing_behind(served: Path) -> None:
             with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as connection:
                 connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
         assert client.post("/predict", content=BODY, headers=JSON).status_code == 200
+
+
+def test_callers_that_do_not_read_keep_no_place_and_leave_no_traceback(evaluated: Path, tmp_path: Path) -> None:
+    """They ask for much, do not read it, and reset their connections in the end."""
+    folder = with_model(clone_to(tmp_path / "few"), evaluated)
+    run(folder, "kiban", "compose", "serving.max_concurrency=5")
+    with serving(folder, "bentoml", "serve") as client:
+        asked = b"GET /static_content/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 8
+        held = [connected(client, asked) for _ in range(30)]
+        time.sleep(1)
+        assert client.post("/predict", content=BODY, headers=JSON).status_code == 200
+        for connection in held:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close by a reset
+            connection.close()
+        head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head += f"Content-Length: {len(BODY)}\r\n\r\n"
+        for _ in range(20):
+            connection = connected(client, (head.encode() + BODY) * 30)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+        assert client.post("/predict", content=BODY, headers=JSON).status_code == 200
+
+
+def connected(client: httpx.Client, content: bytes) -> socket.socket:
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+    connection.connect((client.base_url.host, client.base_url.port or 0))
+    connection.sendall(content)
+    return connection
 
 
 def test_many_callers_at_once_get_their_own_answers(client: httpx.Client) -> None:

@@ -130,6 +130,31 @@ def test_sagemakers_formats_give_the_same_answers(client: TestClient, served: Se
     assert wanted.text == answer.text
 
 
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        ("", "application/json"),
+        ("*/*", "application/json"),
+        ("text/*", "text/csv"),
+        ("application/x-npy, application/jsonlines;q=0.5", "application/jsonlines"),
+        ("TEXT/CSV", "text/csv"),
+    ],
+)
+def test_the_answers_type_is_the_one_that_is_accepted(client: TestClient, accept: str, expected: str) -> None:
+    answer = client.post("/invocations", json={"records": [KNOWN]}, headers={"accept": accept})
+    assert answer.headers["content-type"].split(";")[0] == expected
+
+
+def test_lines_of_other_systems_are_read(client: TestClient) -> None:
+    """Windows' line ends, blank lines, a byte order mark before CSV."""
+    table = f"\ufeff{http_cases.HEADER}\r\n\r\n{http_cases.ROW}\r\n\r\n"
+    lines = f"{http_cases.LINE}\r\n\r\n{http_cases.LINE}\n\n"
+    for content, headers, rows in ((table, CSV, 1), (lines, LINES, 2)):
+        answer = client.post("/invocations", content=content.encode(), headers=headers)
+        assert answer.status_code == 200, answer.text
+        assert len(answer.text.splitlines()) == rows
+
+
 def test_a_line_carries_its_own_warnings(client: TestClient) -> None:
     lines = f"{json.dumps(KNOWN)}\n{json.dumps({**KNOWN, 'dest': 'XXX'})}\n"
     answer = client.post("/invocations", content=lines, headers=LINES)
@@ -288,7 +313,8 @@ def test_the_contracts_words_cannot_break_out_of_the_page(served: Served) -> Non
     )
     table = contract.read_prepared(path)
     object.__setattr__(served.servable, "contract", table)
+    object.__setattr__(table, "description", f"</title>{hostile}")
     with client_of(served) as client:
-        page = client.get("/").text
-    assert hostile not in page
-    assert "&lt;script&gt;" in page
+        for page in (client.get("/").text, client.get("/docs").text):
+            assert hostile not in page
+            assert "&lt;script&gt;" in page

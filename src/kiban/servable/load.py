@@ -64,8 +64,14 @@ def onnx_scorer(path: Path) -> Callable[[Columns], Scores]:
 
 
 def _skops(path: Path) -> Callable[[Columns], Scores]:
-    from kiban import estimator
-    from kiban.servable import skops_file
+    try:
+        from kiban import estimator
+        from kiban.servable import skops_file
+    except ImportError as error:
+        raise KibanError(
+            f"{path} is served by scikit-learn, and {error.name} is not installed here: add scikit-learn, pandas and "
+            "skops to the group serve of pyproject.toml, then `make lock`"
+        ) from None
 
     model = skops_file.load(path)
 

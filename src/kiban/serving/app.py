@@ -1,6 +1,7 @@
 """The routes. That a request may be read at all, guard.py has seen to; what is said of the routes is in openapi.py."""
 
 import gc
+import html
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -105,13 +106,13 @@ def _add_descriptions(app: FastAPI, served: Served, keyed: bool) -> None:
         script, style = (path.lstrip("/") for path in ASSETS)
         return get_swagger_ui_html(
             openapi_url="openapi.json",
-            title=app.title,
+            title=html.escape(app.title),
             swagger_js_url=script,
             swagger_css_url=style,
             swagger_favicon_url="data:,",
         )
 
-    @app.get("/openapi.json", **openapi.text("This document", JSON))
+    @app.get("/openapi.json", **openapi.text("This document", JSON, "object"))
     async def document(_: Request) -> Response:
         return Response(said, media_type=JSON)
 

@@ -2,11 +2,14 @@
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from itertools import islice
+from typing import Any, TypeVar
 
 from pydantic_core import from_json, to_json
 
+from kiban.contract import Column
 from kiban.serving.refusal import RefusedError, finding
 from kiban.serving.schema import Records, Schema, shown
 
@@ -35,12 +38,11 @@ def answer_type(accept: str, of_request: str) -> str:
 
     SageMaker names the type that it wants, or none; weights are not read.
     """
-    named = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
-    if not accept.strip() or {"*/*", "application/*", "text/*"} & {*named}:
-        return next((kind for kind in named if kind in WRITERS), of_request)
-    for kind in named:
-        if kind in WRITERS:
-            return kind
+    for named in accept.split(",") if accept.strip() else ["*/*"]:
+        pattern = named.partition(";")[0].strip().lower()
+        for kind in (of_request, *WRITERS):
+            if fnmatchcase(kind, pattern):
+                return kind
     raise RefusedError(406, finding(f"{shown(accept)} is not written here", " or ".join(WRITERS), field="Accept"))
 
 
@@ -56,33 +58,61 @@ def read_json(body: bytes, schema: Schema) -> Records:
 
 def read_json_lines(body: bytes, schema: Schema) -> Records:
     """The records of a body with one JSON object a line; RefusedError (400, 422) if it is not that."""
-    lines = body.removesuffix(b"\n").split(b"\n") if body else []
-    return schema.check([_from_json(line, f"line {number}") for number, line in enumerate(lines, start=1)])
+    lines = [(number, line) for number, line in enumerate(_few(body.splitlines(), schema), start=1) if line.strip()]
+    return schema.check([_from_json(line, f"line {number}") for number, line in lines])
 
 
 def read_csv(body: bytes, schema: Schema) -> Records:
     """The records of a CSV body, null where a field is empty; RefusedError (400, 422) if it is not that.
 
     A first line that has only names of features says the order of the columns; without it they are the contract's.
+    Strings are written as they are, everything else as in JSON.
     """
     try:
-        lines = list(csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True))
+        lines = _few(csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True), schema)
+        rows = [line for line in lines if line]
     except UnicodeDecodeError as error:
         raise RefusedError(400, finding(f"the body is not UTF-8: byte {error.start}")) from None
     except csv.Error as error:
         raise RefusedError(400, finding(f"the body is not CSV: {error}")) from None
-    names, rows = list(schema.features), [line for line in lines if line]
+    names = list(schema.features)
     if rows and set(rows[0]) <= set(names):
         names, rows = rows[0], rows[1:]
     if len(set(names)) < len(names):
         raise RefusedError(400, finding("a column stands twice", "each feature once"))
     for number, row in enumerate(rows):
         if len(row) != len(names):
-            raise RefusedError(
-                400, finding(f"it has {len(row)} fields", f"{len(names)}: {', '.join(names)}", record=number)
-            )
+            allowed = f"{len(names)}: {', '.join(names)}"
+            raise RefusedError(400, finding(f"it has {len(row)} fields", allowed, record=number))
     # What is empty is left out: null where the contract allows it, missing where not.
-    return schema.check([{k: v for k, v in zip(names, row, strict=True) if v != ""} for row in rows], text=True)
+    return schema.check(
+        [
+            {name: _from_text(text, schema.features[name]) for name, text in zip(names, row, strict=True) if text}
+            for row in rows
+        ]
+    )
+
+
+T = TypeVar("T")
+
+
+def _few(lines: Iterable[T], schema: Schema) -> list[T]:
+    """The lines, if they are not many more than there may be records, so that none is read in vain."""
+    most = 2 * schema.max_records + 1  # with a header, and a blank line after each
+    found = list(islice(lines, most + 1))
+    if len(found) > most:
+        raise RefusedError(422, finding("there are too many lines", schema.how_many(), field="records"))
+    return found
+
+
+def _from_text(text: str, column: Column) -> Any:
+    """The value of a field of CSV; what cannot be read stays text, for the schema to refuse."""
+    if column.type == "string":
+        return text
+    try:
+        return from_json(text)
+    except ValueError:
+        return text
 
 
 def _from_json(text: bytes, where: str) -> Any:

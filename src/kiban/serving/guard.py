@@ -20,7 +20,8 @@ KEYS = "KIBAN_API_KEYS"
 
 SHORTEST_KEY = 16  # characters; below that a key can be guessed
 KEYED = frozenset({"/predict", "/invocations"})  # what needs a key where there are keys
-UNCOUNTED = frozenset({"/livez", "/readyz", "/ping", "/metrics"})  # answered however busy the worker is
+ALWAYS_ANSWERED = frozenset({"/livez", "/readyz", "/ping", "/metrics"})  # never sent away with 429
+CLOSED = "the handler is closed"  # what uvloop says of a connection that the caller has reset
 OTHER = "other"  # the path of all that are unknown, in the counters
 
 
@@ -67,7 +68,12 @@ class Guard:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message["headers"], model_id]
-            await send(message)
+                self.in_hand -= 1  # a caller who is slow to read keeps no place
+            try:
+                await send(message)
+            except RuntimeError as error:
+                if CLOSED not in str(error):  # the caller has gone; what is sent from now on goes nowhere either
+                    raise
 
         self.in_hand += 1
         try:
@@ -80,8 +86,9 @@ class Guard:
         except ClientDisconnect:  # before its body was there: nobody waits for an answer
             pass
         finally:
-            self.in_hand -= 1
-            if status:
+            if not status:
+                self.in_hand -= 1
+            else:
                 counters.requests.labels(path, status).inc()
                 counters.seconds.labels(path).observe(perf_counter() - started)
 
@@ -99,7 +106,7 @@ class Guard:
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self.limits.max_bytes:
             raise self._too_large()
-        if self.in_hand > self.limits.max_concurrency and path not in UNCOUNTED:
+        if self.in_hand > self.limits.max_concurrency and path not in ALWAYS_ANSWERED:
             problem = finding("too many requests at once", f"{self.limits.max_concurrency} requests a worker")
             raise RefusedError(429, problem, headers={"Retry-After": "1"})
 

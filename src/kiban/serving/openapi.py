@@ -5,7 +5,7 @@ import io
 import json
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 
 from kiban.serving import formats, guard
@@ -24,6 +24,10 @@ _REFUSALS = {
     415: "The content type is not read here",
     422: "The contract rejects the records, or there are too many",
     429: "Too many requests at once",
+}
+_TOO_BUSY = {
+    "description": "The worker was too busy to answer in time; in BentoML's own shape",
+    "content": {JSON: {"schema": {"type": "object", "properties": {"error": {"type": "string"}}}}},
 }
 _HEADERS = {
     MODEL_ID: {"description": "The id of the model that answered", "schema": {"type": "string"}},
@@ -90,10 +94,14 @@ def invocations(served: Served) -> dict[str, Any]:
     }
 
 
-def text(summary: str, media_type: str) -> dict[str, Any]:
-    """What a route that answers in another type than JSON says of itself."""
-    content = {media_type: {"schema": {"type": "string"}}}
-    return {"summary": summary, "responses": {200: {"description": summary, "content": content}}}
+def text(summary: str, media_type: str, kind: str = "string") -> dict[str, Any]:
+    """What a route that answers with a body of its own says of itself; `kind` is JSON Schema's type of it."""
+    content = {media_type: {"schema": {"type": kind}}}
+    return {
+        "summary": summary,
+        "response_class": Response,  # of no type of its own, or the document would tell of JSON too
+        "responses": {200: {"description": summary, "content": content}},
+    }
 
 
 def document(app: FastAPI, served: Served, keyed: bool) -> dict[str, Any]:
@@ -108,17 +116,21 @@ def document(app: FastAPI, served: Served, keyed: bool) -> dict[str, Any]:
     schemas = found["components"]["schemas"]
     schemas.update(request.pop("$defs"), Request=request)
     for path, summary in (("/livez", "Whether the process is alive"), ("/readyz", "Whether it can answer")):
-        said = text(summary, "text/plain")
-        found["paths"][path] = {"get": {**said, "responses": {"200": said["responses"][200]}}}
+        responses = {"200": text(summary, "text/plain")["responses"][200]}
+        found["paths"][path] = {"get": {"summary": summary, "responses": responses}}
     for path, operations in found["paths"].items():
         for method, operation in operations.items():
-            statuses = [413, *([] if path in guard.UNCOUNTED else [429]), *([408] if method == "post" else [])]
+            statuses = [413, *([] if path in guard.ALWAYS_ANSWERED else [429]), *([408] if method == "post" else [])]
             if keyed and path in guard.KEYED:
                 statuses.append(401)
                 operation["security"] = [{"key": []}]
             for status in statuses:
                 content = {JSON: {"schema": {"$ref": _REF.format(model="Refusal")}}}
                 operation["responses"][str(status)] = {"description": _REFUSALS[status], "content": content}
+            for response in operation["responses"].values():
+                response.setdefault("headers", {})[MODEL_ID] = _HEADERS[MODEL_ID]
+            if method == "post":
+                operation["responses"]["504"] = _TOO_BUSY
     if keyed:
         found["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     return found

@@ -1,11 +1,16 @@
 """The contract's features as the request's schema: types, ranges and levels that reject, null where it is allowed."""
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from itertools import islice
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,  # pydantic wants these before Python 3.12
+)
 
 from pydantic import (
     AfterValidator,
@@ -16,8 +21,10 @@ from pydantic import (
     ValidationError,
     WithJsonSchema,
     create_model,
+    with_config,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
+from typing_extensions import TypedDict
 
 from kiban.contract import Column
 from kiban.serving.refusal import Finding, RefusedError, finding
@@ -64,10 +71,13 @@ class Schema:
     max_records: int
 
     @cached_property
-    def record(self) -> type[BaseModel]:
-        """The type of one record: strict, unknown fields refused; a nullable feature may be null or absent."""
-        fields: Any = {name: _field(column) for name, column in self.features.items()}
-        return create_model("Record", __config__=ConfigDict(extra="forbid", strict=True), **fields)
+    def record(self) -> Any:
+        """The type of one record: strict, unknown fields refused; a nullable feature may be null or absent.
+
+        A dictionary, since a class could not have attributes of any name that a table's column may have.
+        """
+        fields = {name: _field(column) for name, column in self.features.items()}
+        return with_config(ConfigDict(extra="forbid", strict=True))(TypedDict("Record", fields))  # type: ignore[operator]
 
     @cached_property
     def request(self) -> type[BaseModel]:
@@ -75,28 +85,23 @@ class Schema:
         records: Any = (list[self.record], Field(min_length=1, max_length=self.max_records))  # type: ignore[name-defined]
         return create_model("Request", __config__=ConfigDict(extra="forbid", strict=True), records=records)
 
-    def check(self, records: Sequence[Any], *, text: bool = False) -> Records:
-        """The records with null where a field is absent; RefusedError (422) if the contract rejects them.
-
-        With `text` their values are strings, as in a CSV file.
-        """
+    def check(self, records: Sequence[Any]) -> Records:
+        """The records with null where a field is absent; RefusedError (422) if the contract rejects them."""
         if not 1 <= len(records) <= self.max_records:
-            raise RefusedError(
-                422, finding(f"{len(records)} records", f"1 to {self.max_records} records", field="records")
-            )
+            raise RefusedError(422, finding(f"there are {len(records)} records", self.how_many(), field="records"))
         for index, record in enumerate(records):
             # Before pydantic, which takes a while to tell of each of a hundred thousand unknown fields.
             if isinstance(record, dict) and len(record) > len(self.features):
-                unknown = sorted(record.keys() - self.features.keys())[:MOST_FINDINGS]
+                unknown = islice((name for name in record if name not in self.features), MOST_FINDINGS)
                 raise RefusedError(422, *(self._unknown(index, name) for name in unknown))
         try:
-            if text:
-                checked = [self._one.validate_strings(record) for record in records]
-            else:
-                checked = self._all.validate_python(records)
+            return [{**self._nulls, **record} for record in self._all.validate_python(records)]
         except ValidationError:
-            raise RefusedError(422, *self._findings(records, text)) from None
-        return [record.__dict__ for record in checked]
+            raise RefusedError(422, *self._findings(records)) from None
+
+    def how_many(self) -> str:
+        """How many records are allowed, in words."""
+        return f"1 to {self.max_records} records"
 
     def warnings(self, records: Records) -> list[dict[str, Any]]:
         """A finding for each value that the contract warns of, of so many; a last one says how many more there are."""
@@ -120,24 +125,27 @@ class Schema:
         return found
 
     @cached_property
-    def _all(self) -> TypeAdapter[list[BaseModel]]:
+    def _all(self) -> TypeAdapter[list[dict[str, Any]]]:
         return TypeAdapter(list[self.record])  # type: ignore[name-defined]
 
     @cached_property
-    def _one(self) -> TypeAdapter[BaseModel]:
+    def _one(self) -> TypeAdapter[dict[str, Any]]:
         return TypeAdapter(self.record)
+
+    @cached_property
+    def _nulls(self) -> dict[str, None]:
+        return {name: None for name, column in self.features.items() if column.nullable}
 
     @cached_property
     def _usual(self) -> list[tuple[str, Callable[[Any], bool]]]:
         tests = [(name, _usual(column)) for name, column in self.features.items()]
         return [(name, test) for name, test in tests if test]
 
-    def _findings(self, records: Sequence[Any], text: bool) -> list[dict[str, Any]]:
+    def _findings(self, records: Sequence[Any]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
-        validate = self._one.validate_strings if text else self._one.validate_python
         for index, record in enumerate(records):
             try:
-                validate(record)
+                self._one.validate_python(record)
             except ValidationError as error:
                 found += [self._finding(index, each) for each in error.errors(include_url=False)]
             if len(found) >= MOST_FINDINGS:
@@ -176,9 +184,12 @@ def allowed(column: Column) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as JSON writes it, shortened; a whole number without its fraction."""
-    value = int(value) if isinstance(value, float) and value.is_integer() else value
-    text = re.sub(r"\s+", " ", json.dumps(value, ensure_ascii=True, default=str))
+    """A value as JSON writes it, shortened; a whole number without its fraction, of a list or an object only that."""
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = json.dumps(value[:MOST_SHOWN] if isinstance(value, str) else value)
     return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 1] + "…"
 
 
@@ -194,7 +205,7 @@ def _usual(column: Column) -> Callable[[Any], bool] | None:
     return None
 
 
-def _field(column: Column) -> tuple[Any, Any]:
+def _field(column: Column) -> Any:
     kind: Any
     if column.levels is not None and column.unseen == "reject":
         kind = Literal[tuple(column.levels)]
@@ -212,8 +223,8 @@ def _field(column: Column) -> tuple[Any, Any]:
             kind = Annotated[kind, AfterValidator(_whole), WithJsonSchema({"type": "integer", **limits})]
     description = column.description + (f" [{column.unit}]" if column.unit else "")
     if column.nullable:
-        return (kind | None, Field(default=None, description=description))
-    return (kind, Field(description=description))
+        return NotRequired[Annotated[kind | None, Field(description=description)]]
+    return Annotated[kind, Field(description=description)]
 
 
 def _whole(value: float) -> float:
