@@ -211,7 +211,7 @@ def test_callers_that_do_not_read_keep_no_place_and_leave_no_traceback(evaluated
     folder = with_model(clone_to(tmp_path / "few"), evaluated)
     run(folder, "kiban", "compose", "serving.max_concurrency=5")
     with serving(folder, "bentoml", "serve") as client:
-        asked = b"GET /static_content/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 8
+        asked = b"GET /static_content/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 60
         held = [connected(client, asked) for _ in range(30)]
         time.sleep(1)
         assert client.post("/predict", content=BODY, headers=JSON).status_code == 200
