@@ -47,7 +47,9 @@ async def predict(body: Body) -> Answer:
     scores = servable.score(from_records(records, schema.features))
     labels = servable.labels(scores).tolist()
     made = [{"probability": score, "label": label} for score, label in zip(scores.tolist(), labels, strict=True)]
-    answer = Answer(model_id=servable.model_id, predictions=made, warnings=schema.warnings(records))
+    answer = Answer(
+        model_id=servable.model_id, predictions=made, warnings=schema.warnings(records, schema.unusual(records))
+    )
     for label in labels:
         predictions.labels(label).inc()
     requests.labels("/predict", 200).inc()

@@ -77,7 +77,7 @@ _TIME = pa.timestamp("us", tz="UTC")
 def recent_rows(dataset: Identity, asked: pa.Table, tables: Iterable[str]) -> dict[str, pa.Table]:
     """Of each of the raw tables the accepted rows in data/raw that the features of `asked` look back on.
 
-    Raises KibanError if nothing of a table has been accepted, or a file is not the one that was.
+    Raises KibanError if nothing was validated, or a file is not the one that was.
     """
     module = importlib.import_module(f"kiban.features.{dataset.name}")
     raw = contract.read_raw(contract.raw_path(dataset.name))

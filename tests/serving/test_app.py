@@ -85,7 +85,9 @@ def test_a_refusal_of_many_records_is_short(client: TestClient) -> None:
 
 
 def test_many_warnings_are_counted_and_not_all_listed(client: TestClient) -> None:
-    answer = client.post("/predict", json={"records": [{**KNOWN, "dest": "XXX"}] * 60}).json()
+    reply = client.post("/predict", json={"records": [{**KNOWN, "dest": "XXX"}] * 60})
+    assert reply.headers["x-warnings"] == "60"
+    answer = reply.json()
     assert len(answer["predictions"]) == 60
     assert len(answer["warnings"]) == 51
     assert answer["warnings"][-1]["problem"].startswith("10 more values")

@@ -65,10 +65,12 @@ def create_app(served: Served, keyed: bool) -> FastAPI:
 
 def _add_predictions(app: FastAPI, served: Served) -> None:
     def reply(body: bytes, read_as: str, write_as: str) -> Response:
-        predictions, warnings = served.predict(formats.READERS[read_as](body, served.schema))
-        counters.count(predictions, warnings)
+        records = formats.READERS[read_as](body, served.schema)
+        predictions, unusual = served.predict(records)
+        counters.count(predictions, unusual)
+        warnings = served.schema.warnings(records, unusual)
         content = formats.WRITERS[write_as](served.model_id, predictions, warnings)
-        return Response(content, 200, {WARNINGS: str(len(warnings))}, write_as)
+        return Response(content, 200, {WARNINGS: str(len(unusual))}, write_as)
 
     @app.post("/predict", **openapi.predict(served))
     async def predict(request: Request) -> Response:

@@ -7,6 +7,8 @@ from typing import Any
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from kiban.serving.schema import Places
+
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -18,14 +20,14 @@ predictions = Counter("kiban_predictions", "Predictions that were made", ["label
 warnings = Counter("kiban_warnings", "Values that were answered although the contract warns of them", ["field"])
 
 
-def count(made: Sequence[Mapping[str, Any]], warned: Sequence[Mapping[str, Any]]) -> None:
-    """Count predictions by their label, and warnings by their field."""
+def count(made: Sequence[Mapping[str, Any]], unusual: Places) -> None:
+    """Count predictions by their label, and unusual values by their field."""
     true_ones = sum(each["label"] for each in made)
     for label, number in (("true", true_ones), ("false", len(made) - true_ones)):
         if number:
             predictions.labels(label).inc(number)
-    for each in warned:
-        warnings.labels(each["field"] or "").inc()
+    for _, name in unusual:
+        warnings.labels(name).inc()
 
 
 def exposition() -> bytes:

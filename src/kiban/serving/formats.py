@@ -3,7 +3,6 @@
 import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -38,10 +37,10 @@ def answer_type(accept: str, of_request: str) -> str:
 
     SageMaker names the type that it wants, or none; weights are not read.
     """
-    for named in accept.split(",") if accept.strip() else ["*/*"]:
-        pattern = named.partition(";")[0].strip().lower()
+    for part in accept.split(",") if accept.strip() else ["*/*"]:
+        named = part.partition(";")[0].strip().lower()
         for kind in (of_request, *WRITERS):
-            if fnmatchcase(kind, pattern):
+            if named in (kind, "*/*", f"{kind.partition('/')[0]}/*"):
                 return kind
     raise RefusedError(406, finding(f"{shown(accept)} is not written here", " or ".join(WRITERS), field="Accept"))
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from kiban.columns import from_records
 from kiban.contract import Policy
 from kiban.servable.load import Servable
-from kiban.serving.schema import Records, Schema
+from kiban.serving.schema import Places, Records, Schema
 from kiban.settings.serving import Serving
 
 Metrics = dict[str, float]
@@ -84,11 +84,11 @@ class Served:
     def schema(self) -> Schema:
         return Schema(self.servable.contract.features(), self.limits.max_records)
 
-    def predict(self, records: Records) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Of records that the schema has checked: one prediction each, in their order, and the warnings."""
+    def predict(self, records: Records) -> tuple[list[dict[str, Any]], Places]:
+        """Of records that the schema has checked: one prediction each, in their order, and what is unusual."""
         scores = self.servable.score(from_records(records, self.schema.features))
         pairs = zip(scores.tolist(), self.servable.labels(scores).tolist(), strict=True)
-        return [{"probability": score, "label": label} for score, label in pairs], self.schema.warnings(records)
+        return [{"probability": score, "label": label} for score, label in pairs], self.schema.unusual(records)
 
     @cached_property
     def model(self) -> Model:

@@ -31,7 +31,7 @@ _TOO_BUSY = {
 }
 _HEADERS = {
     MODEL_ID: {"description": "The id of the model that answered", "schema": {"type": "string"}},
-    WARNINGS: {"description": "The number of warnings", "schema": {"type": "integer"}},
+    WARNINGS: {"description": "The number of values that the contract warns of", "schema": {"type": "integer"}},
 }
 
 
@@ -153,5 +153,7 @@ def _as_json(served: Served) -> dict[str, Any]:
 
 
 def _answer(served: Served) -> dict[str, Any]:
-    predictions, warnings = served.predict([served.servable.manifest.example])
+    example = [served.servable.manifest.example]
+    predictions, unusual = served.predict(example)
+    warnings = served.schema.warnings(example, unusual)
     return {"model_id": served.model_id, "predictions": predictions, "warnings": warnings}

@@ -13,7 +13,7 @@ MODEL_ID = "X-Model-Id"
 """The header by which every answer names the model."""
 
 WARNINGS = "X-Warnings"
-"""The header with the number of warnings, for answers that have no place for them."""
+"""The header with the number of unusual values, for answers that have no place for warnings."""
 
 
 class Finding(BaseModel):

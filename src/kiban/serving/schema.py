@@ -5,12 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    NotRequired,  # pydantic wants these before Python 3.12
-)
+from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import (
     AfterValidator,
@@ -24,7 +19,7 @@ from pydantic import (
     with_config,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from kiban.contract import Column
 from kiban.serving.refusal import Finding, RefusedError, finding
@@ -45,6 +40,8 @@ _PROBLEMS = {
 }
 
 Records = Sequence[Mapping[str, Any]]
+Places = Sequence[tuple[int, str]]
+"""Values by the index of the record and the name of the field."""
 
 
 class Prediction(BaseModel):
@@ -103,14 +100,17 @@ class Schema:
         """How many records are allowed, in words."""
         return f"1 to {self.max_records} records"
 
-    def warnings(self, records: Records) -> list[dict[str, Any]]:
-        """A finding for each value that the contract warns of, of so many; a last one says how many more there are."""
-        odd = [
+    def unusual(self, records: Records) -> Places:
+        """The places of the values that the contract warns of."""
+        return [
             (index, name)
             for index, record in enumerate(records)
             for name, is_usual in self._usual
             if not is_usual(record[name])
         ]
+
+    def warnings(self, records: Records, unusual: Places) -> list[dict[str, Any]]:
+        """A finding for each unusual value, of so many; a last one says how many more there are."""
         found = [
             finding(
                 f"{shown(records[index][name])} is outside what the contract expects",
@@ -118,10 +118,10 @@ class Schema:
                 record=index,
                 field=name,
             )
-            for index, name in odd[:MOST_FINDINGS]
+            for index, name in unusual[:MOST_FINDINGS]
         ]
-        if len(odd) > MOST_FINDINGS:
-            found.append(finding(f"{len(odd) - MOST_FINDINGS} more values are outside what the contract expects"))
+        if len(unusual) > MOST_FINDINGS:
+            found.append(finding(f"{len(unusual) - MOST_FINDINGS} more values are outside what the contract expects"))
         return found
 
     @cached_property
