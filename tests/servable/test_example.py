@@ -25,6 +25,11 @@ def test_medians_and_the_most_frequent_values_without_nulls() -> None:
     assert typical(rows, FEATURES) == {"word": "a", "count": 2, "share": 0.123457, "flag": True}
 
 
+def test_rounding_does_not_leave_what_was_seen() -> None:
+    rows = pa.table({"share": [0.12345678, 0.12345678]})
+    assert typical(rows, {"share": FEATURES["share"]}) == {"share": 0.12345678}
+
+
 def test_what_was_never_seen_is_null() -> None:
     kinds = (pa.string(), pa.int64(), pa.float64(), pa.bool_())
     rows = pa.table({name: pa.nulls(2, kind) for name, kind in zip(FEATURES, kinds, strict=True)})

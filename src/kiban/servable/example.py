@@ -25,4 +25,6 @@ def _typical(values: pa.ChunkedArray, column: Column) -> Any:
         counts = sorted(known.value_counts().to_pylist(), key=lambda found: (-found["counts"], found["values"]))
         return counts[0]["values"]
     median = pc.quantile(known, 0.5, interpolation="lower")[0].as_py()
-    return median if column.type == "integer" else float(f"{median:.6g}")
+    rounded = int(median) if column.type == "integer" else float(f"{median:.6g}")
+    seen = pc.min_max(known).as_py()
+    return rounded if seen["min"] <= rounded <= seen["max"] else median  # what was seen is what the contract accepts

@@ -33,7 +33,8 @@ def create_app(served: Served, keyed: bool) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        served.predict([served.servable.manifest.example])  # no caller waits for what is made on first use
+        # No caller waits for what is made on first use.
+        served.predict(served.schema.check([served.servable.manifest.example]))
         # BentoML keeps a timer a request for seconds: a full collection that walks them all would stop us for 50 ms.
         gc.collect()
         gc.freeze()
