@@ -14,9 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
+from conftest import ROOT
+from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from e2e.conftest import environment, run, with_installed
-from kiban import parquet
+from kiban import columns, missing, parquet
+from kiban.servable.load import load
 
 STAGES = ["config", "ingest", "validate_raw", "prepare", "validate_prepared", "train", "evaluate", "track"]
 EXP_SHOW = ["dvc", "exp", "show", "--only-changed", "--drop", "State|Executor|Created|conf|models|reports|src"]
@@ -237,6 +240,19 @@ def test_a_killed_run_loses_nothing(clone: Path) -> None:
     assert 2 < len(list((clone / "data/prepared/flights").glob("*.parquet"))) < 12
     run(clone, "dvc", "repro")
     assert clean(clone)
+
+
+def test_what_a_caller_does_not_know_costs_what_the_readme_says(clone: Path) -> None:
+    servable = load(clone / "models/servable")
+    features = servable.contract.features()
+    rows = pa.concat_tables([parquet.read(clone / f"data/prepared/flights/2013-{month}.parquet") for month in (11, 12)])
+    known, late = columns.from_arrow(rows, features), rows["late"].to_pylist()
+    readme = (ROOT / "README.md").read_text()
+    for unknown in (["plane_*"], ["weather_*"], ["state_*"], ["weather_*", "state_*"]):
+        scores = servable.score(missing.without(known, features, unknown))
+        cost = f"{roc_auc_score(late, scores):.3f}, {brier_score_loss(late, scores):.3f}".replace("0.", ".")
+        told = next(line for line in readme.splitlines() if line.startswith(f"| `{'` and `'.join(unknown)}`"))
+        assert f"| {cost}" in told
 
 
 def test_features_asked_for_at_the_time_are_those_of_training(clone: Path, tmp_path: Path) -> None:
