@@ -51,7 +51,10 @@ def features(raw: tuple[str, ...], asked: str, output: Path | None) -> None:
     of = contract.read_prepared(contract.prepared_path(dataset.name))
     if output:
         columns = [*of.key, *(name for name in of.features() if name not in of.key)]
-        files.write(output, WRITERS[output.suffix](found.select(columns)))
+        try:
+            files.write(output, WRITERS[output.suffix](found.select(columns)))
+        except OSError as error:
+            raise KibanError(f"--output {output}: {error.strerror}") from None
     else:
         import json
 
