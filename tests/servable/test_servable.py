@@ -176,6 +176,15 @@ def test_a_damaged_servable_is_refused_without_running_it(
     assert not Path("exploited").exists()
 
 
+def test_where_scikit_learn_is_not_installed_its_models_are_refused(project: Path) -> None:
+    """As in a Bento, whose requirements have none."""
+    put_a_named_skops_of_foreign_types()
+    code = "import sys; sys.modules['sklearn'] = None; from kiban.servable.load import load; load()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "model.skops is served by scikit-learn, and sklearn" in done.stderr
+    assert "is not installed here: add scikit-learn, pandas and skops" in done.stderr
+
+
 def test_a_manifest_cannot_leave_its_model_unnamed(project: Path) -> None:
     (FOLDER / "model.onnx").unlink()
     described = json.loads((FOLDER / "manifest.json").read_text())
