@@ -1,7 +1,8 @@
 """A load on one server, in a process of its own: `python load.py PORT PATH BODIES CONNECTIONS SECONDS` prints JSON.
 
 BODIES is a file with one body a line. Each connection sends its next request when it has the answer; one that the
-server closes is opened anew."""
+server closes is opened anew.
+"""
 
 import asyncio
 import json

@@ -2,10 +2,8 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -109,14 +107,3 @@ def commit(folder: Path, message: str) -> str:
     run(folder, "git", "add", "--all")
     run(folder, "git", "commit", "-q", "-m", message)
     return run(folder, "git", "rev-parse", "HEAD").strip()
-
-
-@pytest.fixture
-def free_port() -> Callable[[], int]:
-    def find() -> int:
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            port: int = listener.getsockname()[1]
-            return port
-
-    return find

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kiban import ledger, prepared, verdict
-from kiban.cli.tables import show, tabulated
+from kiban.cli.tables import show
 from kiban.errors import KibanError
 from kiban.settings.base import Sections, read
 from kiban.settings.dataset import Identity
@@ -109,7 +109,7 @@ def _print_batches(batches: list[dict[str, Any]]) -> None:
             for batch in of_table
         ]
         source = ["from"] if len(sources) > 1 else []
-        show(tabulated(title, ["batch", "rows", "size", "sha256", "taken (UTC)", *source, "state", "commit"], rows))
+        show(title, ["batch", "rows", "size", "sha256", "taken (UTC)", *source, "state", "commit"], rows)
 
 
 def _or_dash(value: Any, text: Callable[[Any], str]) -> str:
@@ -146,4 +146,4 @@ def _print_changes(table: str, of: "TableChanges") -> None:
         print(f"  column {column}: {before or 'none'} → {after or 'none'}")
     if of.moved:
         moved = [[name, *("\n".join(each.in_words()) for each in pair)] for name, pair in of.moved.items()]
-        show(tabulated("", ["column", "before", "after"], moved))
+        show("", ["column", "before", "after"], moved)

@@ -14,6 +14,8 @@ from kiban.settings.dataset import Engine, Identity
 if TYPE_CHECKING:
     import pyarrow as pa
 
+SUFFIXES = (".csv", ".parquet")
+
 
 class Params(Sections):
     dataset: Identity
@@ -38,8 +40,8 @@ def features(raw: tuple[str, ...], asked: str, output: Path | None) -> None:
     from kiban import online
     from kiban.sources.by_glob import Files
 
-    if output and output.suffix not in WRITERS:
-        raise KibanError(f"--output {output}: a name must end with {' or '.join(WRITERS)}")
+    if output and output.suffix not in SUFFIXES:
+        raise KibanError(f"--output {output}: a name must end with {' or '.join(SUFFIXES)}")
     params = read(Params)
     dataset = params.dataset
     tables = contract.read_raw(contract.raw_path(dataset.name))
@@ -51,10 +53,7 @@ def features(raw: tuple[str, ...], asked: str, output: Path | None) -> None:
     of = contract.read_prepared(contract.prepared_path(dataset.name))
     if output:
         columns = [*of.key, *(name for name in of.features() if name not in of.key)]
-        try:
-            files.write(output, WRITERS[output.suffix](found.select(columns)))
-        except OSError as error:
-            raise KibanError(f"--output {output}: {error.strerror}") from None
+        _write(found.select(columns), output)
     else:
         import json
 
@@ -75,24 +74,22 @@ def _paths(raw: tuple[str, ...], tables: list[str]) -> dict[str, str]:
     return paths
 
 
-def _as_csv(rows: "pa.Table") -> bytes:
+def _write(rows: "pa.Table", path: Path) -> None:
+    """Write the rows in the format of the path's suffix, whole or not at all; KibanError if it cannot be written."""
     import io
 
     from pyarrow import csv
 
-    buffer = io.BytesIO()
-    csv.write_csv(rows, buffer)
-    return buffer.getvalue()
+    from kiban import parquet
 
-
-def _as_parquet(rows: "pa.Table") -> bytes:
-    import io
-
-    import pyarrow.parquet as pq
-
-    buffer = io.BytesIO()
-    pq.write_table(rows, buffer)
-    return buffer.getvalue()
-
-
-WRITERS = {".csv": _as_csv, ".parquet": _as_parquet}
+    if not path.parent.is_dir():
+        raise KibanError(f"--output {path}: No such file or directory")
+    try:
+        if path.suffix == ".parquet":
+            parquet.write(rows, path)
+        else:
+            buffer = io.BytesIO()
+            csv.write_csv(rows, buffer)
+            files.write(path, buffer.getvalue())
+    except OSError as error:
+        raise KibanError(f"--output {path}: {error.strerror}") from None

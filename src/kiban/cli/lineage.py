@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kiban.cli.tables import show, tabulated
+from kiban.cli.tables import show
 
 if TYPE_CHECKING:
     from kiban.lineage import Lineage
@@ -44,10 +44,10 @@ def _print(found: "Lineage") -> None:
     names = list(dict.fromkeys(name for of in found.metrics.values() for name in of))
     rows = [[split, *(f"{of[name]:,}" for name in names if name in of)] for split, of in found.metrics.items()]
     print()
-    show(tabulated("metrics", ["split", *(name.replace("_", " ") for name in names)], rows))
+    show("metrics", ["split", *(name.replace("_", " ") for name in names)], rows)
     batches = sorted({batch for of in found.batches.values() for batch in of})
     rows = [[batch, *_digests(found, batch), found.split.of(batch) or "-"] for batch in batches]
-    show(tabulated("data, by the first digits of their SHA-256", ["batch", *found.batches, "split"], rows))
+    show("data, by the first digits of their SHA-256", ["batch", *found.batches, "split"], rows)
 
 
 def _digests(found: "Lineage", batch: str) -> list[str]:

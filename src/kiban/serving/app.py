@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic_core import to_json
 
 from kiban.serving import counters, formats, openapi, page, refusal
@@ -98,7 +99,7 @@ def _add_descriptions(app: FastAPI, served: Served, keyed: bool) -> None:
 
     @app.get("/metrics", **openapi.text("Counters and latencies, for Prometheus", "text/plain"))
     async def metrics(_: Request) -> Response:
-        return Response(counters.exposition(), media_type=counters.MEDIA_TYPE)
+        return Response(counters.exposition(), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/", **openapi.text("A form, for people", "text/html"))
     async def index(_: Request) -> Response:

@@ -13,6 +13,7 @@ from kiban.contract import Policy
 from kiban.servable.load import Servable
 from kiban.serving.schema import Places, Records, Schema
 from kiban.settings.serving import Serving
+from kiban.settings.split import SPLITS
 
 Metrics = dict[str, float]
 
@@ -115,7 +116,7 @@ class Served:
             report: dict[str, Any] = json.loads(self.report.read_bytes())
             if report["model_id"] != self.model_id:
                 return None
-            splits = {name: report[name] for name in ("train", "validation", "test")}
+            splits: dict[str, Metrics] = {name: report[name] for name in SPLITS}
             return Evaluation(splits=splits, without=report["without"])
         except (OSError, ValueError, KeyError, TypeError):  # it is no part of the servable, and may be absent
             return None
