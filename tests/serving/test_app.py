@@ -22,6 +22,8 @@ from kiban.servable.load import load
 from kiban.serving import guard
 from kiban.serving.app import create_app
 from kiban.serving.model import Served
+from kiban.serving.prediction_log import PredictionLog
+from kiban.serving.watch import Answering
 from kiban.settings.base import Sections, read
 from kiban.settings.serving import Serving
 
@@ -36,16 +38,16 @@ def served(project: Path) -> Served:
 
 
 def client_of(served: Served, keys: tuple[bytes, ...] = ()) -> TestClient:
-    app = create_app(served, keyed=bool(keys))
-    methods = {route.path: method for route in app.routes for method in route.methods}  # type: ignore[attr-defined]
-    guarded = guard.Guard(app, {**methods, "/livez": "GET"}, served.limits, keys, served.model_id)
+    log = PredictionLog(Path("logs"), served.limits.prediction_log, workers=1)
+    answering = Answering(served, create_app(served, bool(keys), log))
+    methods = {route.path: method for route in answering.app.routes for method in route.methods}  # type: ignore[attr-defined]
+    guarded = guard.Guard(guard.answer, {**methods, "/livez": "GET"}, served.limits, keys, lambda: answering)
     return TestClient(guarded, raise_server_exceptions=False)
 
 
 @pytest.fixture
-def client(served: Served) -> Iterator[TestClient]:
-    with client_of(served) as client:
-        yield client
+def client(served: Served) -> TestClient:
+    return client_of(served)
 
 
 @http_cases.refused
@@ -184,9 +186,9 @@ def test_the_model_describes_itself_by_the_contract(client: TestClient, served: 
 @pytest.mark.parametrize("report", ["", "{}", "[]", '{"model_id": "another"}'])
 def test_metrics_of_another_model_are_not_told(served: Served, report: str) -> None:
     EVALUATION.write_text(report)
-    with client_of(served) as client:
-        assert client.get("/model").json()["evaluation"] is None
-        assert "What it is worth" not in client.get("/").text
+    client = client_of(served)
+    assert client.get("/model").json()["evaluation"] is None
+    assert "What it is worth" not in client.get("/").text
 
 
 def test_the_openapi_document_is_the_contract(client: TestClient, served: Served) -> None:
@@ -234,24 +236,24 @@ def test_every_route_is_in_the_document(client: TestClient) -> None:
 
 def test_keys_guard_predictions_and_nothing_else(served: Served) -> None:
     keys = guard.read_keys({guard.KEYS: "the-first-key-0123, the-second-key-4567\n"})
-    with client_of(served, keys) as client:
-        for given in (None, "Bearer", "Bearer another", "Basic the-first-key-0123", "the-first-key-0123", "Bearer ü"):
-            headers = {"authorization": given.encode()} if given else {}
-            answer = client.post("/predict", json={"records": [KNOWN]}, headers=headers)
-            assert answer.status_code == 401
-            assert answer.headers["www-authenticate"] == "Bearer"
-            assert answer.json()["errors"][0]["field"] == "Authorization"
-        for key in ("the-first-key-0123", "the-second-key-4567"):
-            headers = {"authorization": f"Bearer {key}"}
-            for path in guard.KEYED:
-                assert client.post(path, json={"records": [KNOWN]}, headers=headers).status_code == 200
-        for path in ("/model", "/ping", "/metrics", "/openapi.json", "/docs", "/"):
-            assert client.get(path).status_code == 200
-        document = client.get("/openapi.json").json()
-        assert document["paths"]["/predict"]["post"]["security"] == [{"key": []}]
-        assert "401" in document["paths"]["/invocations"]["post"]["responses"]
-        assert "security" not in document["paths"]["/ping"]["get"]
-        assert 'id="key"' in client.get("/").text
+    client = client_of(served, keys)
+    for given in (None, "Bearer", "Bearer another", "Basic the-first-key-0123", "the-first-key-0123", "Bearer ü"):
+        headers = {"authorization": given.encode()} if given else {}
+        answer = client.post("/predict", json={"records": [KNOWN]}, headers=headers)
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert answer.json()["errors"][0]["field"] == "Authorization"
+    for key in ("the-first-key-0123", "the-second-key-4567"):
+        headers = {"authorization": f"Bearer {key}"}
+        for path in guard.KEYED:
+            assert client.post(path, json={"records": [KNOWN]}, headers=headers).status_code == 200
+    for path in ("/model", "/ping", "/metrics", "/openapi.json", "/docs", "/"):
+        assert client.get(path).status_code == 200
+    document = client.get("/openapi.json").json()
+    assert document["paths"]["/predict"]["post"]["security"] == [{"key": []}]
+    assert "401" in document["paths"]["/invocations"]["post"]["responses"]
+    assert "security" not in document["paths"]["/ping"]["get"]
+    assert 'id="key"' in client.get("/").text
 
 
 def test_the_size_counts_whatever_the_request_says_of_it(client: TestClient) -> None:
@@ -288,9 +290,9 @@ def test_a_feature_that_cannot_be_scored_is_an_error_of_one_shape(served: Served
     def fail(_: Any) -> Any:
         raise RuntimeError("of the model's engine")
 
-    with client_of(served) as client:
-        object.__setattr__(served.servable, "score", fail)
-        answer = client.post("/predict", json={"records": [KNOWN]})
+    client = client_of(served)
+    object.__setattr__(served.servable, "score", fail)
+    answer = client.post("/predict", json={"records": [KNOWN]})
     assert answer.status_code == 500
     assert answer.json()["errors"][0]["problem"] == "an error of the service, of which its log says more"
 
@@ -316,7 +318,7 @@ def test_the_contracts_words_cannot_break_out_of_the_page(served: Served) -> Non
     table = contract.read_prepared(path)
     object.__setattr__(served.servable, "contract", table)
     object.__setattr__(table, "description", f"</title>{hostile}")
-    with client_of(served) as client:
-        for page in (client.get("/").text, client.get("/docs").text):
-            assert hostile not in page
-            assert "&lt;script&gt;" in page
+    client = client_of(served)
+    for page in (client.get("/").text, client.get("/docs").text):
+        assert hostile not in page
+        assert "&lt;script&gt;" in page

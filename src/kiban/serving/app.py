@@ -1,9 +1,7 @@
 """The routes. That a request may be read at all, guard.py has seen to; what is said of the routes is in openapi.py."""
 
-import gc
 import html
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -16,7 +14,8 @@ from pydantic_core import to_json
 from kiban.serving import counters, formats, openapi, page, refusal
 from kiban.serving.formats import JSON
 from kiban.serving.model import Alive, Model, Served
-from kiban.serving.refusal import WARNINGS, RefusedError, finding
+from kiban.serving.prediction_log import PredictionLog
+from kiban.serving.refusal import REQUEST_ID, WARNINGS, RefusedError, finding
 
 ASSETS = ("/static_content/swagger-ui-bundle.js", "/static_content/swagger-ui.css")
 """The script and the style of /docs, which BentoML serves, so that nothing is needed from elsewhere."""
@@ -29,25 +28,17 @@ class Plain(APIRoute):
         return self.endpoint
 
 
-def create_app(served: Served, keyed: bool) -> FastAPI:
-    """The application that answers with `served`; `keyed` says whether callers are told to send a key."""
+def create_app(served: Served, keyed: bool, log: PredictionLog) -> FastAPI:
+    """The application that answers with `served`, which it has tried; `keyed`: callers are told to send a key.
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        # No caller waits for what is made on first use.
-        served.predict(served.schema.check([served.servable.manifest.example]))
-        # BentoML keeps a timer a request for seconds: a full collection that walks them all would stop us for 50 ms.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(700, 10, 1000)
-        yield
-
+    A request's scope has its id under REQUEST_ID.
+    """
+    # No caller waits for what is made on first use, or finds that it does not work.
+    served.predict(served.schema.check([served.servable.manifest.example]))
     title = f"{served.model.dataset}: {served.model.description}"
-    app = FastAPI(
-        title=title, version=served.model_id[:12], docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
-    )
+    app = FastAPI(title=title, version=served.model_id[:12], docs_url=None, redoc_url=None, openapi_url=None)
     app.router.route_class = Plain
-    _add_predictions(app, served)
+    _add_predictions(app, served, log)
     _add_descriptions(app, served, keyed)
 
     @app.exception_handler(RefusedError)
@@ -65,11 +56,12 @@ def create_app(served: Served, keyed: bool) -> FastAPI:
 # The routes are asynchronous: to score some records takes less time than to hand them to a thread.
 
 
-def _add_predictions(app: FastAPI, served: Served) -> None:
-    def reply(body: bytes, read_as: str, write_as: str) -> Response:
-        records = formats.READERS[read_as](body, served.schema)
+def _add_predictions(app: FastAPI, served: Served, log: PredictionLog) -> None:
+    async def reply(request: Request, read_as: str, write_as: str) -> Response:
+        records = formats.READERS[read_as](await request.body(), served.schema)
         predictions, unusual = served.predict(records)
         counters.count(predictions, unusual)
+        log.add(request.scope[REQUEST_ID], served.model_id, records, predictions)
         warnings = served.schema.warnings(records, unusual)
         content = formats.WRITERS[write_as](served.model_id, predictions, warnings)
         return Response(content, 200, {WARNINGS: str(len(unusual))}, write_as)
@@ -77,12 +69,12 @@ def _add_predictions(app: FastAPI, served: Served) -> None:
     @app.post("/predict", **openapi.predict(served))
     async def predict(request: Request) -> Response:
         formats.media_type(request.headers, [JSON])
-        return reply(await request.body(), JSON, JSON)
+        return await reply(request, JSON, JSON)
 
     @app.post("/invocations", **openapi.invocations(served))
     async def invocations(request: Request) -> Response:
         kind = formats.media_type(request.headers, list(formats.READERS))
-        return reply(await request.body(), kind, formats.answer_type(request.headers.get("accept", ""), kind))
+        return await reply(request, kind, formats.answer_type(request.headers.get("accept", ""), kind))
 
 
 def _add_descriptions(app: FastAPI, served: Served, keyed: bool) -> None:

@@ -18,6 +18,10 @@ seconds = Histogram(
 predictions = Counter("kiban_predictions", "Predictions that were made", ["label"])
 warnings = Counter("kiban_warnings", "Values that were answered although the contract warns of them", ["field"])
 
+swaps = Counter("kiban_swaps", "Servables that were taken or refused while the service ran", ["outcome"])
+logged = Counter("kiban_logged_predictions", "Predictions that were written to the prediction log")
+log_lost = Counter("kiban_unlogged_predictions", "Predictions that were to be logged, and could not be")
+
 
 def count(made: Sequence[Mapping[str, Any]], unusual: Places) -> None:
     """Count predictions by their label, and unusual values by their field."""

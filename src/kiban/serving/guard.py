@@ -4,7 +4,8 @@ import asyncio
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping
+import secrets
+from collections.abc import Callable, Mapping
 from time import perf_counter
 
 from starlette.requests import ClientDisconnect
@@ -13,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from kiban.errors import KibanError
 from kiban.serving import counters, refusal
 from kiban.serving.refusal import RefusedError, finding
+from kiban.serving.watch import Answering
 from kiban.settings.serving import Serving
 
 KEYS = "KIBAN_API_KEYS"
@@ -23,6 +25,11 @@ KEYED = frozenset({"/predict", "/invocations"})  # what needs a key where there 
 ALWAYS_ANSWERED = frozenset({"/livez", "/readyz", "/ping", "/metrics"})  # never sent away with 429
 CLOSED = "the handler is closed"  # what uvloop says of a connection that the caller has reset
 OTHER = "other"  # the path of all that are unknown, in the counters
+ANSWERING = "kiban.answering"
+"""The key of a request's scope with the model that answers it."""
+
+_MODEL_ID, _REQUEST_ID = (name.lower().encode() for name in (refusal.MODEL_ID, refusal.REQUEST_ID))
+_MAY_BE_REPEATED = re.compile(rb"[A-Za-z0-9._:-]{1,100}")  # to callers and in logs
 
 
 def read_keys(environment: Mapping[str, str]) -> tuple[bytes, ...]:
@@ -41,17 +48,23 @@ class Guard:
     """ASGI middleware. Beyond it are only requests of a known path and method, with a key where one is needed, whose
     body is there, whole and within the limits.
 
-    `methods` has the one method of each path. What is refused gets a Refusal, and every answer the model's id.
+    `methods` has the one method of each path. What is refused gets a Refusal, and every answer the ids of the request
+    and of the model: the one that is current when the body is there, whatever comes meanwhile.
     """
 
     def __init__(
-        self, app: ASGIApp, methods: Mapping[str, str], limits: Serving, keys: tuple[bytes, ...], model_id: str
+        self,
+        app: ASGIApp,
+        methods: Mapping[str, str],
+        limits: Serving,
+        keys: tuple[bytes, ...],
+        current: Callable[[], Answering],
     ) -> None:
         self.app = app
         self.methods = methods
         self.limits = limits
         self.keys = keys
-        self.model_id = model_id
+        self.current = current
         self.in_hand = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,13 +74,16 @@ class Guard:
         started = perf_counter()
         path = scope["path"] if scope["path"] in self.methods else OTHER
         status = 0
-        model_id = (refusal.MODEL_ID.lower().encode(), self.model_id.encode())
+        headers = dict(scope["headers"])
+        request_id = _request_id(headers.get(_REQUEST_ID, b""))
+        answering = self.current()
 
         async def send_and_note(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], model_id]
+                ids = ((_MODEL_ID, answering.model_id.encode()), (_REQUEST_ID, request_id))
+                message["headers"] = [*message["headers"], *ids]
                 self.in_hand -= 1  # a caller who is slow to read keeps no place
             try:
                 await send(message)
@@ -77,12 +93,14 @@ class Guard:
 
         self.in_hand += 1
         try:
-            self._check(scope)
+            self._check(scope, headers)
             if scope["method"] == "POST":
                 receive = _whole(await self._body(receive), receive)
+                answering = self.current()
+            scope.update({ANSWERING: answering, refusal.REQUEST_ID: request_id.decode()})
             await self.app(scope, receive, send_and_note)
         except RefusedError as refused:
-            await refusal.response(self.model_id, refused)(scope, receive, send_and_note)
+            await refusal.response(answering.model_id, refused)(scope, receive, send_and_note)
         except ClientDisconnect:  # before its body was there: nobody waits for an answer
             pass
         finally:
@@ -92,9 +110,9 @@ class Guard:
                 counters.requests.labels(path, status).inc()
                 counters.seconds.labels(path).observe(perf_counter() - started)
 
-    def _check(self, scope: Scope) -> None:
+    def _check(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         """Raise RefusedError if the request's head says that it cannot be answered."""
-        path, headers = scope["path"], dict(scope["headers"])
+        path = scope["path"]
         if path not in self.methods:
             raise RefusedError(404, finding("there is no such path", "the paths of /openapi.json"))
         if scope["method"] != self.methods[path]:
@@ -139,6 +157,15 @@ class Guard:
 
     def _too_large(self) -> RefusedError:
         return RefusedError(413, finding("the body is too large", f"{self.limits.max_bytes} bytes"))
+
+
+async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+    """The ASGI application behind the guard: that of the model which the guard has chosen."""
+    await scope[ANSWERING].app(scope, receive, send)
+
+
+def _request_id(given: bytes) -> bytes:
+    return given if _MAY_BE_REPEATED.fullmatch(given) else secrets.token_hex(16).encode()
 
 
 def _whole(body: bytes, receive: Receive) -> Receive:

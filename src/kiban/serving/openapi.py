@@ -11,7 +11,7 @@ from fastapi.openapi.utils import get_openapi
 from kiban.serving import formats, guard
 from kiban.serving.formats import CSV, JSON, JSON_LINES
 from kiban.serving.model import Served
-from kiban.serving.refusal import MODEL_ID, WARNINGS, Refusal
+from kiban.serving.refusal import MODEL_ID, REQUEST_ID, WARNINGS, Refusal
 from kiban.serving.schema import Answer
 
 _REF = "#/components/schemas/{model}"
@@ -31,6 +31,7 @@ _TOO_BUSY = {
 }
 _HEADERS = {
     MODEL_ID: {"description": "The id of the model that answered", "schema": {"type": "string"}},
+    REQUEST_ID: {"description": "The id of the request: the caller's, or a new one", "schema": {"type": "string"}},
     WARNINGS: {"description": "The number of values that the contract warns of", "schema": {"type": "integer"}},
 }
 
@@ -128,7 +129,7 @@ def document(app: FastAPI, served: Served, keyed: bool) -> dict[str, Any]:
                 content = {JSON: {"schema": {"$ref": _REF.format(model="Refusal")}}}
                 operation["responses"][str(status)] = {"description": _REFUSALS[status], "content": content}
             for response in operation["responses"].values():
-                response.setdefault("headers", {})[MODEL_ID] = _HEADERS[MODEL_ID]
+                response.setdefault("headers", {}).update({name: _HEADERS[name] for name in (MODEL_ID, REQUEST_ID)})
             if method == "post":
                 operation["responses"]["504"] = _TOO_BUSY
     if keyed:

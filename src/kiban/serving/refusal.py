@@ -12,6 +12,9 @@ from kiban.errors import KibanError
 MODEL_ID = "X-Model-Id"
 """The header by which every answer names the model."""
 
+REQUEST_ID = "X-Request-Id"
+"""The header, and the key of a request's scope, with the request's id: the caller's, or one that the guard has made."""
+
 WARNINGS = "X-Warnings"
 """The header with the number of unusual values, for answers that have no place for warnings."""
 

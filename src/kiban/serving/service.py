@@ -1,5 +1,6 @@
 """The BentoML service: the routes mounted in it, the guard before them, and BentoML set up for short requests."""
 
+import asyncio
 import os
 import sys
 from pathlib import Path
@@ -13,26 +14,39 @@ from kiban.servable.load import load
 from kiban.serving import guard
 from kiban.serving.app import ASSETS, create_app
 from kiban.serving.model import Served
+from kiban.serving.prediction_log import PredictionLog
+from kiban.serving.watch import Answering, Watch
 from kiban.settings.base import PARAMS, Sections, read
 from kiban.settings.serving import Serving
 
 ROOT = Path(__file__).resolve().parents[3]  # of the repository, and of the copy that a Bento carries
+SERVABLE = Path(os.environ.get("KIBAN_SERVABLE") or ROOT / manifest.FOLDER)
+LOG = Path(os.environ.get("KIBAN_PREDICTION_LOG") or ROOT / "logs/predictions")
+REPORT = ROOT / EVALUATION
 
 
 class Params(Sections):
     serving: Serving
 
 
+def answering() -> Answering:
+    """The model that lies in SERVABLE now, ready to answer; KibanError if it cannot."""
+    served = Served(load(SERVABLE), limits, REPORT)
+    return Answering(served, create_app(served, bool(keys), log))
+
+
 try:
     limits = read(Params, ROOT / PARAMS).serving
     keys = guard.read_keys(os.environ)
-    served = Served(load(ROOT / manifest.FOLDER), limits, ROOT / EVALUATION)
+    log = PredictionLog(LOG, limits.prediction_log, limits.workers)
+    watch = Watch(answering, (SERVABLE, REPORT), limits.watch_seconds)
+    log.check(watch.answering.served.schema.features)
 except KibanError as error:
     sys.exit(f"error: {error}")
 
-app = create_app(served, keyed=bool(keys))
 methods = dict.fromkeys(("/livez", "/readyz", *ASSETS), "GET")
-methods |= {route.path: method for route in app.routes for method in route.methods}  # type: ignore[attr-defined]
+routes = watch.answering.app.routes
+methods |= {route.path: method for route in routes for method in route.methods}  # type: ignore[attr-defined]
 
 
 @bentoml.service(
@@ -45,11 +59,22 @@ methods |= {route.path: method for route in app.routes for method in route.metho
     tracing={"excluded_urls": ".*"},  # a span a request, and nowhere to send it
     logging={"access": {"enabled": False}},
 )
-@bentoml.asgi_app(app, path="/")
+@bentoml.asgi_app(guard.answer, path="/")
 class Service:
     """Answers with the servable in models/servable; on loopback unless `bentoml serve --host` says otherwise."""
 
+    @bentoml.on_startup
+    async def start(self) -> None:
+        log.start()
+        self.watching = asyncio.create_task(watch.run())
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        """When the last request has been answered."""
+        self.watching.cancel()
+        await asyncio.to_thread(log.close)
+
 
 Service.add_asgi_middleware(  # type: ignore[attr-defined]
-    guard.Guard, methods=methods, limits=limits, keys=keys, model_id=served.model_id
+    guard.Guard, methods=methods, limits=limits, keys=keys, current=lambda: watch.answering
 )

@@ -1,0 +1,135 @@
+"""The model that answers now, and the watch that takes another one as soon as its folder holds one."""
+
+import asyncio
+import gc
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from kiban.contract import Column
+from kiban.errors import KibanError
+from kiban.serving import counters
+from kiban.serving.model import Served
+
+logger = logging.getLogger("bentoml.kiban")  # BentoML sets up the loggers of its name
+
+Seen = frozenset[tuple[str, int, int, int]]
+
+
+@dataclass(frozen=True)
+class Answering:
+    """A model and the application that answers with it, and with no other: a request keeps the one it began with."""
+
+    served: Served
+    app: FastAPI
+
+    @property
+    def model_id(self) -> str:
+        return self.served.model_id
+
+
+class Watch:
+    """Has in `answering` what `load` has made last of what lies in `paths`, files and folders.
+
+    A file system that is looked at every so many seconds: what tells of changes by itself does not on network volumes.
+    """
+
+    def __init__(self, load: Callable[[], Answering], paths: tuple[Path, ...], seconds: float) -> None:
+        self.load = load
+        self.paths = paths
+        self.seconds = seconds
+        self.seen = _look(paths)
+        self.answering = load()
+        _tidy()
+
+    async def run(self) -> None:
+        """Look, and take what can be taken, until cancelled; whatever goes wrong, the model that answers stays."""
+        failed: Seen | None = None
+        while True:
+            await asyncio.sleep(self.seconds)
+            found = _look(self.paths)
+            if found == self.seen:
+                continue
+            try:
+                candidate = await asyncio.to_thread(self.load)
+                _check_replaces(candidate.served, self.answering.served)
+            except Exception as error:
+                if found == failed:  # what was half there a moment ago is whole by now
+                    reason = error if isinstance(error, KibanError) else f"{type(error).__name__}: {error}"
+                    logger.error("the servable is refused, %s goes on: %s", self.answering.model_id[:12], reason)
+                    counters.swaps.labels("refused").inc()
+                    self.seen = found
+                failed = found
+                continue
+            if _look(self.paths) != found:  # it changed as it was read
+                continue
+            before, self.answering, self.seen = self.answering.model_id, candidate, found
+            if candidate.model_id != before:
+                logger.info("the model %s answers from now on, not %s", candidate.model_id[:12], before[:12])
+                counters.swaps.labels("taken").inc()
+            del candidate
+            await asyncio.to_thread(_tidy)
+
+
+def _look(paths: tuple[Path, ...]) -> Seen:
+    """What tells one state of the files from another: a link's target counts, not the link."""
+    found = set()
+    for path in paths:
+        for file in [path, *path.rglob("*")]:
+            try:
+                state = file.stat()
+            except OSError:  # it has gone meanwhile
+                continue
+            found.add((str(file), state.st_ino, state.st_mtime_ns, state.st_size))
+    return frozenset(found)
+
+
+def _tidy() -> None:
+    """Free the model that was, and keep the collector away from the one that is.
+
+    BentoML keeps a timer a request for seconds: a full collection that walks them all would stop us for 50 ms.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(700, 10, 1000)
+
+
+def _check_replaces(new: Served, old: Served) -> None:
+    """Raise KibanError unless whatever `old` was asked, and answered, `new` answers too."""
+    problems = list(narrowed(old.schema.features, new.schema.features))
+    if (old.model.dataset, old.model.target.name) != (new.model.dataset, new.model.target.name):
+        problems.insert(0, f"it predicts {new.model.target.name} of {new.model.dataset}")
+    if problems:
+        raise KibanError(
+            f"model {new.model_id[:12]} does not take the requests of the one that answers: {'; '.join(problems)}. "
+            "Start the service anew to serve it"
+        )
+
+
+def narrowed(old: Mapping[str, Column], new: Mapping[str, Column]) -> Iterator[str]:
+    """Why a record that the features `old` accept would be refused, or understood otherwise, by `new`."""
+    for name in old.keys() - new.keys():
+        yield f"it has no field {name}"
+    for name, column in new.items():
+        before = old.get(name)
+        if not column.nullable and (before is None or before.nullable):
+            yield f"it requires {name}"
+        if before is None:
+            continue
+        if (before.type, column.type) != ("integer", "number") and before.type != column.type:
+            yield f"{name} is of type {column.type}, not {before.type}"
+        if before.unit != column.unit:
+            yield f"{name} has the unit {column.unit}, not {before.unit}"
+        if column.levels is not None and column.unseen == "reject":
+            accepted = None if before.unseen == "warn" else before.levels
+            if accepted is None or not set(accepted) <= set(column.levels):
+                yield f"{name} has fewer levels"
+        if column.out_of_range == "reject":
+            low, high = (before.min, before.max) if before.out_of_range == "reject" else (None, None)
+            too_high = column.min is not None and (low is None or low < column.min)
+            if too_high or (column.max is not None and (high is None or high > column.max)):
+                yield f"{name} has a smaller range"
