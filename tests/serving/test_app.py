@@ -20,10 +20,9 @@ from kiban import columns, contract, prepared
 from kiban.reports import EVALUATION
 from kiban.servable.load import load
 from kiban.serving import guard
-from kiban.serving.app import create_app
+from kiban.serving.app import create_app, ready
 from kiban.serving.model import Served
 from kiban.serving.prediction_log import PredictionLog
-from kiban.serving.watch import Answering
 from kiban.settings.base import Sections, read
 from kiban.settings.serving import Serving
 
@@ -39,9 +38,10 @@ def served(project: Path) -> Served:
 
 def client_of(served: Served, keys: tuple[bytes, ...] = ()) -> TestClient:
     log = PredictionLog(Path("logs"), served.limits.prediction_log, workers=1)
-    answering = Answering(served, create_app(served, bool(keys), log))
-    methods = {route.path: method for route in answering.app.routes for method in route.methods}  # type: ignore[attr-defined]
-    guarded = guard.Guard(guard.answer, {**methods, "/livez": "GET"}, served.limits, keys, lambda: answering)
+    app = create_app(bool(keys), log)
+    answering = ready(served, app, bool(keys))
+    methods = {route.path: method for route in app.routes for method in route.methods}  # type: ignore[attr-defined]
+    guarded = guard.Guard(app, {**methods, "/livez": "GET"}, served.limits, keys, lambda: answering)
     return TestClient(guarded, raise_server_exceptions=False)
 
 

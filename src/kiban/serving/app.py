@@ -13,9 +13,11 @@ from pydantic_core import to_json
 
 from kiban.serving import counters, formats, openapi, page, refusal
 from kiban.serving.formats import JSON
+from kiban.serving.guard import ANSWERING
 from kiban.serving.model import Alive, Model, Served
 from kiban.serving.prediction_log import PredictionLog
 from kiban.serving.refusal import REQUEST_ID, WARNINGS, RefusedError, finding
+from kiban.serving.watch import Answering
 
 ASSETS = ("/static_content/swagger-ui-bundle.js", "/static_content/swagger-ui.css")
 """The script and the style of /docs, which BentoML serves, so that nothing is needed from elsewhere."""
@@ -28,36 +30,51 @@ class Plain(APIRoute):
         return self.endpoint
 
 
-def create_app(served: Served, keyed: bool, log: PredictionLog) -> FastAPI:
-    """The application that answers with `served`, which it has tried; `keyed`: callers are told to send a key.
+def create_app(keyed: bool, log: PredictionLog) -> FastAPI:
+    """The application, whatever the model: a request's scope has the one that answers it, and the request's id.
 
-    A request's scope has its id under REQUEST_ID.
+    `keyed` says whether callers are told to send a key. FastAPI remembers the functions of its routes for ever, and
+    whatever they enclose, so that they may not enclose a model.
     """
-    # No caller waits for what is made on first use, or finds that it does not work.
-    served.predict(served.schema.check([served.servable.manifest.example]))
-    title = f"{served.model.dataset}: {served.model.description}"
-    app = FastAPI(title=title, version=served.model_id[:12], docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.router.route_class = Plain
-    _add_predictions(app, served, log)
-    _add_descriptions(app, served, keyed)
+    _add_predictions(app, log)
+    _add_descriptions(app)
 
     @app.exception_handler(RefusedError)
-    async def refuse(_: Request, error: RefusedError) -> Response:
-        return refusal.response(served.model_id, error)
+    async def refuse(request: Request, error: RefusedError) -> Response:
+        return refusal.response(_answering(request).model_id, error)
 
     @app.exception_handler(Exception)
-    async def fail(_: Request, __: Exception) -> Response:
+    async def fail(request: Request, __: Exception) -> Response:
         problem = finding("an error of the service, of which its log says more")
-        return refusal.response(served.model_id, RefusedError(500, problem))
+        return refusal.response(_answering(request).model_id, RefusedError(500, problem))
 
     return app
+
+
+def ready(served: Served, app: FastAPI, keyed: bool) -> Answering:
+    """The model as `app` answers with it, tried and described; an exception of any kind if it cannot answer."""
+    # No caller waits for what is made on first use, or finds that it does not work.
+    served.predict(served.schema.check([served.servable.manifest.example]))
+    return Answering(
+        served,
+        described=served.model.model_dump_json().encode(),
+        page=page.render(served.model, keyed),
+        document=to_json(openapi.document(app, served, keyed)),
+    )
+
+
+def _answering(request: Request) -> Answering:
+    return request.scope[ANSWERING]
 
 
 # The routes are asynchronous: to score some records takes less time than to hand them to a thread.
 
 
-def _add_predictions(app: FastAPI, served: Served, log: PredictionLog) -> None:
+def _add_predictions(app: FastAPI, log: PredictionLog) -> None:
     async def reply(request: Request, read_as: str, write_as: str) -> Response:
+        served = _answering(request).served
         records = formats.READERS[read_as](await request.body(), served.schema)
         predictions, unusual = served.predict(records)
         counters.count(predictions, unusual)
@@ -66,50 +83,45 @@ def _add_predictions(app: FastAPI, served: Served, log: PredictionLog) -> None:
         content = formats.WRITERS[write_as](served.model_id, predictions, warnings)
         return Response(content, 200, {WARNINGS: str(len(unusual))}, write_as)
 
-    @app.post("/predict", **openapi.predict(served))
+    @app.post("/predict", **openapi.PREDICT)
     async def predict(request: Request) -> Response:
         formats.media_type(request.headers, [JSON])
         return await reply(request, JSON, JSON)
 
-    @app.post("/invocations", **openapi.invocations(served))
+    @app.post("/invocations", **openapi.INVOCATIONS)
     async def invocations(request: Request) -> Response:
         kind = formats.media_type(request.headers, list(formats.READERS))
         return await reply(request, kind, formats.answer_type(request.headers.get("accept", ""), kind))
 
 
-def _add_descriptions(app: FastAPI, served: Served, keyed: bool) -> None:
-    described = served.model.model_dump_json().encode()
-    person = page.render(served.model, keyed)
-
+def _add_descriptions(app: FastAPI) -> None:
     @app.get("/model", summary="What the model is, reads and is worth", responses={200: {"model": Model}})
-    async def model(_: Request) -> Response:
-        return Response(described, media_type=JSON)
+    async def model(request: Request) -> Response:
+        return Response(_answering(request).described, media_type=JSON)
 
     @app.get("/ping", summary="Whether it can answer, as SageMaker asks", responses={200: {"model": Alive}})
-    async def ping(_: Request) -> Response:
-        return Response(to_json({"model_id": served.model_id}), media_type=JSON)
+    async def ping(request: Request) -> Response:
+        return Response(to_json({"model_id": _answering(request).model_id}), media_type=JSON)
 
     @app.get("/metrics", **openapi.text("Counters and latencies, for Prometheus", "text/plain"))
     async def metrics(_: Request) -> Response:
         return Response(counters.exposition(), media_type=CONTENT_TYPE_LATEST)
 
     @app.get("/", **openapi.text("A form, for people", "text/html"))
-    async def index(_: Request) -> Response:
-        return HTMLResponse(person)
+    async def index(request: Request) -> Response:
+        return HTMLResponse(_answering(request).page)
 
     @app.get("/docs", **openapi.text("This document, for people", "text/html"))
-    async def docs(_: Request) -> Response:
+    async def docs(request: Request) -> Response:
         script, style = (path.lstrip("/") for path in ASSETS)
         return get_swagger_ui_html(
             openapi_url="openapi.json",
-            title=html.escape(app.title),
+            title=html.escape(_answering(request).served.model.title),
             swagger_js_url=script,
             swagger_css_url=style,
             swagger_favicon_url="data:,",
         )
 
     @app.get("/openapi.json", **openapi.text("This document", JSON, "object"))
-    async def document(_: Request) -> Response:
-        return Response(said, media_type=JSON)
-
-    said = to_json(openapi.document(app, served, keyed))
+    async def document(request: Request) -> Response:
+        return Response(_answering(request).document, media_type=JSON)

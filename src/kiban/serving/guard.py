@@ -159,11 +159,6 @@ class Guard:
         return RefusedError(413, finding("the body is too large", f"{self.limits.max_bytes} bytes"))
 
 
-async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-    """The ASGI application behind the guard: that of the model which the guard has chosen."""
-    await scope[ANSWERING].app(scope, receive, send)
-
-
 def _request_id(given: bytes) -> bytes:
     return given if _MAY_BE_REPEATED.fullmatch(given) else secrets.token_hex(16).encode()
 

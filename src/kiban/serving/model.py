@@ -68,6 +68,10 @@ class Model(BaseModel):
     features: list[Feature]
     limits: Limits
 
+    @property
+    def title(self) -> str:
+        return f"{self.dataset}: {self.description}"
+
 
 @dataclass(frozen=True)
 class Served:

@@ -36,63 +36,22 @@ _HEADERS = {
 }
 
 
-def predict(served: Served) -> dict[str, Any]:
-    """What the route /predict says of itself."""
-    content = {JSON: _as_json(served)}
-    return {
-        "summary": "Predict",
-        "description": "One prediction a record, in their order.",
-        "openapi_extra": {"requestBody": {"required": True, "content": content}},
-        "responses": {
-            200: {"model": Answer, "headers": _HEADERS, "content": {JSON: {"example": _answer(served)}}},
-            **_refused(400, 415, 422),
-        },
-    }
+def _refused(*statuses: int) -> dict[int, dict[str, Any]]:
+    return {status: {"model": Refusal, "description": _REFUSALS[status]} for status in statuses}
 
 
-def invocations(served: Served) -> dict[str, Any]:
-    """What the route /invocations says of itself."""
-    names, example = list(served.schema.features), served.servable.manifest.example
-    # Strings as they are, the rest as JSON writes it: csv would write True for true.
-    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in example.items()}
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows(
-        [names, ["" if example[name] is None else texts[name] for name in names]]
-    )
-    content = {
-        JSON: _as_json(served),
-        JSON_LINES: {
-            "schema": {"type": "string", "description": "One record a line"},
-            "example": f"{json.dumps(example)}\n",
-        },
-        CSV: {
-            "schema": {
-                "type": "string",
-                "description": "One record a line, null where a field is empty. A first line with names of features "
-                f"says which columns there are; without it they are {', '.join(names)}.",
-            },
-            "example": table.getvalue(),
-        },
-    }
-    predictions, _ = served.predict([example])
-    text = {"schema": {"type": "string"}}
-    answers = {
-        JSON: {"example": _answer(served)},
-        **{
-            kind: {**text, "example": formats.WRITERS[kind](served.model_id, predictions, []).decode()}
-            for kind in (JSON_LINES, CSV)
-        },
-    }
-    return {
-        "summary": "Predict, as SageMaker calls it",
-        "description": "JSON as /predict, JSON lines or CSV (probability, label), in the type that the Accept header "
-        "names, or else in the request's own.",
-        "openapi_extra": {"requestBody": {"required": True, "content": content}},
-        "responses": {
-            200: {"model": Answer, "headers": _HEADERS, "content": answers},
-            **_refused(400, 406, 415, 422),
-        },
-    }
+# What the two routes say of themselves whatever the model; `document` adds their bodies.
+PREDICT: dict[str, Any] = {
+    "summary": "Predict",
+    "description": "One prediction a record, in their order.",
+    "responses": {200: {"model": Answer, "headers": _HEADERS}, **_refused(400, 415, 422)},
+}
+INVOCATIONS: dict[str, Any] = {
+    "summary": "Predict, as SageMaker calls it",
+    "description": "JSON as /predict, JSON lines or CSV (probability, label), in the type that the Accept header "
+    "names, or else in the request's own.",
+    "responses": {200: {"model": Answer, "headers": _HEADERS}, **_refused(400, 406, 415, 422)},
+}
 
 
 def text(summary: str, media_type: str, kind: str = "string") -> dict[str, Any]:
@@ -108,14 +67,22 @@ def text(summary: str, media_type: str, kind: str = "string") -> dict[str, Any]:
 def document(app: FastAPI, served: Served, keyed: bool) -> dict[str, Any]:
     """The whole document of `app`; `keyed` says whether predictions want a key."""
     found = get_openapi(
-        title=app.title,
-        version=app.version,
+        title=served.model.title,
+        version=served.model_id[:12],
         description=f"Answers with the model {served.model_id}.",
         routes=app.routes,
     )
     request = served.schema.request.model_json_schema(ref_template=_REF)
     schemas = found["components"]["schemas"]
     schemas.update(request.pop("$defs"), Request=request)
+    predicts = {"/predict": [JSON], "/invocations": [JSON, JSON_LINES, CSV]}
+    requests, answers = _request_bodies(served), _answer_bodies(served)
+    for path, kinds in predicts.items():
+        operation = found["paths"][path]["post"]
+        operation["requestBody"] = {"required": True, "content": {kind: requests[kind] for kind in kinds}}
+        of_answer = operation["responses"]["200"]["content"]
+        for kind in kinds:
+            of_answer.setdefault(kind, {}).update(answers[kind])
     for path, summary in (("/livez", "Whether the process is alive"), ("/readyz", "Whether it can answer")):
         responses = {"200": text(summary, "text/plain")["responses"][200]}
         found["paths"][path] = {"get": {"summary": summary, "responses": responses}}
@@ -137,24 +104,48 @@ def document(app: FastAPI, served: Served, keyed: bool) -> dict[str, Any]:
     return found
 
 
-def _refused(*statuses: int) -> dict[int, dict[str, Any]]:
-    return {status: {"model": Refusal, "description": _REFUSALS[status]} for status in statuses}
-
-
-def _as_json(served: Served) -> dict[str, Any]:
-    example = served.servable.manifest.example
+def _request_bodies(served: Served) -> dict[str, Any]:
+    """The body of a request by media type."""
+    names, example = list(served.schema.features), served.servable.manifest.example
     needed = {name: example[name] for name, column in served.schema.features.items() if not column.nullable}
+    # Strings as they are, the rest as JSON writes it: csv would write True for true.
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in example.items()}
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows(
+        [names, ["" if example[name] is None else texts[name] for name in names]]
+    )
     return {
-        "schema": {"$ref": _REF.format(model="Request")},
-        "examples": {
-            "typical": {"summary": "A typical record", "value": {"records": [example]}},
-            "least": {"summary": "What must be there", "value": {"records": [needed]}},
+        JSON: {
+            "schema": {"$ref": _REF.format(model="Request")},
+            "examples": {
+                "typical": {"summary": "A typical record", "value": {"records": [example]}},
+                "least": {"summary": "What must be there", "value": {"records": [needed]}},
+            },
+        },
+        JSON_LINES: {
+            "schema": {"type": "string", "description": "One record a line"},
+            "example": f"{json.dumps(example)}\n",
+        },
+        CSV: {
+            "schema": {
+                "type": "string",
+                "description": "One record a line, null where a field is empty. A first line with names of features "
+                f"says which columns there are; without it they are {', '.join(names)}.",
+            },
+            "example": table.getvalue(),
         },
     }
 
 
-def _answer(served: Served) -> dict[str, Any]:
+def _answer_bodies(served: Served) -> dict[str, Any]:
+    """The body of an answer by media type."""
     example = [served.servable.manifest.example]
     predictions, unusual = served.predict(example)
     warnings = served.schema.warnings(example, unusual)
-    return {"model_id": served.model_id, "predictions": predictions, "warnings": warnings}
+    found: dict[str, Any] = {
+        JSON: {"example": {"model_id": served.model_id, "predictions": predictions, "warnings": warnings}}
+    }
+    for kind in (JSON_LINES, CSV):
+        written = formats.WRITERS[kind](served.model_id, predictions, []).decode()
+        found[kind] = {"schema": {"type": "string"}, "example": written}
+    return found

@@ -1,6 +1,7 @@
 """The BentoML service: the routes mounted in it, the guard before them, and BentoML set up for short requests."""
 
 import asyncio
+import gc
 import os
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from kiban.reports import EVALUATION
 from kiban.servable import manifest
 from kiban.servable.load import load
 from kiban.serving import guard
-from kiban.serving.app import ASSETS, create_app
+from kiban.serving.app import ASSETS, create_app, ready
 from kiban.serving.model import Served
 from kiban.serving.prediction_log import PredictionLog
 from kiban.serving.watch import Answering, Watch
@@ -30,23 +31,22 @@ class Params(Sections):
 
 
 def answering() -> Answering:
-    """The model that lies in SERVABLE now, ready to answer; KibanError if it cannot."""
-    served = Served(load(SERVABLE), limits, REPORT)
-    return Answering(served, create_app(served, bool(keys), log))
+    """The model that lies in SERVABLE now, ready to answer; an exception if it cannot."""
+    return ready(Served(load(SERVABLE), limits, REPORT), app, bool(keys))
 
 
 try:
     limits = read(Params, ROOT / PARAMS).serving
     keys = guard.read_keys(os.environ)
     log = PredictionLog(LOG, limits.prediction_log, limits.workers)
+    app = create_app(bool(keys), log)
     watch = Watch(answering, (SERVABLE, REPORT), limits.watch_seconds)
     log.check(watch.answering.served.schema.features)
 except KibanError as error:
     sys.exit(f"error: {error}")
 
 methods = dict.fromkeys(("/livez", "/readyz", *ASSETS), "GET")
-routes = watch.answering.app.routes
-methods |= {route.path: method for route in routes for method in route.methods}  # type: ignore[attr-defined]
+methods |= {route.path: method for route in app.routes for method in route.methods}  # type: ignore[attr-defined]
 
 
 @bentoml.service(
@@ -59,12 +59,17 @@ methods |= {route.path: method for route in routes for method in route.methods} 
     tracing={"excluded_urls": ".*"},  # a span a request, and nowhere to send it
     logging={"access": {"enabled": False}},
 )
-@bentoml.asgi_app(guard.answer, path="/")
+@bentoml.asgi_app(app, path="/")
 class Service:
     """Answers with the servable in models/servable; on loopback unless `bentoml serve --host` says otherwise."""
 
     @bentoml.on_startup
     async def start(self) -> None:
+        # BentoML keeps a timer a request for seconds: a full collection that walks them all, and all else, would stop
+        # us for 50 ms.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(700, 10, 1000)
         log.start()
         self.watching = asyncio.create_task(watch.run())
 

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastapi import FastAPI
-
 from kiban.contract import Column
 from kiban.errors import KibanError
 from kiban.serving import counters
@@ -21,10 +19,15 @@ Seen = frozenset[tuple[str, int, int, int]]
 
 @dataclass(frozen=True)
 class Answering:
-    """A model and the application that answers with it, and with no other: a request keeps the one it began with."""
+    """A model that answers: `described` (JSON), `page` (HTML) and `document` (OpenAPI) are what is said of it.
+
+    A request keeps the one that it began with.
+    """
 
     served: Served
-    app: FastAPI
+    described: bytes
+    page: str
+    document: bytes
 
     @property
     def model_id(self) -> str:
@@ -43,7 +46,6 @@ class Watch:
         self.seconds = seconds
         self.seen = _look(paths)
         self.answering = load()
-        _tidy()
 
     async def run(self) -> None:
         """Look, and take what can be taken, until cancelled; whatever goes wrong, the model that answers stays."""
@@ -71,7 +73,7 @@ class Watch:
                 logger.info("the model %s answers from now on, not %s", candidate.model_id[:12], before[:12])
                 counters.swaps.labels("taken").inc()
             del candidate
-            await asyncio.to_thread(_tidy)
+            gc.collect()  # the model that was; of what was there at the start the collector knows nothing
 
 
 def _look(paths: tuple[Path, ...]) -> Seen:
@@ -85,17 +87,6 @@ def _look(paths: tuple[Path, ...]) -> Seen:
                 continue
             found.add((str(file), state.st_ino, state.st_mtime_ns, state.st_size))
     return frozenset(found)
-
-
-def _tidy() -> None:
-    """Free the model that was, and keep the collector away from the one that is.
-
-    BentoML keeps a timer a request for seconds: a full collection that walks them all would stop us for 50 ms.
-    """
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(700, 10, 1000)
 
 
 def _check_replaces(new: Served, old: Served) -> None:

@@ -1,0 +1,220 @@
+"""Other models laid into the folder of a service that answers sixteen callers."""
+
+import itertools
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from conftest import KNOWN_FLIGHT, SMALL_TREES, compose_here, run_stage
+from servers import serving
+
+from e2e.conftest import clone_to, run, with_model
+from kiban.servable import manifest
+from kiban.servable.load import load
+
+CALLERS = 16
+SWAPS = 20
+WATCH = 0.2  # seconds
+
+
+@pytest.fixture(scope="module")
+def models(evaluated: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The folders of two models that answer differently."""
+    other = tmp_path_factory.mktemp("other") / "project"
+    shutil.copytree(evaluated, other)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(other)
+        compose_here(*SMALL_TREES, "model.learning_rate=0.3")
+        run_stage("train")
+    return [evaluated / "models/servable", other / "models/servable"]
+
+
+@pytest.fixture(scope="module")
+def folder(evaluated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone whose service has two workers that look often."""
+    folder = with_model(clone_to(tmp_path_factory.mktemp("swap") / "clone"), evaluated)
+    run(folder, "kiban", "compose", "serving.workers=2", f"serving.watch_seconds={WATCH}")
+    return folder
+
+
+@dataclass
+class Answered:
+    """What callers got: when each request was sent and answered, its status and the model's id, or the error."""
+
+    calls: list[tuple[float, float, int, str, str]] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def since(self, moment: float) -> set[str]:
+        return {model_id for sent, _, _, model_id, _ in list(self.calls) if sent > moment}
+
+
+@contextmanager
+def callers(url: httpx.URL) -> Iterator[Answered]:
+    """Sixteen that ask for one prediction after the other, each on its own connection, until the context ends."""
+    answered, ended = Answered(), threading.Event()
+
+    def ask() -> None:
+        with httpx.Client(base_url=url, timeout=30) as client:
+            while not ended.is_set():
+                sent = time.monotonic()
+                try:
+                    answer = client.post("/predict", json={"records": [KNOWN_FLIGHT]})
+                except httpx.HTTPError as error:
+                    answered.failed.append(repr(error))
+                    continue
+                content = answer.json()
+                of_header = answer.headers["x-model-id"]
+                prediction = json.dumps(content.get("predictions"))
+                answered.calls.append((sent, time.monotonic(), answer.status_code, of_header, prediction))
+                if answer.status_code != 200 or content["model_id"] != of_header:
+                    answered.failed.append(answer.text)
+
+    threads = [threading.Thread(target=ask) for _ in range(CALLERS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answered
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+
+
+def point(link: Path, target: Path) -> None:
+    """Have the link lead to the target, in one step."""
+    beside = link.with_name("beside")
+    beside.symlink_to(target)
+    beside.replace(link)
+
+
+def lay(target: Path, source: Path) -> None:
+    """Replace what a folder holds one file after the other, as `dvc checkout` does."""
+    for file in target.iterdir():
+        file.unlink()
+    for file in source.iterdir():
+        shutil.copy(file, target / file.name)
+
+
+def altered(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    """Change a file of a servable."""
+    return lambda folder: (folder / name).write_bytes(change((folder / name).read_bytes())) and None
+
+
+def signed(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    """Change a file of a servable, and have its manifest say so."""
+
+    def spoil(folder: Path) -> None:
+        altered(name, change)(folder)
+        content = json.loads((folder / manifest.FILE).read_bytes())
+        content["files"][name] = manifest.sha256(folder / name)
+        (folder / manifest.FILE).write_text(json.dumps(content))
+
+    return spoil
+
+
+def requiring_the_aircraft(contract: bytes) -> bytes:
+    content = yaml.safe_load(contract)
+    content["columns"]["plane_seats"]["nullable"] = False
+    return yaml.safe_dump(content).encode()
+
+
+BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
+    "cut off": (altered("model.onnx", lambda content: content[:-100]), "model.onnx is not the file that the manifest"),
+    "incomplete": (lambda folder: (folder / "contract.yaml").unlink(), "contract.yaml is missing"),
+    "no manifest": (altered("manifest.json", lambda _: b"{"), "manifest.json is not the manifest of a servable"),
+    "no model": (signed("model.onnx", lambda content: content[:1000]), "model.onnx is not an ONNX model"),
+    "incompatible": (signed("contract.yaml", requiring_the_aircraft), "it requires plane_seats"),
+}
+
+
+def test_twenty_swaps_and_five_broken_ones_lose_no_request(folder: Path, models: list[Path], tmp_path: Path) -> None:
+    ids = [load(model).model_id for model in models]
+    link, in_place = tmp_path / "current", tmp_path / "in place"
+    shutil.copytree(models[0], in_place)
+    link.symlink_to(in_place)
+    broken = {name: shutil.copytree(models[0], tmp_path / name) for name in BROKEN}
+    for name, (spoil, _) in BROKEN.items():
+        spoil(broken[name])
+    periods: list[tuple[float, float, str]] = []  # from when to when only this model may have been asked
+    with serving(folder, "bentoml", "serve", KIBAN_SERVABLE=str(link)) as client, callers(client.base_url) as answered:
+        (log,) = folder.glob("serve-*.log")
+        for number in range(SWAPS):
+            laid = time.monotonic()
+            if number < SWAPS / 2:
+                point(link, models[(number + 1) % 2])
+            else:
+                point(link, in_place)
+                lay(in_place, models[(number + 1) % 2])
+            taken = until(lambda: log.read_text().count("answers from now on"), 2 * (number + 1))
+            periods.append((laid, taken, ids[(number + 1) % 2]))
+        last = ids[SWAPS % 2]
+        for number, (name, (_, reason)) in enumerate(BROKEN.items(), start=1):
+            point(link, broken[name])
+            until(lambda: log.read_text().count("the servable is refused"), 2 * number)
+            assert reason in log.read_text()
+            assert answered.since(time.monotonic() - 0.1) <= {last}
+        time.sleep(0.5)
+        counted = client.get("/metrics").text
+    assert not answered.failed
+    assert len(answered.calls) > 500
+    assert 'kiban_swaps_total{outcome="taken"} 40.0' in counted  # both workers'
+    assert 'kiban_swaps_total{outcome="refused"} 10.0' in counted
+    assert max(taken - laid for laid, taken, _ in periods) < 10  # a second on a quiet machine
+    check_that_each_was_current(answered, periods, ids[0])
+    of_model = {
+        model_id: {prediction for *_, given, prediction in answered.calls if given == model_id} for model_id in ids
+    }
+    assert all(len(predictions) == 1 for predictions in of_model.values())
+    assert of_model[ids[0]] != of_model[ids[1]]
+
+
+def until(count: Callable[[], int], reached: int) -> float:
+    """The moment in which the count is reached."""
+    ends = time.monotonic() + 30
+    while count() < reached:
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+    return time.monotonic()
+
+
+def check_that_each_was_current(answered: Answered, periods: list[tuple[float, float, str]], first: str) -> None:
+    """A model answers from when it was laid until all workers have taken the next, and at no other time."""
+    allowed = [(0.0, periods[0][1], first)]
+    for (laid, _, model_id), following in itertools.zip_longest(periods, periods[1:]):
+        allowed.append((laid, following[1] if following else float("inf"), model_id))
+    for sent, got, _, given, _ in answered.calls:
+        assert any(given == model_id and got > begins and sent < ends for begins, ends, model_id in allowed)
+
+
+def test_what_it_is_worth_comes_when_it_is_known(folder: Path, models: list[Path]) -> None:
+    """As when `dvc repro` runs where the service runs: train writes the model, evaluate its report."""
+    report = folder / "reports/evaluation.json"
+    content = report.read_bytes()
+    with serving(folder, "bentoml", "serve") as client:
+        assert client.get("/model").json()["evaluation"]
+        lay(folder / "models/servable", models[1])
+        of_new = load(models[1]).model_id
+        assert eventually(lambda: client.get("/model").json()["model_id"] == of_new)
+        assert client.get("/model").json()["evaluation"] is None
+        report.write_text(json.dumps({**json.loads(content), "model_id": of_new}))
+        assert eventually(lambda: client.get("/model").json()["evaluation"] is not None)
+        assert client.get("/model").json()["model_id"] == of_new
+        assert of_new in client.get("/openapi.json").text
+        assert of_new[:12] in client.get("/").text
+
+
+def eventually(holds: Callable[[], bool]) -> bool:
+    """Whether it holds within ten seconds, and then for each of twenty times: both workers are asked."""
+    ends = time.monotonic() + 10
+    while time.monotonic() < ends:
+        if all(holds() for _ in range(20)):
+            return True
+    return False
