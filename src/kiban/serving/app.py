@@ -15,7 +15,7 @@ from kiban.serving import counters, formats, openapi, page, refusal
 from kiban.serving.formats import JSON
 from kiban.serving.guard import ANSWERING
 from kiban.serving.model import Alive, Model, Served
-from kiban.serving.prediction_log import PredictionLog
+from kiban.serving.prediction_log import Bodies, PredictionLog
 from kiban.serving.refusal import REQUEST_ID, WARNINGS, RefusedError, finding
 from kiban.serving.watch import Answering
 
@@ -75,12 +75,19 @@ def _answering(request: Request) -> Answering:
 def _add_predictions(app: FastAPI, log: PredictionLog) -> None:
     async def reply(request: Request, read_as: str, write_as: str) -> Response:
         served = _answering(request).served
-        records = formats.READERS[read_as](await request.body(), served.schema)
+        body = await request.body()
+        records = formats.READERS[read_as](body, served.schema)
         predictions, unusual = served.predict(records)
         counters.count(predictions, unusual)
-        log.add(request.scope[REQUEST_ID], served.model_id, records, predictions)
         warnings = served.schema.warnings(records, unusual)
         content = formats.WRITERS[write_as](served.model_id, predictions, warnings)
+
+        def bodies() -> Bodies:
+            asked = body if read_as == JSON and not log.left_out else log.request(records)
+            told = content if write_as == JSON else formats.WRITERS[JSON](served.model_id, predictions, warnings)
+            return asked, told
+
+        log.add(request.scope[REQUEST_ID], len(predictions), len(body) + len(content), bodies)
         return Response(content, 200, {WARNINGS: str(len(unusual))}, write_as)
 
     @app.post("/predict", **openapi.PREDICT)

@@ -1,4 +1,7 @@
-"""Every prediction with its inputs as a line of JSON, written beside the requests' path, for monitoring.
+"""Every request that was answered, and its answer, as a line of JSON, written beside the requests' path.
+
+A line has `time`, `request_id`, `request` ({"records"}) and `answer` ({"model_id", "predictions", "warnings"}): bodies
+as they are on the wire, which to write costs little. docs/serving.md has the line that reads them as a table.
 
 Our own, since `bentoml.monitor` has no limit of size and costs a request 0.15 ms, and the standard library's rotating
 handler leaves half a line where the disk is full.
@@ -9,11 +12,12 @@ import logging
 import os
 import random
 import threading
+import time
 from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic_core import to_json
 
@@ -24,17 +28,21 @@ from kiban.settings.serving import Log
 
 logger = logging.getLogger("bentoml.kiban")
 
-MOST_WAITING = 20_000  # records that are not written yet, some 50 MB; what comes on top is lost, and counted
+MOST_WAITING = 50_000_000  # bytes of bodies that are not written yet; what comes on top is lost, and counted
 PAUSE = 0.05  # seconds between two writes: short ones, for the requests wait meanwhile
 RETRY = 1.0  # seconds until the next try where nothing can be written
 
 
+Bodies = tuple[bytes, bytes]
+"""The JSON of a request and of its answer."""
+
+
 class Entry(NamedTuple):
-    time: datetime
+    time: float
     request_id: str
-    model_id: str
-    records: Records
-    predictions: Sequence[Mapping[str, Any]]
+    predictions: int
+    size: int
+    bodies: Callable[[], Bodies]
 
 
 class PredictionLog:
@@ -49,7 +57,7 @@ class PredictionLog:
         self.left_out = frozenset(settings.leave_out)
         self.room = settings.max_bytes - workers * settings.max_file_bytes  # of what is there when a file is begun
         self.waiting: deque[Entry] = deque()
-        self.added = self.taken = 0  # records; each is changed by one thread only
+        self.added = self.taken = 0  # bytes; each is changed by one thread only
         self.something, self.closed = threading.Event(), threading.Event()
         self.file: int | None = None
         self.day = ""
@@ -65,19 +73,27 @@ class PredictionLog:
     def start(self) -> None:
         self.thread.start()
 
-    def add(self, request_id: str, model_id: str, records: Records, predictions: Sequence[Mapping[str, Any]]) -> None:
-        """Have the predictions of one request written, or not, as its share is; neither waits nor fails."""
+    def add(self, request_id: str, predictions: int, size: int, bodies: Callable[[], Bodies]) -> None:
+        """Have an answered request written, or not, as the share is; neither waits nor fails.
+
+        `predictions` is how many there are, `size` how many bytes are kept until `bodies` is called, in another thread.
+        """
         if self.settings.share < 1 and random.random() >= self.settings.share:  # noqa: S311
             return
-        if self.added - self.taken + len(records) > MOST_WAITING:
-            counters.log_lost.inc(len(records))
+        if self.added - self.taken + size > MOST_WAITING:
+            counters.log_lost.inc(predictions)
             if not self.overflowing:
-                logger.error("prediction log: predictions come faster than they are written, and are not all logged")
+                logger.error("prediction log: more than can be written is waiting; what comes on top is not logged")
                 self.overflowing = True
             return
-        self.waiting.append(Entry(datetime.now(UTC), request_id, model_id, records, predictions))
-        self.added += len(records)
+        self.waiting.append(Entry(time.time(), request_id, predictions, size, bodies))
+        self.added += size
         self.something.set()
+
+    def request(self, records: Records) -> bytes:
+        """The JSON of a request for these records, without what is to be left out."""
+        kept = [{name: of[name] for name in of if name not in self.left_out} for of in records]
+        return to_json({"records": kept})
 
     def close(self) -> None:
         """Write what waits, once more; what cannot be written is lost, and said."""
@@ -97,7 +113,7 @@ class PredictionLog:
                 self.closed.wait(RETRY)
             self.closed.wait(PAUSE)
         if not self._write_all():
-            lost = self.added - self.taken
+            lost = sum(entry.predictions for entry in self.waiting)
             counters.log_lost.inc(lost)
             logger.error("prediction log: %d predictions could not be written before the end", lost)
 
@@ -106,7 +122,7 @@ class PredictionLog:
         while self.waiting:
             entry = self.waiting[0]
             try:
-                self._write(self._lines(entry), f"{entry.time:%Y%m%d}")
+                self._write(_line(entry))
             except OSError as error:
                 if not self.failing:
                     problem = f"{self.folder}: {error.strerror}"
@@ -114,37 +130,30 @@ class PredictionLog:
                 self.failing = True
                 return False
             self.waiting.popleft()
-            self.taken += len(entry.records)
-            counters.logged.inc(len(entry.records))
+            self.taken += entry.size
+            counters.logged.inc(entry.predictions)
         if self.failing:
             logger.info("prediction log: written again")
         self.failing = self.overflowing = False
         return True
 
-    def _lines(self, entry: Entry) -> bytes:
-        lines = []
-        for index, (record, prediction) in enumerate(zip(entry.records, entry.predictions, strict=True)):
-            if self.left_out:
-                record = {name: value for name, value in record.items() if name not in self.left_out}
-            line = {"time": entry.time, "request_id": entry.request_id, "model_id": entry.model_id, "record": index}
-            lines.append(to_json({**line, **prediction, "features": record}))
-        return b"\n".join(lines) + b"\n"
-
-    def _write(self, lines: bytes, day: str) -> None:
-        """Append the lines, all or none of them; OSError if they cannot be written."""
-        file = self._file(len(lines), day)
+    def _write(self, line: bytes) -> None:
+        """Append the line, whole or not at all; OSError if it cannot be written."""
+        file = self._file(len(line))
         try:
             written = 0
-            while written < len(lines):
-                written += os.write(file, lines[written:])
+            while written < len(line):
+                written += os.write(file, line[written:])
         except OSError:
             with contextlib.suppress(OSError):
                 os.ftruncate(file, self.size)
             raise
         self.size += written
 
-    def _file(self, more: int, day: str) -> int:
+    def _file(self, more: int) -> int:
         """The file to write `more` bytes to: the open one, or a new one if it is full, of yesterday or deleted."""
+        now = datetime.now(UTC)
+        day = f"{now:%Y%m%d}"
         if self.file is not None:
             fits = self.size + more <= self.settings.max_file_bytes or self.size == 0
             if fits and self.day == day and os.fstat(self.file).st_nlink:
@@ -153,7 +162,7 @@ class PredictionLog:
             self.file = None
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._make_room()
-        path = self.folder / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}-{os.getpid()}.jsonl"
+        path = self.folder / f"{now:%Y%m%dT%H%M%S.%fZ}-{os.getpid()}.jsonl"
         # What callers send may be personal: for the service's own account only.
         self.file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
         self.day, self.size = day, 0
@@ -168,3 +177,12 @@ class PredictionLog:
                 break
             path.unlink(missing_ok=True)
             total -= size
+
+
+def _line(entry: Entry) -> bytes:
+    request, answer = entry.bodies()
+    when = datetime.fromtimestamp(entry.time, UTC).isoformat(timespec="microseconds")
+    head = f'{{"time":"{when}","request_id":"{entry.request_id}","request":'.encode()
+    # JSON has line breaks between its tokens only.
+    request = request.replace(b"\n", b" ").replace(b"\r", b" ")
+    return b"".join((head, request, b',"answer":', answer, b"}\n"))

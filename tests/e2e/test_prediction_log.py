@@ -1,0 +1,192 @@
+"""The prediction log of a real server, reconciled with what callers were answered."""
+
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import httpx
+import psutil
+import pytest
+from conftest import KNOWN_FLIGHT, ROOT
+from servers import free_port_between, serving
+
+from e2e.conftest import clone_to, environment, run, with_model
+from kiban.servable.load import load
+
+
+def folder_with(evaluated: Path, folder: Path, **settings: Any) -> Path:
+    """A clone with the model of the slice, and other settings of the section serving."""
+    with_model(clone_to(folder), evaluated)
+    run(folder, "kiban", "compose", *(f"serving.{name}={value}" for name, value in settings.items()))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(evaluated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return folder_with(evaluated, tmp_path_factory.mktemp("log") / "clone", workers=2)
+
+
+def lines(log: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for path in sorted(log.glob("*.jsonl")) for line in path.read_text().splitlines()]
+
+
+def ask(client: httpx.Client, number: int) -> tuple[str, float, list[dict[str, Any]], list[dict[str, Any]]]:
+    """Ask about one record to three: the request's id, when the answer was there, the records, the predictions."""
+    records = [{**KNOWN_FLIGHT, "departure_minute": (number + of) % 1440} for of in range(1 + number % 3)]
+    answer = client.post("/predict", json={"records": records})
+    assert answer.status_code == 200
+    return answer.headers["x-request-id"], time.time(), records, answer.json()["predictions"]
+
+
+def check_reconciled(logged: list[dict[str, Any]], answered: list[Any], model_id: str) -> None:
+    """Every answer has its line, and there are no others."""
+    of_request = {line["request_id"]: line for line in logged}
+    assert of_request.keys() == {request_id for request_id, *_ in answered}
+    assert len(of_request) == len(logged)
+    for request_id, _, records, predictions in answered:
+        line = of_request[request_id]
+        assert line["request"] == {"records": records}
+        assert line["answer"] == {"model_id": model_id, "predictions": predictions, "warnings": []}
+
+
+def test_a_server_that_is_stopped_has_logged_every_answer(folder: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with serving(folder, "bentoml", "serve", KIBAN_PREDICTION_LOG=str(log)) as client:
+        with ThreadPoolExecutor(8) as pool:
+            answered = list(pool.map(lambda number: ask(client, number), range(600)))
+        assert client.post("/predict", json={"records": [{}]}).status_code == 422  # not logged
+        answer = client.post("/predict", json={"records": [KNOWN_FLIGHT]}, headers={"x-request-id": "order:47.11"})
+        assert answer.headers["x-request-id"] == "order:47.11"
+        answered.append(("order:47.11", 0, [KNOWN_FLIGHT], answer.json()["predictions"]))
+        hostile = {"x-request-id": 'a" b'}
+        answer = client.post("/invocations", json={"records": [KNOWN_FLIGHT]}, headers=hostile)
+        assert answer.headers["x-request-id"].isalnum()
+        answered.append((answer.headers["x-request-id"], 0, [KNOWN_FLIGHT], answer.json()["predictions"]))
+    check_reconciled(lines(log), answered, load(folder / "models/servable").model_id)
+    assert {path.stat().st_mode & 0o777 for path in log.glob("*.jsonl")} == {0o600}
+
+
+def test_a_server_that_is_killed_loses_the_last_second_at_most(folder: Path, tmp_path: Path) -> None:
+    """All its processes get SIGKILL while eight callers ask."""
+    log = tmp_path / "log"
+    answered: list[Any] = []
+    url, server = started(folder, log)
+
+    def caller(first: int) -> None:
+        with httpx.Client(base_url=url, timeout=30) as client:
+            for number in range(first, 100_000, 8):
+                try:
+                    answered.append(ask(client, number))
+                except httpx.TransportError:  # killed
+                    return
+
+    threads = [threading.Thread(target=caller, args=(first,)) for first in range(8)]
+    for thread in threads:
+        thread.start()
+    time.sleep(3)
+    # Not by its group alone: BentoML's workers have groups of their own.
+    processes = [server, *server.children(recursive=True)]
+    for process in processes:
+        process.kill()
+    killed = time.time()
+    psutil.wait_procs(processes, timeout=30)
+    for thread in threads:
+        thread.join()
+    assert len(answered) > 200
+    of_request: dict[str, list[tuple[Any, ...]]] = {}
+    for request_id, *line in table(log):
+        of_request.setdefault(request_id, []).append(tuple(line))
+    early = [each for each in answered if each[1] < killed - 1]
+    assert len(early) > 100
+    for request_id, _, records, predictions in early:
+        expected = zip(records, predictions, strict=True)
+        assert of_request[request_id] == [
+            (record["departure_minute"], of["probability"], of["label"]) for record, of in expected
+        ]
+
+
+def started(folder: Path, log: Path) -> tuple[str, psutil.Popen]:
+    port = free_port_between(38000, 40000)
+    variables = environment(BENTOML_HOME=str(log.parent / "home"), KIBAN_PREDICTION_LOG=str(log))
+    with (log.parent / "out").open("wb") as out:
+        command = ["bentoml", "serve", "--port", str(port)]
+        server = psutil.Popen(command, cwd=folder, env=variables, stdout=out, stderr=out)
+    url = f"http://127.0.0.1:{port}"
+    for _ in range(600):
+        try:
+            if httpx.get(f"{url}/readyz").status_code == 200:
+                break
+        except httpx.TransportError:
+            time.sleep(0.1)
+    return url, server
+
+
+def table(log: Path) -> list[tuple[Any, ...]]:
+    """A row a prediction, as docs/serving.md reads them; half a line at the end of a file is left out."""
+    (query,) = re.findall(r"^SELECT time.*?;$", (ROOT / "docs/serving.md").read_text(), re.MULTILINE | re.DOTALL)
+    rows = duckdb.sql(query.replace("logs/predictions", str(log)))
+    return rows.select("request_id", "departure_minute", "probability", "label").fetchall()
+
+
+def test_a_full_disk_fails_no_request_and_is_said(folder: Path, tmp_path: Path) -> None:
+    """The log lies in a file system of 64 kB, in a mount namespace of the server's."""
+    if subprocess.run(["unshare", *inside(), "-m", "true"], capture_output=True).returncode:
+        pytest.skip("this system lets nobody mount a file system")
+    log = tmp_path / "log"
+    log.mkdir()
+    script = f"mount -t tmpfs -o size=64k,mode=777 tmpfs '{log}' && exec bentoml serve \"$@\""
+    command = ["unshare", *inside(), "-m", "sh", "-c", script, "sh"]
+    with serving(folder, *command, KIBAN_PREDICTION_LOG=str(log)) as client:
+        for number in range(120):
+            ask(client, number)
+        (process,) = (each for each in psutil.Process().children() if "bentoml" in " ".join(each.cmdline()))
+        inner = Path(f"/proc/{process.pid}/root{log}")
+        written = lines(inner)  # no line is half there
+        assert 20 < len(written) < 120
+        (output,) = (path for path in folder.glob("serve-*.log") if "prediction log" in path.read_text())
+        assert "prediction log: " in output.read_text()
+        assert "No space left on device; predictions are answered, and wait to be logged" in output.read_text()
+        for path in inner.glob("*.jsonl"):  # somebody makes room
+            path.unlink()
+        time.sleep(4)
+        assert lines(inner)
+        assert "prediction log: written again" in output.read_text()
+
+
+def inside() -> list[str]:
+    return [] if os.getuid() == 0 else ["-r"]
+
+
+def test_it_stays_within_its_size_and_the_newest_are_kept(evaluated: Path, tmp_path: Path) -> None:
+    limits = {"prediction_log.max_file_bytes": 20_000, "prediction_log.max_bytes": 100_000}
+    folder, log = folder_with(evaluated, tmp_path / "clone", **limits), tmp_path / "log"
+    with serving(folder, "bentoml", "serve", KIBAN_PREDICTION_LOG=str(log)) as client:
+        sizes = []
+        for number in range(300):
+            last, *_ = ask(client, number)
+            sizes.append(sum(path.stat().st_size for path in log.glob("*.jsonl")))
+    assert max(sizes) <= 100_000
+    assert lines(log)[-1]["request_id"] == last
+    assert all(path.stat().st_size <= 20_000 for path in log.glob("*.jsonl"))
+
+
+def test_what_is_left_out_is_not_written_and_a_share_is(evaluated: Path, tmp_path: Path) -> None:
+    settings = {"prediction_log.share": 0.5, "prediction_log.leave_out": "[carrier,dest]"}
+    folder, log = folder_with(evaluated, tmp_path / "clone", **settings), tmp_path / "log"
+    with serving(folder, "bentoml", "serve", KIBAN_PREDICTION_LOG=str(log)) as client:
+        for number in range(0, 600, 3):  # one record each
+            ask(client, number)
+    written = lines(log)
+    assert 60 < len(written) < 140  # of 200: beyond that less than once in ten million runs
+    assert all(not {"carrier", "dest"} & record.keys() for line in written for record in line["request"]["records"])
+    assert "UA" not in "".join(path.read_text() for path in log.iterdir())
+    run(folder, "kiban", "compose", "serving.prediction_log.leave_out=[carier]")
+    output = run(folder, "bentoml", "serve", status=1)
+    assert "error: serving.prediction_log.leave_out: 'carier' is not among the model's features" in output
