@@ -144,12 +144,12 @@ def test_a_full_disk_fails_no_request_and_is_said(folder: Path, tmp_path: Path) 
     script = f"mount -t tmpfs -o size=64k,mode=777 tmpfs '{log}' && exec bentoml serve \"$@\""
     command = ["unshare", *inside(), "-m", "sh", "-c", script, "sh"]
     with serving(folder, *command, KIBAN_PREDICTION_LOG=str(log)) as client:
-        for number in range(120):
+        for number in range(160):
             ask(client, number)
         (process,) = (each for each in psutil.Process().children() if "bentoml" in " ".join(each.cmdline()))
         inner = Path(f"/proc/{process.pid}/root{log}")
         written = lines(inner)  # no line is half there
-        assert 20 < len(written) < 120
+        assert 20 < len(written) < 160
         (output,) = (path for path in folder.glob("serve-*.log") if "prediction log" in path.read_text())
         assert "prediction log: " in output.read_text()
         assert "No space left on device; predictions are answered, and wait to be logged" in output.read_text()

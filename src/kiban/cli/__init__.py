@@ -10,6 +10,7 @@ from kiban.cli.lineage import lineage
 from kiban.cli.plots import plots
 from kiban.cli.push import push
 from kiban.cli.report import report
+from kiban.cli.score import score
 from kiban.cli.track import track
 from kiban.cli.tune import tune
 from kiban.errors import exit_on_error
@@ -28,6 +29,7 @@ commands.add_command(lineage)
 commands.add_command(plots)
 commands.add_command(push)
 commands.add_command(report)
+commands.add_command(score)
 commands.add_command(track)
 commands.add_command(tune)
 

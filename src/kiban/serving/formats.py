@@ -86,7 +86,7 @@ def read_csv(body: bytes, schema: Schema) -> Records:
     # What is empty is left out: null where the contract allows it, missing where not.
     return schema.check(
         [
-            {name: _from_text(text, schema.features[name]) for name, text in zip(names, row, strict=True) if text}
+            {name: from_text(text, schema.features[name]) for name, text in zip(names, row, strict=True) if text}
             for row in rows
         ]
     )
@@ -104,8 +104,8 @@ def _few(lines: Iterable[T], schema: Schema) -> list[T]:
     return found
 
 
-def _from_text(text: str, column: Column) -> Any:
-    """The value of a field of CSV; what cannot be read stays text, for the schema to refuse."""
+def from_text(text: str, column: Column) -> Any:
+    """The value of a field of CSV that is not empty; what cannot be read stays text, for the schema to refuse."""
     if column.type == "string":
         return text
     try:

@@ -29,6 +29,7 @@ from kiban.settings.serving import Log
 logger = logging.getLogger("bentoml.kiban")
 
 MOST_WAITING = 50_000_000  # bytes of bodies that are not written yet; what comes on top is lost, and counted
+BURST = 1_000_000  # bytes that are written at once
 PAUSE = 0.05  # seconds between two writes: short ones, for the requests wait meanwhile
 RETRY = 1.0  # seconds until the next try where nothing can be written
 
@@ -57,6 +58,7 @@ class PredictionLog:
         self.left_out = frozenset(settings.leave_out)
         self.room = settings.max_bytes - workers * settings.max_file_bytes  # of what is there when a file is begun
         self.waiting: deque[Entry] = deque()
+        self.burst: list[tuple[Entry, bytes]] = []  # what is being written, with its lines
         self.added = self.taken = 0  # bytes; each is changed by one thread only
         self.something, self.closed = threading.Event(), threading.Event()
         self.file: int | None = None
@@ -113,37 +115,50 @@ class PredictionLog:
                 self.closed.wait(RETRY)
             self.closed.wait(PAUSE)
         if not self._write_all():
-            lost = sum(entry.predictions for entry in self.waiting)
+            lost = sum(entry.predictions for entry in (*self.waiting, *(entry for entry, _ in self.burst)))
             counters.log_lost.inc(lost)
             logger.error("prediction log: %d predictions could not be written before the end", lost)
 
     def _write_all(self) -> bool:
-        """Write what waits, a request at a time; whether it could be."""
-        while self.waiting:
-            entry = self.waiting[0]
+        """Write what waits, in bursts; whether it could be."""
+        while self.waiting or self.burst:
+            if not self.burst:
+                self.burst = self._next_burst()
             try:
-                self._write(_line(entry))
+                self._write(b"".join(line for _, line in self.burst))
             except OSError as error:
                 if not self.failing:
                     problem = f"{self.folder}: {error.strerror}"
                     logger.error("prediction log: %s; predictions are answered, and wait to be logged", problem)
                 self.failing = True
                 return False
-            self.waiting.popleft()
-            self.taken += entry.size
-            counters.logged.inc(entry.predictions)
+            self.taken += sum(entry.size for entry, _ in self.burst)
+            counters.logged.inc(sum(entry.predictions for entry, _ in self.burst))
+            self.burst = []
         if self.failing:
             logger.info("prediction log: written again")
         self.failing = self.overflowing = False
         return True
 
-    def _write(self, line: bytes) -> None:
-        """Append the line, whole or not at all; OSError if it cannot be written."""
-        file = self._file(len(line))
+    def _next_burst(self) -> list[tuple[Entry, bytes]]:
+        """Of what waits the entries that are written next, one or more, with their lines."""
+        burst: list[tuple[Entry, bytes]] = []
+        size, most = 0, min(BURST, self.settings.max_file_bytes)
+        while self.waiting:
+            line = _line(self.waiting[0])
+            size += len(line)
+            if burst and size > most:
+                break
+            burst.append((self.waiting.popleft(), line))
+        return burst
+
+    def _write(self, lines: bytes) -> None:
+        """Append the lines, all or none of them; OSError if they cannot be written."""
+        file = self._file(len(lines))
         try:
             written = 0
-            while written < len(line):
-                written += os.write(file, line[written:])
+            while written < len(lines):
+                written += os.write(file, lines[written:])
         except OSError:
             with contextlib.suppress(OSError):
                 os.ftruncate(file, self.size)

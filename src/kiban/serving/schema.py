@@ -183,6 +183,13 @@ def allowed(column: Column) -> str:
     return words + (f" [{column.unit}]" if column.unit else "") + (", or null" if column.nullable else "")
 
 
+def accepted_range(column: Column) -> tuple[float, float]:
+    """The least and the greatest value of a number or an integer that is not refused."""
+    most = MOST_INTEGER if column.type == "integer" else MOST_NUMBER
+    low, high = (column.min, column.max) if column.out_of_range == "reject" else (None, None)
+    return -most if low is None else low, most if high is None else high
+
+
 def shown(value: Any) -> str:
     """A value as JSON writes it, shortened; a whole number without its fraction, of a list or an object only that."""
     if isinstance(value, list | dict):
@@ -214,9 +221,7 @@ def _field(column: Column) -> Any:
     elif column.type == "boolean":
         kind = bool
     else:
-        most = MOST_INTEGER if column.type == "integer" else MOST_NUMBER
-        low, high = (column.min, column.max) if column.out_of_range == "reject" else (None, None)
-        limits = {"minimum": -most if low is None else low, "maximum": most if high is None else high}
+        limits = dict(zip(("minimum", "maximum"), accepted_range(column), strict=True))
         kind = Annotated[float, Field(ge=limits["minimum"], le=limits["maximum"], allow_inf_nan=False)]
         if column.type == "integer":
             # 1020.0 is an integer to JSON Schema, and what pandas makes of one beside a null.

@@ -1,0 +1,113 @@
+"""`kiban score`: a table with the model's predictions, made in pieces, as the endpoint would make them."""
+
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kiban.errors import KibanError
+from kiban.servable import manifest
+
+if TYPE_CHECKING:
+    from kiban.scoring.read import Input
+    from kiban.servable.load import Servable
+
+REJECTED = ["rejected_row", "rejected_because"]
+"""The first columns of the side file; the input's follow."""
+
+
+@dataclass
+class Counts:
+    rows: int = 0
+    positive: int = 0
+    rejected: int = 0
+    unusual: Counter[str] = field(default_factory=Counter)
+
+
+@click.command()
+@click.argument("source", metavar="INPUT")
+@click.argument("target", metavar="OUTPUT")
+@click.option(
+    "--on-error",
+    type=click.Choice(["stop", "skip"]),
+    default="stop",
+    show_default=True,
+    help="A row that the model's contract rejects: write nothing, or leave it out and put it, with the reason, into "
+    "OUTPUT's name with .rejected.csv.",
+)
+@click.option(
+    "--servable",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=manifest.FOLDER,
+    show_default=True,
+    help="The folder of the model.",
+)
+def score(source: str, target: str, on_error: str, folder: Path) -> None:
+    """Write INPUT with the model's predictions to OUTPUT: its columns, then probability, label and model_id.
+
+    Both are CSV or Parquet, here or on S3 (s3://BUCKET/PATH). Rows are checked as the endpoint checks them. Columns
+    that the model does not know are carried over; those of its own that may be null may be absent. OUTPUT is written
+    whole or not at all.
+    """
+    from kiban.scoring.read import opened
+    from kiban.servable.load import load
+
+    if not target.endswith((".csv", ".parquet")):
+        raise KibanError(f"{target}: a name must end with .csv or .parquet")
+    rejected = f"{target.removesuffix('.csv').removesuffix('.parquet')}.rejected.csv"
+    servable = load(folder)
+    with opened(source) as found:
+        counts = _write(found, servable, source, target, rejected, skip=on_error == "skip")
+        absent = [name for name in servable.contract.features() if name not in found.schema.names]
+    if absent:
+        click.echo(f"no column, so null in every row: {', '.join(absent)}", err=True)
+    for name, number in counts.unusual.items():
+        click.echo(f"warning: {number:,} values of {name} are outside what the contract expects", err=True)
+    share = f", {counts.positive / counts.rows:.1%} labelled true" if counts.rows else ""
+    print(f"score: {counts.rows:,} rows by model {servable.model_id[:12]}{share}: {target}")
+    if on_error == "skip":
+        print(f"score: {counts.rejected:,} rows rejected: {rejected}")
+
+
+def _write(found: "Input", servable: "Servable", source: str, target: str, rejected: str, skip: bool) -> Counts:
+    import csv
+
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    from kiban.scoring.score import output_schema, scored
+    from kiban.scoring.write import table_writer, whole
+
+    counts = Counts()
+    schema = output_schema(found, servable, source)
+    console = Console(stderr=True)
+    shown = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    with ExitStack() as stack:
+        rows = stack.enter_context(table_writer(stack.enter_context(whole(target)), schema, target.endswith(".csv")))
+        kept = [place for place, name in enumerate(found.schema.names) if name not in REJECTED]
+        others = None
+        if skip:
+            side = stack.enter_context(whole(rejected)).open("w", newline="", encoding="utf-8")
+            others = csv.writer(stack.enter_context(side), lineterminator="\n")
+            others.writerow(REJECTED + [found.schema.names[place] for place in kept])
+        progress = stack.enter_context(Progress(*shown, console=console, disable=not console.is_terminal))
+        task = progress.add_task("score", total=found.size)
+        for piece in scored(found, servable, schema):
+            for row, problem, fields in piece.rejected:
+                if others is None:
+                    raise KibanError(
+                        f"{source}, row {row}: {problem}. Nothing was written: mend it, or have such rows put into "
+                        f"{rejected} by --on-error skip"
+                    )
+                others.writerow([row, problem, *(fields[place] for place in kept if place < len(fields))])
+            rows.write_table(piece.rows)
+            counts.rows += piece.rows.num_rows
+            counts.positive += piece.positive
+            counts.rejected += len(piece.rejected)
+            counts.unusual += piece.unusual
+            progress.update(task, completed=piece.done, description=f"score: {counts.rows:,} rows")
+    return counts

@@ -1,0 +1,88 @@
+"""Predictions for the pieces of a table, several at a time, in their order."""
+
+import os
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from kiban.columns import from_arrow
+from kiban.errors import KibanError
+from kiban.parquet import ARROW_TYPES
+from kiban.scoring.check import check, check_columns
+from kiban.scoring.read import Input, Piece, Rejected
+from kiban.servable.load import Servable
+from kiban.serving.schema import Schema
+
+ADDED = {"probability": pa.float64(), "label": pa.bool_(), "model_id": pa.string()}
+"""The columns that a table gets."""
+
+
+class Scored(NamedTuple):
+    """A piece: `rows` of the output, of which `positive` are labelled true, what was rejected, how many values are
+    unusual, and how far the input is read.
+    """
+
+    rows: pa.Table
+    positive: int
+    rejected: list[Rejected]
+    unusual: Counter[str]
+    done: int
+
+
+def output_schema(found: Input, servable: Servable, where: str) -> pa.Schema:
+    """The columns of the output: the input's, the model's in the contract's types, and ADDED.
+
+    KibanError if the input, called `where`, has a column of that name, or not what the model requires.
+    """
+    features = servable.contract.features()
+    check_columns(found.schema, features, found.is_text, where)
+    for name in ADDED:
+        if name in found.schema.names:
+            raise KibanError(f"{where} has a column {name!r}, which the output gets from the model: rename it")
+    fields = [(field.name, _plain(field.type)) for field in found.schema]
+    kept = [(name, ARROW_TYPES[features[name].type] if name in features else kind) for name, kind in fields]
+    return pa.schema([*kept, *ADDED.items()])
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """CSV cannot be written of dictionaries."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def scored(found: Input, servable: Servable, schema: pa.Schema) -> Iterator[Scored]:
+    """Score what is found, on all cores; no more pieces are in memory than they work on."""
+    of_rows = Schema(servable.contract.features(), max_records=1)
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    waiting: deque[Future[Scored]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for piece in found.pieces:
+            waiting.append(pool.submit(_scored, piece, found, servable, of_rows, schema))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _scored(piece: Piece, found: Input, servable: Servable, of_rows: Schema, schema: pa.Schema) -> Scored:
+    checked = check(piece.rows, of_rows, found.is_text)
+    scores = servable.score(from_arrow(checked.rows, of_rows.features))
+    labels = servable.labels(scores)
+    added = {
+        "probability": scores,
+        "label": labels,
+        "model_id": np.full(len(scores), servable.model_id, dtype=object),
+    }
+    kept = piece.rows.filter(checked.accepted)
+    columns = {name: checked.rows[name] if name in of_rows.features else kept[name] for name in kept.column_names}
+    rows = pa.table({**columns, **added}).cast(schema)
+    places = sorted(checked.rejected)
+    values = piece.rows.take(places).to_pylist() if places else []
+    rejected = [
+        Rejected(piece.numbers[place], checked.rejected[place], list(row.values()))
+        for place, row in zip(places, values, strict=True)
+    ]
+    return Scored(rows, int(labels.sum()), sorted(rejected + piece.malformed), checked.unusual, piece.done)

@@ -1,0 +1,41 @@
+"""Where files lie, on this machine or in an S3 store, and what goes wrong there as a sentence."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import fsspec
+from fsspec.spec import AbstractFileSystem
+
+from kiban.errors import KibanError
+
+S3 = "s3://"
+# A store that does not answer is given up after seconds, not minutes.
+S3_CONFIG = {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 2}}
+
+T = TypeVar("T")
+
+
+def system(path: str, endpoint_url: str | None = None) -> AbstractFileSystem:
+    """The file system of a path; `endpoint_url` is that of an S3 store other than the environment's."""
+    if not path.startswith(S3):
+        return fsspec.filesystem("file")
+    return fsspec.filesystem("s3", endpoint_url=endpoint_url, config_kwargs=S3_CONFIG, skip_instance_cache=True)
+
+
+def reached(path: str, ask: Callable[[], T], what: str = "read") -> T:
+    """What the file system answers; KibanError, without what may be a secret, if it does not."""
+    try:
+        return ask()
+    except Exception as error:  # the clients of a store raise what they like
+        raise KibanError(f"{path} cannot be {what}: {line(error)}; {_advice(error)}") from None
+
+
+def line(error: Exception) -> str:
+    """What an error says, on one line, shortened."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+
+
+def _advice(error: Exception) -> str:
+    if isinstance(error, PermissionError) or "redential" in str(error):
+        return "check the credentials in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
+    return "check the path and the connection"
