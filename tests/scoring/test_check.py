@@ -99,10 +99,11 @@ def test_typed_values_are_accepted_as_by_the_endpoint(
 
 
 def test_what_is_unusual_is_counted(schema: Schema) -> None:
-    rows = pa.table(
-        {**{name: [text] * 3 for name, text in base(schema).items()}, "plane_seats": ["150", "950", "1000"]}
-    )
-    assert check(rows, schema, is_text=True).unusual == {"plane_seats": 2}
+    known = {name: [text] * 3 for name, text in base(schema).items() if text}
+    rows = pa.table({**known, "plane_seats": ["150", "950", "1000"]})
+    checked = check(rows, schema, is_text=True)
+    assert not checked.rejected
+    assert checked.unusual == {"plane_seats": 2}
 
 
 @pytest.mark.parametrize(

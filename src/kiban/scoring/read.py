@@ -1,6 +1,5 @@
 """A table in pieces, from a CSV or Parquet file here or in an S3 store."""
 
-import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -49,8 +48,12 @@ def opened(path: str) -> Iterator[Input]:
         raise KibanError(f"{path}: a name must end with .csv, .csv.gz or .parquet")
     system = stores.system(path)
     size = stores.reached(path, lambda: system.size(path))
+    names: list[str] = []
+    if not path.endswith(".parquet"):
+        with stores.reached(path, lambda: system.open(path, "rb")) as raw:
+            names = _read(path, lambda: _csv_reader(raw, path, [], []).schema.names)
     with stores.reached(path, lambda: system.open(path, "rb")) as raw:
-        found = _read(path, lambda: _parquet(raw) if path.endswith(".parquet") else _csv(raw, path, size))
+        found = _read(path, lambda: _parquet(raw) if path.endswith(".parquet") else _csv(raw, path, names, size))
         names = found.schema.names
         for name in names:
             if names.count(name) > 1:
@@ -84,31 +87,32 @@ def _parquet(raw: Any) -> Input:
     return Input(file.schema_arrow, False, file.metadata.num_rows, pieces())
 
 
-def _csv(raw: Any, path: str, size: int) -> Input:
-    malformed: list[Rejected] = []
+def _csv_reader(raw: Any, path: str, names: list[str], malformed: list[Rejected]) -> Any:
+    """Batches of text, with what is malformed put into the list; `names` are the columns."""
 
     def keep(row: Any) -> str:
-        fields: list[object] = [*next(csv.reader([row.text]), [])]
-        problem = f"it has {row.actual_columns} fields, the header {row.expected_columns}"
-        malformed.append(Rejected(row.number - 1, problem, fields))
+        # Its fields are not put under the header's names: nobody knows where one too many, or too few, is.
+        problem = f"it has {row.actual_columns} fields, the header {row.expected_columns}: {row.text}"
+        malformed.append(Rejected(row.number - 1, problem, []))
         return "skip"
 
-    def reader(column_types: dict[str, pa.DataType]) -> Any:
-        return pyarrow.csv.open_csv(
-            pa.CompressedInputStream(raw, "gzip") if path.endswith(".gz") else raw,
-            pyarrow.csv.ReadOptions(use_threads=False, block_size=PIECE),  # only so are rows numbered
-            pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=keep),
-            pyarrow.csv.ConvertOptions(column_types=column_types, null_values=[""], strings_can_be_null=True),
-        )
+    return pyarrow.csv.open_csv(
+        pa.CompressedInputStream(raw, "gzip") if path.endswith(".gz") else raw,
+        pyarrow.csv.ReadOptions(use_threads=False, block_size=PIECE),  # only so are rows numbered
+        pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=keep),
+        pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), null_values=[""], strings_can_be_null=True
+        ),
+    )
 
-    names = reader({}).schema.names
-    raw.seek(0)
-    malformed.clear()
-    opened = reader(dict.fromkeys(names, pa.string()))
+
+def _csv(raw: Any, path: str, names: list[str], size: int) -> Input:
+    malformed: list[Rejected] = []
+    batches = _csv_reader(raw, path, names, malformed)
 
     def pieces() -> Iterator[Piece]:
         last = 0
-        for batch in opened:
+        for batch in batches:
             # The reader is ahead by a block: what it has found beyond this batch is left for later.
             numbers: list[int] = []
             at = {line.row for line in malformed}
@@ -120,6 +124,6 @@ def _csv(raw: Any, path: str, size: int) -> Input:
             malformed[:] = malformed[len(here) :]
             yield Piece(pa.Table.from_batches([batch]), numbers, here, min(raw.tell(), size))
         if malformed:
-            yield Piece(opened.schema.empty_table(), [], list(malformed), size)
+            yield Piece(batches.schema.empty_table(), [], list(malformed), size)
 
-    return Input(opened.schema, True, size, pieces())
+    return Input(batches.schema, True, size, pieces())

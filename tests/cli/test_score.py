@@ -1,0 +1,236 @@
+"""`kiban score` on real flights, beside the endpoint, on a full disk and with a real S3 store."""
+
+import csv
+import gzip
+import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from servers import Store
+from serving.test_app import client_of
+
+from kiban.cli.score import score
+from kiban.errors import KibanError
+from kiban.reports import EVALUATION
+from kiban.servable.load import load
+from kiban.serving.model import Served
+from kiban.settings.base import Sections, read
+from kiban.settings.serving import Serving
+
+
+class Params(Sections):
+    serving: Serving
+
+
+@pytest.fixture
+def flights(project: Path) -> pa.Table:
+    """Prepared flights of March, with their key and whether they were late."""
+    (file,) = Path("data/prepared/flights").glob("2013-03.parquet")
+    return pq.read_table(file, partitioning=None).slice(0, 2000)
+
+
+def run(*arguments: str) -> str:
+    """What the command says on both streams."""
+    done = CliRunner().invoke(score, arguments)
+    if done.exception:
+        raise done.exception
+    return done.output
+
+
+def answered(rows: pa.Table) -> list[tuple[float, bool]]:
+    """What the endpoint answers about the rows."""
+    served = Served(load(), read(Params).serving, EVALUATION)
+    body = io.BytesIO()
+    pyarrow.csv.write_csv(rows.select(list(served.schema.features)), body)
+    header, *lines = body.getvalue().splitlines()
+    client, found = client_of(served), []
+    for first in range(0, len(lines), 1000):
+        content = b"\n".join([header, *lines[first : first + 1000]])
+        text = client.post("/invocations", content=content, headers={"content-type": "text/csv"}).text
+        found += [(float(probability), label == "true") for probability, label in csv.reader(io.StringIO(text))]
+    return found
+
+
+def read_table(path: Path) -> pa.Table:
+    if path.suffix == ".parquet":
+        return pq.read_table(path)
+    return pyarrow.csv.read_csv(path, convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=True))
+
+
+@pytest.mark.parametrize("input_file", ["in.csv", "in.csv.gz", "in.parquet"])
+@pytest.mark.parametrize("target", ["out.csv", "out.parquet"])
+def test_a_file_gets_the_endpoints_answers(flights: pa.Table, input_file: str, target: str) -> None:
+    write(flights, input_file)
+    said = run(input_file, target)
+    assert f"score: 2,000 rows by model {load().model_id[:12]}" in said
+    found = read_table(Path(target))
+    assert found.column_names == [*flights.column_names, "probability", "label", "model_id"]
+    for name in load().contract.features():
+        assert found[name].cast(flights[name].type).equals(flights[name])
+    expected = answered(flights)
+    assert found["label"].to_pylist() == [label for _, label in expected]
+    probabilities = found["probability"].to_pylist()
+    assert max(abs(one - other) for one, (other, _) in zip(probabilities, expected, strict=True)) < 1e-6
+    assert set(found["model_id"].to_pylist()) == {load().model_id}
+    assert not list(Path().glob("*.part"))
+    assert not list(Path().glob("*.rejected.csv"))
+
+
+def write(rows: pa.Table, path: str) -> None:
+    if path.endswith(".parquet"):
+        pq.write_table(rows, path)
+        return
+    content = io.BytesIO()
+    pyarrow.csv.write_csv(rows, content)
+    Path(path).write_bytes(gzip.compress(content.getvalue()) if path.endswith(".gz") else content.getvalue())
+
+
+def spoiled(flights: pa.Table) -> dict[int, str]:
+    """Write in.csv with rows that are wrong; their numbers, and what is said of each."""
+    write(flights, "in.csv")
+    lines = Path("in.csv").read_text().splitlines()
+    lines[3] = re.sub('"(EWR|JFK|LGA)"', '"XXX"', lines[3])
+    lines[7] += ",more"
+    lines[1500] = "short"
+    lines[2000] = (
+        lines[2000].replace('"Sat"', '""').replace('"Sun"', '""').replace('"Fri"', '""').replace('"Mon"', '""')
+    )
+    Path("in.csv").write_text("\n".join(lines) + "\n")
+    width = len(flights.column_names)
+    return {
+        3: 'origin: "XXX" is not among the levels (allowed: one of EWR, JFK, LGA)',
+        7: f"it has {width + 1} fields, the header {width}: {lines[7]}",
+        1500: f"it has 1 fields, the header {width}: short",
+        2000: "weekday: it is missing (allowed: one of Mon, Tue, Wed, Thu, Fri, Sat, Sun)",
+    }
+
+
+def test_a_bad_row_stops_and_leaves_what_was_there(flights: pa.Table) -> None:
+    spoiled(flights)
+    Path("out.csv").write_text("as it was")
+    with pytest.raises(
+        KibanError, match=r'^in\.csv, row 3: origin: "XXX" is not among the levels .* Nothing was written'
+    ):
+        run("in.csv", "out.csv")
+    assert Path("out.csv").read_text() == "as it was"
+    assert sorted(path.name for path in Path().iterdir() if path.name.startswith("out")) == ["out.csv"]
+
+
+def test_bad_rows_go_to_a_side_file_with_their_reasons(flights: pa.Table) -> None:
+    expected = spoiled(flights)
+    said = run("in.csv", "out.parquet", "--on-error", "skip")
+    assert "score: 4 rows rejected: out.rejected.csv" in said
+    with Path("out.rejected.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {int(row["rejected_row"]): row["rejected_because"] for row in rows} == expected
+    assert rows[0]["origin"] == "XXX"
+    assert rows[0]["flight"] == str(flights["flight"][2].as_py())
+    found = pq.read_table("out.parquet")
+    good = flights.filter(pa.array([row + 1 not in expected for row in range(2000)]))
+    assert found["flight"].cast("int64").equals(good["flight"].cast("int64"))
+    # What is mended there can be scored, as any file.
+    text = Path("out.rejected.csv").read_text().replace("XXX", "EWR")
+    Path("mended.csv").write_text(text)
+    run("mended.csv", "out2.csv", "--on-error", "skip")
+    assert read_table(Path("out2.csv")).num_rows == 1
+
+
+def test_columns_that_are_absent_are_said(flights: pa.Table) -> None:
+    write(flights.drop_columns(["plane_seats", "weather_temperature"]), "in.parquet")
+    assert "no column, so null in every row: plane_seats, weather_temperature\n" in run("in.parquet", "out.csv")
+    write(flights.drop_columns(["carrier"]), "in.parquet")
+    with pytest.raises(KibanError, match=r"^in\.parquet has no column 'carrier', which the model requires$"):
+        run("in.parquet", "out.csv")
+
+
+@pytest.mark.parametrize(
+    ("input_file", "content", "target", "problem"),
+    [
+        ("no.csv", None, "out.csv", r"no\.csv cannot be read: .*No such file"),
+        ("in.txt", b"", "out.csv", r"in\.txt: a name must end with \.csv, \.csv\.gz or \.parquet"),
+        ("in.csv", b"", "out.xlsx", r"out\.xlsx: a name must end with \.csv or \.parquet"),
+        ("in.csv", b"", "out.csv", r"in\.csv cannot be read as CSV: Empty CSV file"),
+        ("in.csv", b"a,a\n1,2\n", "out.csv", r"in\.csv: column 'a' stands twice"),
+        ("in.csv", b"label\n1\n", "out.csv", r"in\.csv has no column"),
+        ("in.csv", b"\xff\xfe\n", "out.csv", r"in\.csv"),
+        ("in.csv.gz", b"no gzip", "out.csv", r"in\.csv\.gz cannot be read as CSV: "),
+        ("in.parquet", b"no parquet", "out.csv", r"in\.parquet cannot be read as Parquet: "),
+        ("in.parquet", b"PAR1", "no/out.csv", r"in\.parquet cannot be read as Parquet: "),
+    ],
+)
+def test_files_that_cannot_be_used_are_one_sentence(
+    project: Path, input_file: str, content: bytes | None, target: str, problem: str
+) -> None:
+    if content is not None:
+        Path(input_file).write_bytes(content)
+    with pytest.raises(KibanError, match=f"^{problem}"):
+        run(input_file, target)
+    assert not Path(target).exists()
+
+
+def test_an_output_that_cannot_be_written_is_one_sentence(flights: pa.Table) -> None:
+    write(flights, "in.parquet")
+    with pytest.raises(KibanError, match=r"^no/out\.csv cannot be written: there is no no$"):
+        run("in.parquet", "no/out.csv")
+    write(flights.append_column("label", pa.array([1] * 2000)), "in.parquet")
+    with pytest.raises(KibanError, match=r"^in\.parquet has a column 'label', which the output gets from the model"):
+        run("in.parquet", "out.csv")
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(flights: pa.Table) -> None:
+    """The output lies in a file system of 64 kB, in a mount namespace of the command's."""
+    inside = ["unshare", *([] if os.getuid() == 0 else ["-r"]), "-m", "sh", "-c"]
+    Path("small").mkdir()
+    if subprocess.run([*inside, "mount -t tmpfs tmpfs small"], capture_output=True).returncode:
+        pytest.skip("this system lets nobody mount a file system")
+    write(flights, "in.parquet")
+    command = (
+        f"{sys.executable} -c 'from kiban.cli import main; main()' score in.parquet small/out.csv; echo $?; ls small"
+    )
+    done = subprocess.run(
+        [*inside, f"mount -t tmpfs -o size=64k tmpfs small && {command}"], capture_output=True, text=True
+    )
+    assert done.stdout == "1\n"
+    assert done.stderr.startswith("error: small/out.csv cannot be written: ")
+    assert "No space left on device" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_store_has_the_whole_output_or_none(flights: pa.Table, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in store.environment.items():
+        monkeypatch.setenv(name, value)
+    spoiled(flights)
+    client: Any = boto3.client("s3", region_name="us-east-1")
+    client.upload_file("in.csv", "dvc", "asked/in.csv")
+    with pytest.raises(KibanError, match=r"^s3://dvc/asked/in\.csv, row 3: origin"):
+        run("s3://dvc/asked/in.csv", "s3://dvc/out.parquet")
+    assert {each["Key"] for each in client.list_objects_v2(Bucket="dvc")["Contents"]} == {"asked/in.csv"}
+    run("s3://dvc/asked/in.csv", "s3://dvc/out.parquet", "--on-error", "skip")
+    client.download_file("dvc", "out.parquet", "here.parquet")
+    run("in.csv", "local.parquet", "--on-error", "skip")
+    assert pq.read_table("here.parquet").equals(pq.read_table("local.parquet"))
+    client.download_file("dvc", "out.rejected.csv", "here.rejected.csv")
+    assert Path("here.rejected.csv").read_bytes() == Path("local.rejected.csv").read_bytes()
+    with pytest.raises(KibanError, match=r"^s3://none/out\.csv cannot be written: there is no s3://none$"):
+        run("in.csv", "s3://none/out.csv")
+    store.kill()
+    with pytest.raises(KibanError, match=r"^s3://dvc/asked/in\.csv cannot be read: "):
+        run("s3://dvc/asked/in.csv", "out.csv")
+
+
+def test_another_models_folder_can_be_named(flights: pa.Table) -> None:
+    write(flights, "in.parquet")
+    Path("models/servable").rename("champion")
+    assert "score: 2,000 rows" in run("in.parquet", "out.parquet", "--servable", "champion")
+    with pytest.raises(KibanError, match="holds no servable"):
+        run("in.parquet", "out.parquet")
