@@ -74,6 +74,7 @@ bench: $(INSTALLED) ## print the benchmarks' tables
 	python benchmarks/pipeline.py
 	python benchmarks/batches.py
 	python benchmarks/serving.py
+	python benchmarks/scoring.py
 
 lock: $(INSTALLED) ## resolve the requirements anew
 	$(COMPILE) pyproject.toml --all-extras --group dev --group serve -o requirements.lock
