@@ -15,12 +15,15 @@ repro: $(INSTALLED) ## run what has changed: data, checks, features, model, metr
 test: $(INSTALLED) ## run the tests, the end-to-end ones too, and print the coverage
 	pytest
 
-lint: $(INSTALLED) ## check style, types, and that params.yaml is composed from conf/
+lint: $(INSTALLED) ## check style, types, deploy/, and that params.yaml is composed from conf/
 	ruff check
 	ruff format --check
 	mypy
 	kiban compose --check
 	check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yaml
+	check-jsonschema -q --builtin-schema vendor.compose-spec deploy/compose.yaml
+	kubernetes-validate --quiet --strict deploy/kubernetes.yaml
+	python deploy/check.py
 
 compose: $(INSTALLED) ## compose params.yaml from conf/
 	kiban compose
@@ -68,6 +71,9 @@ runs: $(INSTALLED) ## MLflow's pages of the tracked runs, at http://127.0.0.1:50
 bento: $(INSTALLED) ## package service, model and exact requirements under bentos/
 	bentoml build
 
+image: bento ## build the image kiban:latest of the newest Bento; wants Docker
+	bentoml containerize kiban:latest -t kiban:latest
+
 bench: $(INSTALLED) ## print the benchmarks' tables
 	python benchmarks/tidymodels.py
 	python benchmarks/imports.py
@@ -93,4 +99,4 @@ $(INSTALLED): requirements.lock pyproject.toml
 	uv pip install -q --python .venv --no-deps --no-build-isolation -e .
 	touch $@
 
-.PHONY: help repro test lint compose s3 reproduce report comment serve experiments runs bento bench lock
+.PHONY: help repro test lint compose s3 reproduce report comment serve experiments runs bento image bench lock

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import bentoml
+from bentoml.images import Image
 
 from kiban.errors import KibanError
 from kiban.reports import EVALUATION
@@ -51,6 +52,8 @@ methods |= {route.path: method for route in app.routes for method in route.metho
 
 @bentoml.service(
     name="kiban",
+    # Of a distribution that it knows BentoML would install a compiler, git and GnuPG, which wheels do not need.
+    image=Image(base_image="python:3.11-slim", distro="none").run("install -d -o bentoml -g bentoml /log"),
     workers=limits.workers,
     http={"host": "127.0.0.1", "port": 3000},
     # The guard's limit ends first; BentoML keeps a timer a request for as long as this, so it is short.
