@@ -2,8 +2,11 @@
 
 import concurrent.futures
 import json
+import os
+import shutil
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -253,20 +256,49 @@ def ask(client: httpx.Client, minute: int) -> float:
 def test_the_bento_answers_the_same_from_its_own_requirements(
     served: Path, client: httpx.Client, tmp_path: Path
 ) -> None:
+    """As the image has it: packages from its lock alone, the image's entrypoint, a model laid elsewhere, read-only."""
     offline = {"PIP_NO_INDEX": "1", "UV_OFFLINE": "1", "HTTPS_PROXY": "http://127.0.0.1:9"}
     run(served, "bentoml", "build", BENTOML_HOME=str(tmp_path / "bentos"), **offline)
     (bento,) = (path for path in (tmp_path / "bentos/bentos/kiban").iterdir() if path.is_dir())
+    the_bento_has_what_is_needed_and_no_more(bento)
     venv = tmp_path / "venv"
     run(tmp_path, sys.executable, "-m", "venv", "--without-pip", str(venv))
     requirements = str(bento / "env/python/requirements.txt")
-    # BentoML adds itself once more, without a hash, so they cannot be required; uv checks those that there are.
-    run(tmp_path, "uv", "pip", "sync", "-q", "--python", str(venv), requirements)
+    # BentoML adds itself once more, without a hash, so they cannot be required; uv checks those that there are. What
+    # had to be built would want a compiler, which the image has not.
+    run(tmp_path, "uv", "pip", "sync", "-q", "--no-build", "--python", str(venv), requirements)
     installed = run(tmp_path, "uv", "pip", "list", "--python", str(venv), "--format", "freeze")
     names = {line.split("==")[0] for line in installed.splitlines()}
     assert not names & {"scikit-learn", "pandas", "mlflow", "dvc", "great-expectations", "skl2onnx", "pyarrow"}
-    with serving(tmp_path, str(venv / "bin/bentoml"), "serve", str(bento)) as other:
-        for path in ("/model", "/openapi.json"):
-            assert other.get(path).json() == client.get(path).json()
+    model = shutil.copytree(bento / "src/models/servable", tmp_path / "model")
+    where = {"BENTO_PATH": str(bento), "KIBAN_SERVABLE": str(model), "KIBAN_PREDICTION_LOG": str(tmp_path / "log")}
+    path = f"{venv / 'bin'}:{os.environ['PATH']}"
+    command = [*read_only(bento), "env", f"PATH={path}", "bash", str(bento / "env/docker/entrypoint.sh"), "serve"]
+    with serving(tmp_path, *command, **where) as other:
+        for route in ("/model", "/openapi.json"):
+            assert other.get(route).json() == client.get(route).json()
         assert other.post("/predict", content=BODY, headers=JSON).json() == (
             client.post("/predict", content=BODY, headers=JSON).json()
         )
+    assert [path.suffix for path in (tmp_path / "log").iterdir()] == [".jsonl"]
+
+
+def the_bento_has_what_is_needed_and_no_more(bento: Path) -> None:
+    top = {path.name for path in (bento / "src").iterdir()}
+    assert top == {"service.py", "src", "models", "params.yaml", "reports", "bentofile.yaml"}
+    kinds = {path.suffix for path in bento.rglob("*") if path.is_file()}
+    assert kinds <= {"", ".py", ".yaml", ".json", ".onnx", ".txt", ".in", ".sh", ".md", ".j2", ".css", ".js"}
+    dockerfile = (bento / "env/docker/Dockerfile").read_text()
+    assert "FROM python:3.11-slim" in dockerfile
+    assert "apt-get" not in dockerfile
+    assert "\nUSER bentoml\n" in dockerfile
+    assert "install -d -o bentoml -g bentoml /log" in dockerfile
+
+
+def read_only(folder: Path) -> list[str]:
+    """What runs a command where the folder cannot be written to, if this system lets anybody mount."""
+    unshare = ["unshare", *([] if os.getuid() == 0 else ["-r"]), "-m"]
+    if subprocess.run([*unshare, "true"], capture_output=True).returncode:
+        return []
+    script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    return [*unshare, "sh", "-c", script, str(folder)]
