@@ -61,7 +61,9 @@ def test_what_is_for_the_inside_is_not_published(outside: httpx.Client, inside: 
 
 def test_large_bodies_and_headers_and_slow_heads_end_at_the_proxy(outside: httpx.Client) -> None:
     headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
-    assert outside.post("/predict", content=b" " * 2_500_000, headers=headers).status_code == 413
+    answer = outside.post("/predict", content=b" " * 2_500_000, headers=headers)
+    assert answer.status_code == 413
+    assert answer.json()["errors"][0]["problem"] == "the body is too large"  # the service's own words
     assert outside.get("/", headers={"x-much": "a" * 40_000}).status_code == 431
     with socket.create_connection((outside.base_url.host, outside.base_url.port or 0), timeout=30) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")

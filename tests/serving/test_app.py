@@ -17,6 +17,7 @@ from http_cases import CSV, JSON, LINES, Case
 from starlette.testclient import TestClient
 
 from kiban import columns, contract, prepared
+from kiban.errors import KibanError
 from kiban.reports import EVALUATION
 from kiban.servable.load import load
 from kiban.serving import guard
@@ -322,3 +323,19 @@ def test_the_contracts_words_cannot_break_out_of_the_page(served: Served) -> Non
     for page in (client.get("/").text, client.get("/docs").text):
         assert hostile not in page
         assert "&lt;script&gt;" in page
+
+
+@pytest.mark.parametrize("score", [np.nan, np.inf, 7.0, -0.1])
+def test_a_model_that_answers_with_no_probability_is_not_taken(served: Served, score: float) -> None:
+    object.__setattr__(served.servable, "score", lambda columns: np.full(len(columns["carrier"]), score))
+    with pytest.raises(KibanError, match=rf"^model {served.model_id[:12]} answers with .*, which is no probability$"):
+        client_of(served)
+
+
+def test_a_model_that_fails_is_not_taken(served: Served) -> None:
+    def fail(_: Any) -> None:
+        raise RuntimeError("a node\nis missing")
+
+    object.__setattr__(served.servable, "score", fail)
+    with pytest.raises(KibanError, match="cannot answer about its own example: a node is missing$"):
+        client_of(served)

@@ -24,6 +24,11 @@ def feature(**given: Any) -> Column:
         ({"a": {}}, {"a": {}, "b": {}}, "it requires b"),
         ({"a": {}}, {"a": {}, "b": {"nullable": True}}, None),
         ({"a": {}, "b": {}}, {"a": {}}, "it has no field b"),
+        (
+            {"a": {}, "b": {}},
+            {"b": {}, "a": {}},
+            "it has its fields in another order, which CSV without a header goes by",
+        ),
         ({"a": {"type": "integer"}}, {"a": {}}, None),
         ({"a": {}}, {"a": {"type": "integer"}}, "a is of type integer, not number"),
         ({"a": {"unit": "minutes"}}, {"a": {"unit": "hours"}}, "a has the unit hours, not minutes"),

@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from kiban.scoring.read import Input
     from kiban.servable.load import Servable
 
-REJECTED = ["rejected_row", "rejected_because"]
-"""The first columns of the side file; the input's follow."""
-
 
 @dataclass
 class Counts:
@@ -59,6 +56,9 @@ def score(source: str, target: str, on_error: str, folder: Path) -> None:
     if not target.endswith((".csv", ".parquet")):
         raise KibanError(f"{target}: a name must end with .csv or .parquet")
     rejected = f"{target.removesuffix('.csv').removesuffix('.parquet')}.rejected.csv"
+    for written in (target, rejected):
+        if written == source or Path(written).resolve() == Path(source).resolve():
+            raise KibanError(f"{source} would be overwritten: give OUTPUT another name")
     servable = load(folder)
     with opened(source) as found:
         counts = _write(found, servable, source, target, rejected, skip=on_error == "skip")
@@ -74,36 +74,32 @@ def score(source: str, target: str, on_error: str, folder: Path) -> None:
 
 
 def _write(found: "Input", servable: "Servable", source: str, target: str, rejected: str, skip: bool) -> Counts:
-    import csv
-
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     from kiban.scoring.score import output_schema, scored
-    from kiban.scoring.write import table_writer, whole
+    from kiban.scoring.write import rejected_writer, table_writer, whole
 
     counts = Counts()
-    schema = output_schema(found, servable, source)
+    is_csv = target.endswith(".csv")
+    schema = output_schema(found, servable, source, is_csv)
     console = Console(stderr=True)
     shown = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     with ExitStack() as stack:
-        rows = stack.enter_context(table_writer(stack.enter_context(whole(target)), schema, target.endswith(".csv")))
-        kept = [place for place, name in enumerate(found.schema.names) if name not in REJECTED]
-        others = None
-        if skip:
-            side = stack.enter_context(whole(rejected)).open("w", newline="", encoding="utf-8")
-            others = csv.writer(stack.enter_context(side), lineterminator="\n")
-            others.writerow(REJECTED + [found.schema.names[place] for place in kept])
+        # What is entered last is put into its place first.
+        side = stack.enter_context(whole(rejected)) if skip else None
+        reject = stack.enter_context(rejected_writer(side, found.schema.names)) if side else None
+        rows = stack.enter_context(table_writer(stack.enter_context(whole(target)), schema, is_csv))
         progress = stack.enter_context(Progress(*shown, console=console, disable=not console.is_terminal))
         task = progress.add_task("score", total=found.size)
         for piece in scored(found, servable, schema):
-            for row, problem, fields in piece.rejected:
-                if others is None:
+            for row in piece.rejected:
+                if reject is None:
                     raise KibanError(
-                        f"{source}, row {row}: {problem}. Nothing was written: mend it, or have such rows put into "
-                        f"{rejected} by --on-error skip"
+                        f"{source}, row {row.row}: {row.problem}. Nothing was written: mend it, or have such rows put "
+                        f"into {rejected} by --on-error skip"
                     )
-                others.writerow([row, problem, *(fields[place] for place in kept if place < len(fields))])
+                reject(row)
             rows.write_table(piece.rows)
             counts.rows += piece.rows.num_rows
             counts.positive += piece.positive

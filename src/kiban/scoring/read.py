@@ -75,11 +75,12 @@ def _explained(path: str, pieces: Iterator[Piece]) -> Iterator[Piece]:
 
 
 def _parquet(raw: Any) -> Input:
-    file = pq.ParquetFile(raw)
+    file = pq.ParquetFile(raw, buffer_size=1 << 20)  # else a whole column of a row group is in memory
 
     def pieces() -> Iterator[Piece]:
         done = 0
         for batch in file.iter_batches(ROWS):
+            batch.validate(full=True)  # text that is no UTF-8
             numbers = list(range(done + 1, done + 1 + len(batch)))
             done += len(batch)
             yield Piece(pa.Table.from_batches([batch]), numbers, [], done)
@@ -91,9 +92,9 @@ def _csv_reader(raw: Any, path: str, names: list[str], malformed: list[Rejected]
     """Batches of text, with what is malformed put into the list; `names` are the columns."""
 
     def keep(row: Any) -> str:
-        # Its fields are not put under the header's names: nobody knows where one too many, or too few, is.
-        problem = f"it has {row.actual_columns} fields, the header {row.expected_columns}: {row.text}"
-        malformed.append(Rejected(row.number - 1, problem, []))
+        # As one field: nobody knows where one too many, or too few, is.
+        problem = f"it has {row.actual_columns} fields, the header {row.expected_columns}"
+        malformed.append(Rejected(row.number - 1, problem, [row.text]))
         return "skip"
 
     return pyarrow.csv.open_csv(

@@ -33,16 +33,20 @@ class Scored(NamedTuple):
     done: int
 
 
-def output_schema(found: Input, servable: Servable, where: str) -> pa.Schema:
+def output_schema(found: Input, servable: Servable, where: str, is_csv: bool) -> pa.Schema:
     """The columns of the output: the input's, the model's in the contract's types, and ADDED.
 
-    KibanError if the input, called `where`, has a column of that name, or not what the model requires.
+    KibanError if the input, called `where`, has a column of that name, or not what the model requires, or one that
+    CSV cannot have.
     """
     features = servable.contract.features()
     check_columns(found.schema, features, found.is_text, where)
     for name in ADDED:
         if name in found.schema.names:
             raise KibanError(f"{where} has a column {name!r}, which the output gets from the model: rename it")
+    for field in found.schema:
+        if is_csv and pa.types.is_nested(field.type):
+            raise KibanError(f"{where}: column {field.name!r} is of type {field.type}, which only Parquet can have")
     fields = [(field.name, _plain(field.type)) for field in found.schema]
     kept = [(name, ARROW_TYPES[features[name].type] if name in features else kind) for name, kind in fields]
     return pa.schema([*kept, *ADDED.items()])

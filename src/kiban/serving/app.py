@@ -1,6 +1,7 @@
 """The routes. That a request may be read at all, guard.py has seen to; what is said of the routes is in openapi.py."""
 
 import html
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -11,11 +12,12 @@ from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic_core import to_json
 
+from kiban.errors import KibanError
 from kiban.serving import counters, formats, openapi, page, refusal
 from kiban.serving.formats import JSON
 from kiban.serving.guard import ANSWERING
 from kiban.serving.model import Alive, Model, Served
-from kiban.serving.prediction_log import Bodies, PredictionLog
+from kiban.serving.prediction_log import Entry, PredictionLog
 from kiban.serving.refusal import REQUEST_ID, WARNINGS, RefusedError, finding
 from kiban.serving.watch import Answering
 
@@ -54,15 +56,30 @@ def create_app(keyed: bool, log: PredictionLog) -> FastAPI:
 
 
 def ready(served: Served, app: FastAPI, keyed: bool) -> Answering:
-    """The model as `app` answers with it, tried and described; an exception of any kind if it cannot answer."""
-    # No caller waits for what is made on first use, or finds that it does not work.
-    served.predict(served.schema.check([served.servable.manifest.example]))
+    """The model as `app` answers with it, tried and described; KibanError if it cannot answer."""
+    _try(served)
     return Answering(
         served,
         described=served.model.model_dump_json().encode(),
         page=page.render(served.model, keyed),
         document=to_json(openapi.document(app, served, keyed)),
     )
+
+
+def _try(served: Served) -> None:
+    """Ask about the typical record, and the same with null wherever it may be, so that no caller finds what fails."""
+    example = served.servable.manifest.example
+    least = {name: value for name, value in example.items() if not served.schema.features[name].nullable}
+    try:
+        predictions, _ = served.predict(served.schema.check([example, least]))
+    except Exception as error:  # the engine's errors share no base class
+        reason = " ".join(str(error).split())[:200]
+        raise KibanError(f"model {served.model_id[:12]} cannot answer about its own example: {reason}") from None
+    for each in predictions:
+        if not 0 <= each["probability"] <= 1:
+            raise KibanError(
+                f"model {served.model_id[:12]} answers with {each['probability']}, which is no probability"
+            )
 
 
 def _answering(request: Request) -> Answering:
@@ -75,19 +92,12 @@ def _answering(request: Request) -> Answering:
 def _add_predictions(app: FastAPI, log: PredictionLog) -> None:
     async def reply(request: Request, read_as: str, write_as: str) -> Response:
         served = _answering(request).served
-        body = await request.body()
-        records = formats.READERS[read_as](body, served.schema)
+        records = formats.READERS[read_as](await request.body(), served.schema)
         predictions, unusual = served.predict(records)
         counters.count(predictions, unusual)
         warnings = served.schema.warnings(records, unusual)
+        log.add(Entry(time.time(), request.scope[REQUEST_ID], served.model_id, records, predictions, warnings))
         content = formats.WRITERS[write_as](served.model_id, predictions, warnings)
-
-        def bodies() -> Bodies:
-            asked = body if read_as == JSON and not log.left_out else log.request(records)
-            told = content if write_as == JSON else formats.WRITERS[JSON](served.model_id, predictions, warnings)
-            return asked, told
-
-        log.add(request.scope[REQUEST_ID], len(predictions), len(body) + len(content), bodies)
         return Response(content, 200, {WARNINGS: str(len(unusual))}, write_as)
 
     @app.post("/predict", **openapi.PREDICT)

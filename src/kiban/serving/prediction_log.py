@@ -1,7 +1,7 @@
 """Every request that was answered, and its answer, as a line of JSON, written beside the requests' path.
 
-A line has `time`, `request_id`, `request` ({"records"}) and `answer` ({"model_id", "predictions", "warnings"}): bodies
-as they are on the wire, which to write costs little. docs/serving.md has the line that reads them as a table.
+A line has `time`, `request_id`, `request` ({"records"}) and `answer` ({"model_id", "predictions", "warnings"}): the
+records as the model read them, null where a field was absent. docs/serving.md has the line that reads them as a table.
 
 Our own, since `bentoml.monitor` has no limit of size and costs a request 0.15 ms, and the standard library's rotating
 handler leaves half a line where the disk is full.
@@ -12,12 +12,11 @@ import logging
 import os
 import random
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 
@@ -28,22 +27,22 @@ from kiban.settings.serving import Log
 
 logger = logging.getLogger("bentoml.kiban")
 
-MOST_WAITING = 50_000_000  # bytes of bodies that are not written yet; what comes on top is lost, and counted
+MOST_WAITING = 20_000  # predictions that are not written yet, some 60 MB; what comes on top is lost, and counted
+NAMES = "????????T??????.??????Z-*.jsonl"  # of the files; the first written sorts first
 BURST = 1_000_000  # bytes that are written at once
 PAUSE = 0.05  # seconds between two writes: short ones, for the requests wait meanwhile
 RETRY = 1.0  # seconds until the next try where nothing can be written
 
 
-Bodies = tuple[bytes, bytes]
-"""The JSON of a request and of its answer."""
-
-
 class Entry(NamedTuple):
+    """A request that was answered; `time` in seconds of the clock."""
+
     time: float
     request_id: str
-    predictions: int
-    size: int
-    bodies: Callable[[], Bodies]
+    model_id: str
+    records: Records
+    predictions: Sequence[Mapping[str, Any]]
+    warnings: Sequence[Mapping[str, Any]]
 
 
 class PredictionLog:
@@ -59,7 +58,7 @@ class PredictionLog:
         self.room = settings.max_bytes - workers * settings.max_file_bytes  # of what is there when a file is begun
         self.waiting: deque[Entry] = deque()
         self.burst: list[tuple[Entry, bytes]] = []  # what is being written, with its lines
-        self.added = self.taken = 0  # bytes; each is changed by one thread only
+        self.added = self.taken = 0  # predictions; each is changed by one thread only
         self.something, self.closed = threading.Event(), threading.Event()
         self.file: int | None = None
         self.day = ""
@@ -75,27 +74,20 @@ class PredictionLog:
     def start(self) -> None:
         self.thread.start()
 
-    def add(self, request_id: str, predictions: int, size: int, bodies: Callable[[], Bodies]) -> None:
-        """Have an answered request written, or not, as the share is; neither waits nor fails.
-
-        `predictions` is how many there are, `size` how many bytes are kept until `bodies` is called, in another thread.
-        """
+    def add(self, entry: Entry) -> None:
+        """Have an answered request written, or not, as the share is; neither waits nor fails."""
         if self.settings.share < 1 and random.random() >= self.settings.share:  # noqa: S311
             return
-        if self.added - self.taken + size > MOST_WAITING:
+        predictions = len(entry.predictions)
+        if self.added - self.taken + predictions > MOST_WAITING:
             counters.log_lost.inc(predictions)
             if not self.overflowing:
                 logger.error("prediction log: more than can be written is waiting; what comes on top is not logged")
                 self.overflowing = True
             return
-        self.waiting.append(Entry(time.time(), request_id, predictions, size, bodies))
-        self.added += size
+        self.waiting.append(entry)
+        self.added += predictions
         self.something.set()
-
-    def request(self, records: Records) -> bytes:
-        """The JSON of a request for these records, without what is to be left out."""
-        kept = [{name: of[name] for name in of if name not in self.left_out} for of in records]
-        return to_json({"records": kept})
 
     def close(self) -> None:
         """Write what waits, once more; what cannot be written is lost, and said."""
@@ -103,8 +95,7 @@ class PredictionLog:
         self.something.set()
         if self.thread.is_alive():
             self.thread.join()
-        if self.file is not None:
-            os.close(self.file)
+        self._close_file()
 
     def _run(self) -> None:
         while not self.closed.is_set():
@@ -115,7 +106,7 @@ class PredictionLog:
                 self.closed.wait(RETRY)
             self.closed.wait(PAUSE)
         if not self._write_all():
-            lost = sum(entry.predictions for entry in (*self.waiting, *(entry for entry, _ in self.burst)))
+            lost = self.added - self.taken
             counters.log_lost.inc(lost)
             logger.error("prediction log: %d predictions could not be written before the end", lost)
 
@@ -132,9 +123,10 @@ class PredictionLog:
                     logger.error("prediction log: %s; predictions are answered, and wait to be logged", problem)
                 self.failing = True
                 return False
-            self.taken += sum(entry.size for entry, _ in self.burst)
-            counters.logged.inc(sum(entry.predictions for entry, _ in self.burst))
+            written = sum(len(entry.predictions) for entry, _ in self.burst)
             self.burst = []
+            self.taken += written
+            counters.logged.inc(written)
         if self.failing:
             logger.info("prediction log: written again")
         self.failing = self.overflowing = False
@@ -145,12 +137,25 @@ class PredictionLog:
         burst: list[tuple[Entry, bytes]] = []
         size, most = 0, min(BURST, self.settings.max_file_bytes)
         while self.waiting:
-            line = _line(self.waiting[0])
+            line = self._line(self.waiting[0])
             size += len(line)
             if burst and size > most:
                 break
             burst.append((self.waiting.popleft(), line))
         return burst
+
+    def _line(self, entry: Entry) -> bytes:
+        records, warnings = entry.records, entry.warnings
+        if self.left_out:
+            records = [{name: of[name] for name in of if name not in self.left_out} for of in records]
+            warnings = [each for each in warnings if each["field"] not in self.left_out]  # they repeat values
+        line = {
+            "time": datetime.fromtimestamp(entry.time, UTC),
+            "request_id": entry.request_id,
+            "request": {"records": records},
+            "answer": {"model_id": entry.model_id, "predictions": entry.predictions, "warnings": warnings},
+        }
+        return to_json(line) + b"\n"
 
     def _write(self, lines: bytes) -> None:
         """Append the lines, all or none of them; OSError if they cannot be written."""
@@ -173,8 +178,7 @@ class PredictionLog:
             fits = self.size + more <= self.settings.max_file_bytes or self.size == 0
             if fits and self.day == day and os.fstat(self.file).st_nlink:
                 return self.file
-            os.close(self.file)
-            self.file = None
+            self._close_file()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._make_room()
         path = self.folder / f"{now:%Y%m%dT%H%M%S.%fZ}-{os.getpid()}.jsonl"
@@ -183,21 +187,21 @@ class PredictionLog:
         self.day, self.size = day, 0
         return self.file
 
+    def _close_file(self) -> None:
+        file, self.file = self.file, None  # whatever close says, the number is another file's from now on
+        if file is not None:
+            with contextlib.suppress(OSError):
+                os.close(file)
+
     def _make_room(self) -> None:
         """Delete the oldest files until what is left, and a whole file a worker, are within the limit."""
-        files = [(path, path.stat().st_size) for path in sorted(self.folder.glob("*.jsonl"))]
+        files = []
+        for path in sorted(self.folder.glob(NAMES)):
+            with contextlib.suppress(FileNotFoundError):  # another worker has made room too
+                files.append((path, path.stat().st_size))
         total = sum(size for _, size in files)
         for path, size in files:
             if total <= self.room:
                 break
             path.unlink(missing_ok=True)
             total -= size
-
-
-def _line(entry: Entry) -> bytes:
-    request, answer = entry.bodies()
-    when = datetime.fromtimestamp(entry.time, UTC).isoformat(timespec="microseconds")
-    head = f'{{"time":"{when}","request_id":"{entry.request_id}","request":'.encode()
-    # JSON has line breaks between its tokens only.
-    request = request.replace(b"\n", b" ").replace(b"\r", b" ")
-    return b"".join((head, request, b',"answer":', answer, b"}\n"))

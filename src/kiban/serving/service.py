@@ -32,7 +32,7 @@ class Params(Sections):
 
 
 def answering() -> Answering:
-    """The model that lies in SERVABLE now, ready to answer; an exception if it cannot."""
+    """The model that lies in SERVABLE now, ready to answer; KibanError if it cannot."""
     return ready(Served(load(SERVABLE), limits, REPORT), app, bool(keys))
 
 

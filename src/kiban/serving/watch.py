@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,12 +53,11 @@ class Watch:
         failed: Seen | None = None
         while True:
             await asyncio.sleep(self.seconds)
-            found = _look(self.paths)
-            if found == self.seen:
-                continue
+            found = self.seen
             try:
-                candidate = await asyncio.to_thread(self.load)
-                _check_replaces(candidate.served, self.answering.served)
+                found = await asyncio.to_thread(_look, self.paths)
+                if found != self.seen:
+                    await self._take(found)
             except Exception as error:
                 if found == failed:  # what was half there a moment ago is whole by now
                     reason = error if isinstance(error, KibanError) else f"{type(error).__name__}: {error}"
@@ -65,27 +65,31 @@ class Watch:
                     counters.swaps.labels("refused").inc()
                     self.seen = found
                 failed = found
-                continue
-            if _look(self.paths) != found:  # it changed as it was read
-                continue
-            before, self.answering, self.seen = self.answering.model_id, candidate, found
-            if candidate.model_id != before:
-                logger.info("the model %s answers from now on, not %s", candidate.model_id[:12], before[:12])
-                counters.swaps.labels("taken").inc()
-            del candidate
-            gc.collect()  # the model that was; of what was there at the start the collector knows nothing
+
+    async def _take(self, found: Seen) -> None:
+        """Have what was `found` answer from now on, if it has not changed meanwhile; an exception if it cannot."""
+        candidate = await asyncio.to_thread(self.load)
+        _check_replaces(candidate.served, self.answering.served)
+        if await asyncio.to_thread(_look, self.paths) != found:
+            return
+        before, self.answering, self.seen = self.answering.model_id, candidate, found
+        if candidate.model_id != before:
+            logger.info("the model %s answers from now on, not %s", candidate.model_id[:12], before[:12])
+            counters.swaps.labels("taken").inc()
+        gc.collect()  # the model that was; of what was there at the start the collector knows nothing
 
 
 def _look(paths: tuple[Path, ...]) -> Seen:
     """What tells one state of the files from another: a link's target counts, not the link."""
     found = set()
     for path in paths:
-        for file in [path, *path.rglob("*")]:
+        inside = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
+        for file in [str(path), *inside]:
             try:
-                state = file.stat()
+                state = os.stat(file)
             except OSError:  # it has gone meanwhile
                 continue
-            found.add((str(file), state.st_ino, state.st_mtime_ns, state.st_size))
+            found.add((file, state.st_ino, state.st_mtime_ns, state.st_size))
     return frozenset(found)
 
 
@@ -105,6 +109,8 @@ def narrowed(old: Mapping[str, Column], new: Mapping[str, Column]) -> Iterator[s
     """Why a record that the features `old` accept would be refused, or understood otherwise, by `new`."""
     for name in old.keys() - new.keys():
         yield f"it has no field {name}"
+    if old.keys() <= new.keys() and list(old) != list(new)[: len(old)]:
+        yield "it has its fields in another order, which CSV without a header goes by"
     for name, column in new.items():
         before = old.get(name)
         if not column.nullable and (before is None or before.nullable):
