@@ -65,8 +65,8 @@ def check(rows: pa.Table, schema: Schema, is_text: bool) -> Checked:
     if late:
         at = pa.array([place in late for place in range(rows.num_rows)])
         for name, column in schema.features.items():
-            given = pa.array([late[place][name] for place in sorted(late)], _type(column))
-            values[name] = pc.replace_with_mask(values[name], at, given)
+            read = pa.array([late[place][name] for place in sorted(late)], _type(column))
+            values[name] = pc.replace_with_mask(values[name], at, read)
         passes = pc.or_(passes, at)
     kinds = {name: ARROW_TYPES[column.type] for name, column in schema.features.items()}
     accepted = pa.table({name: values[name].filter(passes).cast(kind) for name, kind in kinds.items()})

@@ -65,8 +65,8 @@ def rejected_writer(file: Path, names: list[str]) -> Iterator[Callable[[Rejected
         writer.writerow([*REJECTED, *(names[place] for place in kept)])
 
         def write(row: Rejected) -> None:
-            whole = len(row.fields) == len(names)
-            fields = [row.fields[place] for place in kept] if whole else [*row.fields, *[""] * (len(kept) - 1)]
+            is_whole = len(row.fields) == len(names)
+            fields = [row.fields[place] for place in kept] if is_whole else [*row.fields, *[""] * (len(kept) - 1)]
             writer.writerow([row.row, row.problem, *(str(of).lower() if isinstance(of, bool) else of for of in fields)])
 
         yield write

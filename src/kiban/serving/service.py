@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[3]  # of the repository, and of the copy
 SERVABLE = Path(os.environ.get("KIBAN_SERVABLE") or ROOT / manifest.FOLDER)
 LOG = Path(os.environ.get("KIBAN_PREDICTION_LOG") or ROOT / "logs/predictions")
 REPORT = ROOT / EVALUATION
+PYTHON = "{}.{}".format(*sys.version_info)  # what a Bento is built with is what its image has
 
 
 class Params(Sections):
@@ -53,7 +54,7 @@ methods |= {route.path: method for route in app.routes for method in route.metho
 @bentoml.service(
     name="kiban",
     # Of a distribution that it knows BentoML would install a compiler, git and GnuPG, which wheels do not need.
-    image=Image(base_image="python:3.11-slim", distro="none").run("install -d -o bentoml -g bentoml /log"),
+    image=Image(base_image=f"python:{PYTHON}-slim", distro="none").run("install -d -o bentoml -g bentoml /log"),
     workers=limits.workers,
     http={"host": "127.0.0.1", "port": 3000},
     # The guard's limit ends first; BentoML keeps a timer a request for as long as this, so it is short.
