@@ -221,7 +221,9 @@ def reconcile(soak: Soak, lines: dict[str, dict[str, Any]]) -> Counter[str]:
             assert line["answer"] == json.loads(call.answer), "another answer was logged"
             found["answered and logged"] += 1
         elif call.status == 200:
-            assert any(0 <= moment - call.got <= 1 for moment in soak.kills), "an answer was not logged"
+            # What was sent just before the kill the caller may have read just after it.
+            gaps = [moment - call.got for moment in soak.kills]
+            assert any(-0.1 <= gap <= 1 for gap in gaps), f"an answer was not logged, {gaps} s before a kill"
             found["answered, not logged, within a second before a kill"] += 1
         elif call.status == 0:
             assert any(call.sent - 0.1 <= moment <= call.got + 0.1 for moment in soak.kills), "a connection was lost"
