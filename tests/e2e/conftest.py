@@ -59,6 +59,13 @@ def with_model(folder: Path, evaluated: Path) -> Path:
     return folder
 
 
+def served_with(evaluated: Path, folder: Path, **settings: object) -> Path:
+    """A clone in `folder` with the model of `evaluated`, and other settings of the section serving."""
+    with_model(clone_to(folder), evaluated)
+    run(folder, "kiban", "compose", *(f"serving.{name}={value}" for name, value in settings.items()))
+    return folder
+
+
 @pytest.fixture(scope="module")
 def small(slices: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone whose flights are the slice's, from CSV files in incoming/, run and committed up to validate_prepared."""

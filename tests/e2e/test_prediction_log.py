@@ -15,22 +15,15 @@ import httpx
 import psutil
 import pytest
 from conftest import KNOWN_FLIGHT, ROOT
-from servers import free_port_between, serving
+from servers import serving
 
-from e2e.conftest import clone_to, environment, run, with_model
+from e2e.conftest import run, served_with
 from kiban.servable.load import load
-
-
-def folder_with(evaluated: Path, folder: Path, **settings: Any) -> Path:
-    """A clone with the model of the slice, and other settings of the section serving."""
-    with_model(clone_to(folder), evaluated)
-    run(folder, "kiban", "compose", *(f"serving.{name}={value}" for name, value in settings.items()))
-    return folder
 
 
 @pytest.fixture(scope="module")
 def folder(evaluated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return folder_with(evaluated, tmp_path_factory.mktemp("log") / "clone", workers=2)
+    return served_with(evaluated, tmp_path_factory.mktemp("log") / "clone", workers=2)
 
 
 def lines(log: Path) -> list[dict[str, Any]]:
@@ -95,9 +88,8 @@ def test_a_server_that_is_killed_loses_the_last_second_at_most(folder: Path, tmp
     """All its processes get SIGKILL while eight callers ask."""
     log = tmp_path / "log"
     answered: list[Any] = []
-    url, server = started(folder, log)
 
-    def caller(first: int) -> None:
+    def caller(url: httpx.URL, first: int) -> None:
         with httpx.Client(base_url=url, timeout=30) as client:
             for number in range(first, 100_000, 8):
                 try:
@@ -105,18 +97,20 @@ def test_a_server_that_is_killed_loses_the_last_second_at_most(folder: Path, tmp
                 except httpx.TransportError:  # killed
                     return
 
-    threads = [threading.Thread(target=caller, args=(first,)) for first in range(8)]
-    for thread in threads:
-        thread.start()
-    time.sleep(3)
-    # Not by its group alone: BentoML's workers have groups of their own.
-    processes = [server, *server.children(recursive=True)]
-    for process in processes:
-        process.kill()
-    killed = time.time()
-    psutil.wait_procs(processes, timeout=30)
-    for thread in threads:
-        thread.join()
+    with serving(folder, "bentoml", "serve", KIBAN_PREDICTION_LOG=str(log)) as client:
+        threads = [threading.Thread(target=caller, args=(client.base_url, first)) for first in range(8)]
+        for thread in threads:
+            thread.start()
+        time.sleep(3)
+        # Not by its group alone: BentoML's workers have groups of their own.
+        server = process_of(client)
+        processes = [server, *server.children(recursive=True)]
+        for process in processes:
+            process.kill()
+        killed = time.time()
+        psutil.wait_procs(processes, timeout=30)
+        for thread in threads:
+            thread.join()
     assert len(answered) > 200
     of_request: dict[str, list[tuple[Any, ...]]] = {}
     for request_id, *line in table(log):
@@ -130,20 +124,10 @@ def test_a_server_that_is_killed_loses_the_last_second_at_most(folder: Path, tmp
         ]
 
 
-def started(folder: Path, log: Path) -> tuple[str, psutil.Popen]:
-    port = free_port_between(38000, 40000)
-    variables = environment(BENTOML_HOME=str(log.parent / "home"), KIBAN_PREDICTION_LOG=str(log))
-    with (log.parent / "out").open("wb") as out:
-        command = ["bentoml", "serve", "--port", str(port)]
-        server = psutil.Popen(command, cwd=folder, env=variables, stdout=out, stderr=out)
-    url = f"http://127.0.0.1:{port}"
-    for _ in range(600):
-        try:
-            if httpx.get(f"{url}/readyz").status_code == 200:
-                break
-        except httpx.TransportError:
-            time.sleep(0.1)
-    return url, server
+def process_of(client: httpx.Client) -> psutil.Process:
+    """The server that the client asks, a child of this process."""
+    (server,) = (each for each in psutil.Process().children() if str(client.base_url.port) in each.cmdline())
+    return server
 
 
 def table(log: Path) -> list[tuple[Any, ...]]:
@@ -164,8 +148,7 @@ def test_a_full_disk_fails_no_request_and_is_said(folder: Path, tmp_path: Path) 
     with serving(folder, *command, KIBAN_PREDICTION_LOG=str(log)) as client:
         for number in range(160):
             ask(client, number)
-        (process,) = (each for each in psutil.Process().children() if "bentoml" in " ".join(each.cmdline()))
-        inner = Path(f"/proc/{process.pid}/root{log}")
+        inner = Path(f"/proc/{process_of(client).pid}/root{log}")
         written = lines(inner)  # no line is half there
         assert 0 < len(written) < 160
         (output,) = (path for path in folder.glob("serve-*.log") if "prediction log" in path.read_text())
@@ -184,7 +167,7 @@ def inside() -> list[str]:
 
 def test_it_stays_within_its_size_and_the_newest_are_kept(evaluated: Path, tmp_path: Path) -> None:
     limits = {"prediction_log.max_file_bytes": 20_000, "prediction_log.max_bytes": 100_000}
-    folder, log = folder_with(evaluated, tmp_path / "clone", **limits), tmp_path / "log"
+    folder, log = served_with(evaluated, tmp_path / "clone", **limits), tmp_path / "log"
     with serving(folder, "bentoml", "serve", KIBAN_PREDICTION_LOG=str(log)) as client:
         sizes = []
         for number in range(300):
@@ -197,7 +180,7 @@ def test_it_stays_within_its_size_and_the_newest_are_kept(evaluated: Path, tmp_p
 
 def test_what_is_left_out_is_not_written_and_a_share_is(evaluated: Path, tmp_path: Path) -> None:
     settings = {"prediction_log.share": 0.5, "prediction_log.leave_out": "[carrier,dest]"}
-    folder, log = folder_with(evaluated, tmp_path / "clone", **settings), tmp_path / "log"
+    folder, log = served_with(evaluated, tmp_path / "clone", **settings), tmp_path / "log"
     with serving(folder, "bentoml", "serve", KIBAN_PREDICTION_LOG=str(log)) as client:
         for number in range(200):
             record = {**KNOWN_FLIGHT, "carrier": f"someone-{number}", "plane_seats": 1000}

@@ -21,7 +21,7 @@ from conftest import KNOWN_FLIGHT
 from http_cases import JSON, Case
 from servers import free_port_between, serving
 
-from e2e.conftest import clone_to, run, with_model
+from e2e.conftest import run, served_with
 from kiban.servable.load import load
 
 RECORD: dict[str, Any] = {**KNOWN_FLIGHT, "state_origin_delay_3h": 35.5}
@@ -110,9 +110,8 @@ def test_sagemaker_can_call_it_at_the_port_that_is_asked_for(client: httpx.Clien
 
 
 def test_limits_are_configuration(evaluated: Path, tmp_path: Path) -> None:
-    folder = with_model(clone_to(tmp_path / "limited"), evaluated)
     limits = {"max_records": 2, "max_bytes": 5000, "max_seconds": 1, "max_concurrency": 3, "workers": 2}
-    run(folder, "kiban", "compose", *(f"serving.{name}={value}" for name, value in limits.items()))
+    folder = served_with(evaluated, tmp_path / "limited", **limits)
     with serving(folder, "bentoml", "serve") as client:
         assert client.post("/predict", json={"records": [RECORD] * 2}).status_code == 200
         assert client.post("/predict", json={"records": [RECORD] * 3}).status_code == 422
@@ -211,8 +210,7 @@ def test_callers_that_go_away_leave_nothing_behind(served: Path) -> None:
 
 def test_callers_that_do_not_read_keep_no_place_and_leave_no_traceback(evaluated: Path, tmp_path: Path) -> None:
     """They ask for much, do not read it, and reset their connections in the end."""
-    folder = with_model(clone_to(tmp_path / "few"), evaluated)
-    run(folder, "kiban", "compose", "serving.max_concurrency=5")
+    folder = served_with(evaluated, tmp_path / "few", max_concurrency=5)
     with serving(folder, "bentoml", "serve") as client:
         asked = b"GET /static_content/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 60
         held = [connected(client, asked) for _ in range(30)]

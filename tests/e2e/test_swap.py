@@ -16,7 +16,7 @@ import yaml
 from conftest import KNOWN_FLIGHT, SMALL_TREES, compose_here, run_stage
 from servers import serving
 
-from e2e.conftest import clone_to, run, with_model
+from e2e.conftest import served_with
 from kiban.servable import manifest
 from kiban.servable.load import load
 
@@ -40,9 +40,7 @@ def models(evaluated: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Pa
 @pytest.fixture(scope="module")
 def folder(evaluated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone whose service has two workers that look often."""
-    folder = with_model(clone_to(tmp_path_factory.mktemp("swap") / "clone"), evaluated)
-    run(folder, "kiban", "compose", "serving.workers=2", f"serving.watch_seconds={WATCH}")
-    return folder
+    return served_with(evaluated, tmp_path_factory.mktemp("swap") / "clone", workers=2, watch_seconds=WATCH)
 
 
 @dataclass

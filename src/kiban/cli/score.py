@@ -57,7 +57,7 @@ def score(source: str, target: str, on_error: str, folder: Path) -> None:
         raise KibanError(f"{target}: a name must end with .csv or .parquet")
     rejected = f"{target.removesuffix('.csv').removesuffix('.parquet')}.rejected.csv"
     for written in (target, rejected):
-        if written == source or Path(written).resolve() == Path(source).resolve():
+        if Path(written).resolve() == Path(source).resolve():
             raise KibanError(f"{source} would be overwritten: give OUTPUT another name")
     servable = load(folder)
     with opened(source) as found:

@@ -4,6 +4,7 @@ Columns are checked at once, and only the rows that do not pass one by one, by t
 last word, and the words.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -46,16 +47,16 @@ def check_columns(columns: pa.Schema, features: Mapping[str, Column], is_text: b
 
 def check(rows: pa.Table, schema: Schema, is_text: bool) -> Checked:
     """Check rows that have passed check_columns; a column that the model does not know is no concern of it."""
-    values = {name: _values(rows, name, column, is_text) for name, column in schema.features.items()}
+    given = {name: rows[name].combine_chunks() for name in schema.features if name in rows.column_names}
+    values = {name: pa.nulls(rows.num_rows, _type(column)) for name, column in schema.features.items()}
     passes = pa.array([True] * rows.num_rows, pa.bool_())
-    for name, column in schema.features.items():
-        passes = pc.and_(passes, _passes(values[name], rows, name, column))
+    for name, cells in given.items():
+        values[name] = _values(cells, schema.features[name], is_text)
+        passes = pc.and_(passes, _passes(values[name], cells, schema.features[name]))
     doubtful = pc.indices_nonzero(pc.invert(passes))
     rejected: dict[int, str] = {}
     # Text as it is, for the endpoint's reader; typed values as they were read, for a decimal is none of JSON's.
-    texts = rows.select([name for name in schema.features if name in rows.column_names])
-    given = texts if is_text else pa.table(values)
-    records = given.take(doubtful).to_pylist()
+    records = pa.table(given if is_text else values).take(doubtful).to_pylist()
     late: dict[int, Mapping[str, Any]] = {}
     for place, record in zip(doubtful.to_pylist(), records, strict=True):
         try:
@@ -93,24 +94,21 @@ def _may_be(kind: pa.DataType, column: Column) -> bool:
             return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
 
-def _values(rows: pa.Table, name: str, column: Column, is_text: bool) -> pa.Array:
+def _values(cells: pa.Array, column: Column, is_text: bool) -> pa.Array:
     """The values of a feature, null where there is none and where the text is none of the type."""
-    if name not in rows.column_names:
-        return pa.nulls(rows.num_rows, _type(column))
-    values = rows[name].combine_chunks()
     if not is_text or column.type == "string":
-        if pa.types.is_decimal(values.type):  # Arrow is exact from text only
-            values = values.cast(pa.string())
-        return values.cast(_type(column), safe=False)
+        if pa.types.is_decimal(cells.type):  # Arrow is exact from text only
+            cells = cells.cast(pa.string())
+        return cells.cast(_type(column), safe=False)
     if column.type == "boolean":
-        known = pc.is_in(values, pa.array(["true", "false"]))
-        return pc.if_else(known, pc.equal(values, "true"), None)
-    is_number = pc.match_substring_regex(values, NUMBER)
-    return pc.if_else(is_number, values, None).cast(pa.float64())
+        known = pc.is_in(cells, pa.array(["true", "false"]))
+        return pc.if_else(known, pc.equal(cells, "true"), None)
+    is_number = pc.match_substring_regex(cells, NUMBER)
+    return pc.if_else(is_number, cells, None).cast(pa.float64())
 
 
-def _passes(values: pa.Array, rows: pa.Table, name: str, column: Column) -> pa.Array:
-    """Which rows the schema accepts for sure, as far as this feature goes."""
+def _passes(values: pa.Array, cells: pa.Array, column: Column) -> pa.Array:
+    """Which of the values, read of `cells`, the schema accepts for sure."""
     if column.type == "string":
         fits = pc.is_valid(values)
         if column.levels is not None and column.unseen == "reject":
@@ -123,9 +121,7 @@ def _passes(values: pa.Array, rows: pa.Table, name: str, column: Column) -> pa.A
         if column.type == "integer":
             fits = pc.and_(fits, pc.equal(pc.floor(values), values))
     fits = fits.fill_null(False)
-    if not column.nullable:
-        return fits
-    return pc.or_(fits, rows[name].combine_chunks().is_null()) if name in rows.column_names else pc.or_(fits, True)
+    return pc.or_(fits, cells.is_null()) if column.nullable else fits
 
 
 def _record(record: Mapping[str, Any], schema: Schema, is_text: bool) -> dict[str, Any]:
@@ -142,9 +138,11 @@ def _sentence(finding: Mapping[str, Any]) -> str:
 def _unusual(values: pa.ChunkedArray, column: Column) -> int:
     """How many values the contract warns of."""
     if column.levels is not None and column.unseen == "warn":
-        return pc.sum(pc.invert(pc.is_in(values, pa.array([*column.levels, None], pa.string())))).as_py() or 0
-    if column.out_of_range == "warn":
-        low = False if column.min is None else pc.less(values, column.min)
-        high = False if column.max is None else pc.greater(values, column.max)
-        return pc.sum(pc.or_(low, high)).as_py() or 0 if (column.min, column.max) != (None, None) else 0
-    return 0
+        outside = pc.invert(pc.is_in(values, pa.array([*column.levels, None], pa.string())))
+    elif column.out_of_range == "warn" and (column.min, column.max) != (None, None):
+        low = -math.inf if column.min is None else column.min
+        high = math.inf if column.max is None else column.max
+        outside = pc.or_(pc.less(values, low), pc.greater(values, high))
+    else:
+        return 0
+    return pc.sum(outside).as_py() or 0

@@ -1,11 +1,11 @@
 """Predictions for the pieces of a table, several at a time, in their order."""
 
-import os
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
+import joblib
 import numpy as np
 import pyarrow as pa
 
@@ -60,7 +60,7 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 def scored(found: Input, servable: Servable, schema: pa.Schema) -> Iterator[Scored]:
     """Score what is found, on all cores; no more pieces are in memory than they work on."""
     of_rows = Schema(servable.contract.features(), max_records=1)
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = joblib.cpu_count()
     waiting: deque[Future[Scored]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for piece in found.pieces:
