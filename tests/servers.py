@@ -23,7 +23,7 @@ KEY, SECRET = "kiban-test-key", "kiban-test-secret"
 
 
 def free_port_between(first: int, last: int, room: int = 1) -> int:
-    """A port of which the next `room` are free too."""
+    """A port of which the next `room` are free too; to be sought below 32768, where the system takes none by itself."""
     for port in range(first + os.getpid() % 1000, last, room):
         if all(_is_free(port + offset) for offset in range(room)):
             return port
@@ -184,7 +184,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowSe
 @contextmanager
 def serving(folder: Path, *command: str, **extra: str) -> Iterator[httpx.Client]:
     """A client of the service that `command` starts in `folder`, once it is ready; its log must have no traceback."""
-    port = free_port_between(32000, 36000)
+    port = free_port_between(12000, 16000)
     # A home for each: a server removes the counters of others that it finds in its own.
     home = tempfile.mkdtemp(prefix="kiban-bentoml-")
     variables = environment(BENTOML_HOME=home, BENTOML_DO_NOT_TRACK="True", **extra)

@@ -26,7 +26,7 @@ def inside(served: Path) -> Iterator[httpx.Client]:
 def outside(inside: httpx.Client, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     if shutil.which("caddy") is None:
         pytest.skip("Caddy is not installed: apt-get install caddy")
-    folder, port = tmp_path_factory.mktemp("caddy"), free_port_between(40000, 42000)
+    folder, port = tmp_path_factory.mktemp("caddy"), free_port_between(18000, 20000)
     where = {"KIBAN_SITE": f"http://127.0.0.1:{port}", "KIBAN_UPSTREAM": f"127.0.0.1:{inside.base_url.port}"}
     command = ["caddy", "run", "--adapter", "caddyfile", "--config", str(ROOT / "deploy/Caddyfile")]
     with (folder / "log").open("wb") as log:

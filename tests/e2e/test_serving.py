@@ -181,7 +181,7 @@ def test_keys_guard_the_real_server_and_can_be_rotated(served: Path) -> None:
 
 def test_a_service_whose_keys_are_missing_does_not_start(served: Path) -> None:
     output = run(
-        served, "bentoml", "serve", "--port", str(free_port_between(36000, 38000)), status=1, KIBAN_API_KEYS=""
+        served, "bentoml", "serve", "--port", str(free_port_between(16000, 18000)), status=1, KIBAN_API_KEYS=""
     )
     assert "error: KIBAN_API_KEYS: each key must have 16 characters" in output
     assert "Traceback" not in output
@@ -192,7 +192,7 @@ def test_a_tampered_servable_is_not_served(served: Path) -> None:
     content = model.read_bytes()
     model.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     try:
-        output = run(served, "bentoml", "serve", "--port", str(free_port_between(36000, 38000)), status=1)
+        output = run(served, "bentoml", "serve", "--port", str(free_port_between(16000, 18000)), status=1)
     finally:
         model.write_bytes(content)
     assert "model.onnx is not the file that the manifest names" in output

@@ -135,7 +135,7 @@ def test_the_registry_and_mlflows_own_server_take_the_model(project: Path) -> No
     (logged,) = models(local(project))
     version = mlflow.register_model(f"models:/{logged.model_id}", "flights")
     assert str(version.version) == "1"
-    port = free_port_between(32000, 34000)
+    port = free_port_between(10000, 12000)
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/flights/1", "-p", str(port)]
     server = subprocess.Popen(
         [*command, "--env-manager", "local", "--host", "127.0.0.1"],
