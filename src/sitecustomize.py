@@ -10,4 +10,5 @@ import os
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime
 os.environ["DO_NOT_TRACK"] = "true"

@@ -51,8 +51,15 @@ def model_id(content: bytes) -> str:
 def read_checked(folder: Path) -> tuple[Manifest, str]:
     """The manifest of a servable and the model's id, after every file of the folder has been checked against it.
 
-    Raises KibanError if the manifest is not valid, or a file is missing, altered or not named in it.
+    Raises KibanError if the manifest is not valid, or a file is missing, altered, not named in it or not readable.
     """
+    try:
+        return _read_checked(folder)
+    except OSError as error:
+        raise KibanError(f"{error.filename} cannot be read by this account: {error.strerror}") from None
+
+
+def _read_checked(folder: Path) -> tuple[Manifest, str]:
     path = folder / FILE
     try:
         content = path.read_bytes()
@@ -61,7 +68,9 @@ def read_checked(folder: Path) -> tuple[Manifest, str]:
         raise KibanError(f"{folder} holds no servable ({FILE} is missing): run `dvc repro` or `dvc pull`") from None
     except ValidationError:
         raise KibanError(f"{path} is not the manifest of a servable: {RESTORE}") from None
-    present = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()} - {FILE}
+    files = (file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
+    # What is hidden is not the servable's: volumes and archives leave such beside their files.
+    present = {file.as_posix() for file in files if not any(part.startswith(".") for part in file.parts)} - {FILE}
     for name in sorted(present ^ set(manifest.files)):
         raise KibanError(f"{folder / name} is {'not in the manifest' if name in present else 'missing'}: {RESTORE}")
     for name in sorted({CONTRACT, MODEL_FILES[manifest.format]} - set(manifest.files)):

@@ -1,7 +1,7 @@
 """The routes. That a request may be read at all, guard.py has seen to; what is said of the routes is in openapi.py."""
 
+import asyncio
 import html
-import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -11,13 +11,14 @@ from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic_core import to_json
+from starlette.background import BackgroundTask
 
 from kiban.errors import KibanError
 from kiban.serving import counters, formats, openapi, page, refusal
 from kiban.serving.formats import JSON
 from kiban.serving.guard import ANSWERING
 from kiban.serving.model import Alive, Model, Served
-from kiban.serving.prediction_log import Entry, PredictionLog
+from kiban.serving.prediction_log import PredictionLog
 from kiban.serving.refusal import REQUEST_ID, WARNINGS, RefusedError, finding
 from kiban.serving.watch import Answering
 
@@ -96,8 +97,12 @@ def _add_predictions(app: FastAPI, log: PredictionLog) -> None:
         predictions, unusual = served.predict(records)
         counters.count(predictions, unusual)
         warnings = served.schema.warnings(records, unusual)
-        log.add(Entry(time.time(), request.scope[REQUEST_ID], served.model_id, records, predictions, warnings))
         content = formats.WRITERS[write_as](served.model_id, predictions, warnings)
+
+        # After the answer is sent, which takes no turn of the loop's.
+        asyncio.get_running_loop().call_soon(
+            log.add, request.scope[REQUEST_ID], served.model_id, records, predictions, warnings
+        )
         return Response(content, 200, {WARNINGS: str(len(unusual))}, write_as)
 
     @app.post("/predict", **openapi.PREDICT)

@@ -1,5 +1,7 @@
 """Every request that was answered, and its answer, as a line of JSON, written beside the requests' path.
 
+The line is made as soon as its answer is sent, where all that stands in it is at hand; a thread writes it.
+
 A line has `time`, `request_id`, `request` ({"records"}) and `answer` ({"model_id", "predictions", "warnings"}): the
 records as the model read them, null where a field was absent. docs/serving.md has the line that reads them as a table.
 
@@ -12,6 +14,7 @@ import logging
 import os
 import random
 import threading
+import time
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
@@ -27,22 +30,18 @@ from kiban.settings.serving import Log
 
 logger = logging.getLogger("bentoml.kiban")
 
-MOST_WAITING = 20_000  # predictions that are not written yet, some 60 MB; what comes on top is lost, and counted
+MOST_WAITING = 50_000_000  # bytes that are not written yet; what comes on top is lost, and counted
 NAMES = "????????T??????.??????Z-*.jsonl"  # of the files; the first written sorts first
 BURST = 1_000_000  # bytes that are written at once
 PAUSE = 0.05  # seconds between two writes: short ones, for the requests wait meanwhile
 RETRY = 1.0  # seconds until the next try where nothing can be written
 
 
-class Entry(NamedTuple):
-    """A request that was answered; `time` in seconds of the clock."""
+class Line(NamedTuple):
+    """A request with its answer, which has so many predictions."""
 
-    time: float
-    request_id: str
-    model_id: str
-    records: Records
-    predictions: Sequence[Mapping[str, Any]]
-    warnings: Sequence[Mapping[str, Any]]
+    content: bytes
+    predictions: int
 
 
 class PredictionLog:
@@ -56,9 +55,9 @@ class PredictionLog:
         self.settings = settings
         self.left_out = frozenset(settings.leave_out)
         self.room = settings.max_bytes - workers * settings.max_file_bytes  # of what is there when a file is begun
-        self.waiting: deque[Entry] = deque()
-        self.burst: list[tuple[Entry, bytes]] = []  # what is being written, with its lines
-        self.added = self.taken = 0  # predictions; each is changed by one thread only
+        self.waiting: deque[Line] = deque()
+        self.burst: list[Line] = []  # what is being written
+        self.added = self.taken = 0  # bytes; each is changed by one thread only
         self.something, self.closed = threading.Event(), threading.Event()
         self.file: int | None = None
         self.day = ""
@@ -74,19 +73,38 @@ class PredictionLog:
     def start(self) -> None:
         self.thread.start()
 
-    def add(self, entry: Entry) -> None:
-        """Have an answered request written, or not, as the share is; neither waits nor fails."""
+    def add(
+        self,
+        request_id: str,
+        model_id: str,
+        records: Records,
+        predictions: Sequence[Mapping[str, Any]],
+        warnings: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Have a request that has just been answered written, or not, as the share is; never waits for the disk."""
         if self.settings.share < 1 and random.random() >= self.settings.share:  # noqa: S311
             return
-        predictions = len(entry.predictions)
-        if self.added - self.taken + predictions > MOST_WAITING:
-            counters.log_lost.inc(predictions)
+        if self.left_out:
+            records = [{name: of[name] for name in of if name not in self.left_out} for of in records]
+            warnings = [each for each in warnings if each["field"] not in self.left_out]  # they repeat values
+        answer = {"model_id": model_id, "predictions": predictions, "warnings": warnings}
+        line = {
+            "time": datetime.fromtimestamp(time.time(), UTC),
+            "request_id": request_id,
+            "request": {"records": records},
+            "answer": answer,
+        }
+        self._add(Line(to_json(line) + b"\n", len(predictions)))
+
+    def _add(self, line: Line) -> None:
+        if self.added - self.taken + len(line.content) > MOST_WAITING:
+            counters.log_lost.inc(line.predictions)
             if not self.overflowing:
                 logger.error("prediction log: more than can be written is waiting; what comes on top is not logged")
                 self.overflowing = True
             return
-        self.waiting.append(entry)
-        self.added += predictions
+        self.waiting.append(line)
+        self.added += len(line.content)
         self.something.set()
 
     def close(self) -> None:
@@ -106,7 +124,7 @@ class PredictionLog:
                 self.closed.wait(RETRY)
             self.closed.wait(PAUSE)
         if not self._write_all():
-            lost = self.added - self.taken
+            lost = sum(line.predictions for line in [*self.burst, *self.waiting])
             counters.log_lost.inc(lost)
             logger.error("prediction log: %d predictions could not be written before the end", lost)
 
@@ -116,46 +134,31 @@ class PredictionLog:
             if not self.burst:
                 self.burst = self._next_burst()
             try:
-                self._write(b"".join(line for _, line in self.burst))
+                self._write(b"".join(line.content for line in self.burst))
             except OSError as error:
                 if not self.failing:
                     problem = f"{self.folder}: {error.strerror}"
                     logger.error("prediction log: %s; predictions are answered, and wait to be logged", problem)
                 self.failing = True
                 return False
-            written = sum(len(entry.predictions) for entry, _ in self.burst)
+            self.taken += sum(len(line.content) for line in self.burst)
+            counters.logged.inc(sum(line.predictions for line in self.burst))
             self.burst = []
-            self.taken += written
-            counters.logged.inc(written)
         if self.failing:
             logger.info("prediction log: written again")
         self.failing = self.overflowing = False
         return True
 
-    def _next_burst(self) -> list[tuple[Entry, bytes]]:
-        """Of what waits the entries that are written next, one or more, with their lines."""
-        burst: list[tuple[Entry, bytes]] = []
+    def _next_burst(self) -> list[Line]:
+        """Of what waits the lines that are written next, one or more."""
+        burst: list[Line] = []
         size, most = 0, min(BURST, self.settings.max_file_bytes)
         while self.waiting:
-            line = self._line(self.waiting[0])
-            size += len(line)
+            size += len(self.waiting[0].content)
             if burst and size > most:
                 break
-            burst.append((self.waiting.popleft(), line))
+            burst.append(self.waiting.popleft())
         return burst
-
-    def _line(self, entry: Entry) -> bytes:
-        records, warnings = entry.records, entry.warnings
-        if self.left_out:
-            records = [{name: of[name] for name in of if name not in self.left_out} for of in records]
-            warnings = [each for each in warnings if each["field"] not in self.left_out]  # they repeat values
-        line = {
-            "time": datetime.fromtimestamp(entry.time, UTC),
-            "request_id": entry.request_id,
-            "request": {"records": records},
-            "answer": {"model_id": entry.model_id, "predictions": entry.predictions, "warnings": warnings},
-        }
-        return to_json(line) + b"\n"
 
     def _write(self, lines: bytes) -> None:
         """Append the lines, all or none of them; OSError if they cannot be written."""
