@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 import sqlalchemy as sa
 from e2e.conftest import environment
@@ -209,3 +210,14 @@ def serving(folder: Path, *command: str, **extra: str) -> Iterator[httpx.Client]
         server.wait(timeout=30)
         shutil.rmtree(home, ignore_errors=True)
     assert "Traceback" not in log.read_text()
+
+
+def process_of(client: httpx.Client) -> psutil.Process:
+    """The server that the client of `serving` asks, a child of this process."""
+    (server,) = (each for each in psutil.Process().children() if str(client.base_url.port) in each.cmdline())
+    return server
+
+
+def output_of(client: httpx.Client, folder: Path) -> Path:
+    """The file with what the server in the folder has said."""
+    return folder / f"serve-{client.base_url.port}.log"

@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 from conftest import KNOWN_FLIGHT, ROOT
-from servers import serving
+from servers import output_of, process_of, serving
 
 from e2e.conftest import run, served_with
 from kiban.servable.load import load
@@ -125,12 +125,6 @@ def test_a_server_that_is_killed_loses_the_last_second_at_most(folder: Path, tmp
         ]
 
 
-def process_of(client: httpx.Client) -> psutil.Process:
-    """The server that the client asks, a child of this process."""
-    (server,) = (each for each in psutil.Process().children() if str(client.base_url.port) in each.cmdline())
-    return server
-
-
 def table(log: Path) -> list[tuple[Any, ...]]:
     """A row a prediction, as docs/serving.md reads them; half a line at the end of a file is left out."""
     (query,) = re.findall(r"^SELECT time.*?;$", (ROOT / "docs/serving.md").read_text(), re.MULTILINE | re.DOTALL)
@@ -152,7 +146,7 @@ def test_a_full_disk_fails_no_request_and_is_said(folder: Path, tmp_path: Path) 
         inner = Path(f"/proc/{process_of(client).pid}/root{log}")
         written = lines(inner)  # no line is half there
         assert 0 < len(written) < 160
-        (output,) = (path for path in folder.glob("serve-*.log") if "prediction log" in path.read_text())
+        output = output_of(client, folder)
         assert "prediction log: " in output.read_text()
         assert "No space left on device; predictions are answered, and wait to be logged" in output.read_text()
         for path in inner.glob("*.jsonl"):  # somebody makes room

@@ -84,6 +84,15 @@ def test_every_path_of_the_document_is_there(client: httpx.Client, model_id: str
     assert client.get("/static_content/swagger-ui-bundle.js").status_code == 200
 
 
+def test_a_monitor_may_ask_with_head(client: httpx.Client) -> None:
+    for path in ("/livez", "/readyz", "/ping", "/", "/model"):
+        answer = client.head(path)
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert int(answer.headers["content-length"]) == len(client.get(path).content)
+    assert client.head("/predict").status_code == 405
+    assert client.post("/model").headers["allow"] == "GET, HEAD"
+
+
 def test_metrics_have_a_bounded_number_of_series(client: httpx.Client) -> None:
     def series() -> set[str]:
         return {line.split(" ")[0] for line in client.get("/metrics").text.splitlines() if not line.startswith("#")}

@@ -2,9 +2,11 @@
 
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -49,6 +51,19 @@ def test_every_python_of_the_project_reports_no_usage() -> None:
     config = run(ROOT, "dvc", "config", "--list", "--project")
     assert "core.analytics=false" in config
     assert "core.check_update=false" in config
+
+
+LOAD = "from kiban.servable.load import load; load()"
+SERVE = "import os; del os.environ['ORT_DISABLE_TELEMETRY']; import service"  # a Bento has no sitecustomize
+
+
+@pytest.mark.parametrize("code", [LOAD, SERVE])
+def test_onnxruntime_has_nothing_to_report(evaluated: Path, tmp_path: Path, code: str) -> None:
+    """It would keep what it reports, and a device's id, in the home; where CI is set it never does."""
+    where = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    where["KIBAN_SERVABLE"] = str(evaluated / "models/servable")
+    subprocess.run([sys.executable, "-c", code], env=where, check=True, cwd=evaluated)
+    assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name]
 
 
 def test_the_readmes_figures_are_the_metrics() -> None:

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import yaml
 from conftest import KNOWN_FLIGHT, SMALL_TREES, compose_here, run_stage
-from servers import serving
+from servers import output_of, process_of, serving
 
 from e2e.conftest import served_with
 from kiban.servable import manifest
@@ -143,7 +143,7 @@ def test_twenty_swaps_and_five_broken_ones_lose_no_request(folder: Path, models:
         spoil(broken[name])
     periods: list[tuple[float, float, str]] = []  # from when to when only this model may have been asked
     with serving(folder, "bentoml", "serve", KIBAN_SERVABLE=str(link)) as client, callers(client.base_url) as answered:
-        (log,) = folder.glob("serve-*.log")
+        log = output_of(client, folder)
         for number in range(SWAPS):
             laid = time.monotonic()
             if number < SWAPS / 2:
@@ -172,6 +172,33 @@ def test_twenty_swaps_and_five_broken_ones_lose_no_request(folder: Path, models:
     }
     assert all(len(predictions) == 1 for predictions in of_model.values())
     assert of_model[ids[0]] != of_model[ids[1]]
+
+
+def test_a_worker_in_the_place_of_a_dead_one_begins_with_what_was_accepted(
+    folder: Path, models: list[Path], tmp_path: Path
+) -> None:
+    ids = [load(model).model_id for model in models]
+    link, temporary = tmp_path / "current", tmp_path / "tmp"
+    temporary.mkdir()
+    link.symlink_to(models[0])
+    where = {"KIBAN_SERVABLE": str(link), "TMPDIR": str(temporary)}
+    with serving(folder, "bentoml", "serve", **where) as client:
+        log = output_of(client, folder)
+        point(link, models[1])
+        until(lambda: log.read_text().count("answers from now on"), 2)
+        for number, name in enumerate(("no model", "incompatible"), start=1):
+            broken = shutil.copytree(models[0], tmp_path / name)
+            BROKEN[name][0](broken)
+            point(link, broken)
+            until(lambda: log.read_text().count("the servable is refused"), 4 * number - 2)
+            workers = [each for each in process_of(client).children() if "--worker-id" in each.cmdline()]
+            for worker in workers:
+                worker.kill()
+            until(lambda: log.read_text().count("the servable is refused"), 4 * number)  # by the new ones
+            answers = [client.post("/predict", json={"records": [KNOWN_FLIGHT]}) for _ in range(20)]
+            assert {answer.json()["model_id"] for answer in answers} == {ids[1]}
+        assert [len(list(each.iterdir())) for each in temporary.glob("kiban-accepted-*")] == [2]  # the model, a link
+    assert not list(temporary.glob("kiban-accepted-*"))
 
 
 def until(count: Callable[[], int], reached: int) -> float:

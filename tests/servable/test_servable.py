@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -152,6 +153,12 @@ def put_a_named_skops_of_foreign_types() -> None:
     name_in_manifest("model.skops", "skops")
 
 
+def put_a_folder_for_the_manifest() -> None:
+    """What nobody can read, not even root."""
+    (FOLDER / "manifest.json").unlink()
+    (FOLDER / "manifest.json").mkdir()
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -163,6 +170,7 @@ def put_a_named_skops_of_foreign_types() -> None:
         (lambda: (FOLDER / "extra.pkl").touch(), r"extra\.pkl is not in the manifest"),
         (lambda: (FOLDER / "contract.yaml").unlink(), r"contract\.yaml is missing"),
         (lambda: (FOLDER / "manifest.json").unlink(), r"holds no servable"),
+        (put_a_folder_for_the_manifest, r"manifest\.json cannot be read by this account: Is a directory"),
         (lambda: (FOLDER / "manifest.json").write_text("{}"), r"manifest\.json is not the manifest of a servable"),
     ],
 )
@@ -174,6 +182,17 @@ def test_a_damaged_servable_is_refused_without_running_it(
         load()
     assert "\n" not in str(raised.value)
     assert not Path("exploited").exists()
+
+
+def test_it_may_lie_in_a_volume_of_kubernetes_or_come_from_a_mac(project: Path, tmp_path: Path) -> None:
+    """A ConfigMap's files are links into a hidden folder, which another link names."""
+    volume = tmp_path / "volume"
+    shutil.copytree(FOLDER, volume / "..2026_11_25")
+    (volume / "..data").symlink_to("..2026_11_25")
+    for file in FOLDER.iterdir():
+        (volume / file.name).symlink_to(Path("..data") / file.name)
+    (volume / "._model.onnx").touch()
+    assert load(volume).model_id == load().model_id
 
 
 def test_where_scikit_learn_is_not_installed_its_models_are_refused(project: Path) -> None:

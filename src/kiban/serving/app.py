@@ -11,7 +11,6 @@ from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic_core import to_json
-from starlette.background import BackgroundTask
 
 from kiban.errors import KibanError
 from kiban.serving import counters, formats, openapi, page, refusal

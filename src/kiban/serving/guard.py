@@ -71,6 +71,8 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if scope["method"] == "HEAD" and self.methods.get(scope["path"]) == "GET":
+            scope = {**scope, "method": "GET"}  # the server, which has a scope of its own, leaves the body out
         started = perf_counter()
         path = scope["path"] if scope["path"] in self.methods else OTHER
         status = 0
@@ -116,7 +118,7 @@ class Guard:
         if path not in self.methods:
             raise RefusedError(404, finding("there is no such path", "the paths of /openapi.json"))
         if scope["method"] != self.methods[path]:
-            allowed = self.methods[path]
+            allowed = "GET, HEAD" if self.methods[path] == "GET" else self.methods[path]
             raise RefusedError(405, finding(f"{path} has no such method", allowed), headers={"Allow": allowed})
         if self.keys and path in KEYED and not self._knows(headers.get(b"authorization", b"")):
             problem = finding("a valid API key is missing", "Authorization: Bearer KEY", field="Authorization")

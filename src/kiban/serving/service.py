@@ -32,9 +32,9 @@ class Params(Sections):
     serving: Serving
 
 
-def answering() -> Answering:
-    """The model that lies in SERVABLE now, ready to answer; KibanError if it cannot."""
-    return ready(Served(load(SERVABLE), limits, REPORT), app, bool(keys))
+def answering(folder: Path) -> Answering:
+    """The model that lies in the folder now, ready to answer; KibanError if it cannot."""
+    return ready(Served(load(folder), limits, REPORT), app, bool(keys))
 
 
 try:
@@ -42,9 +42,9 @@ try:
     keys = guard.read_keys(os.environ)
     log = PredictionLog(LOG, limits.prediction_log, limits.workers)
     app = create_app(bool(keys), log)
-    watch = Watch(answering, (SERVABLE, REPORT), limits.watch_seconds)
+    watch = Watch(answering, SERVABLE, REPORT, limits.watch_seconds)
     log.check(watch.answering.served.schema.features)
-except KibanError as error:
+except (KibanError, OSError) as error:
     sys.exit(f"error: {error}")
 
 methods = dict.fromkeys(("/livez", "/readyz", *ASSETS), "GET")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kiban.contract import Column
 from kiban.errors import KibanError
-from kiban.serving import counters
+from kiban.serving import accepted, counters
 from kiban.serving.model import Served
 
 logger = logging.getLogger("bentoml.kiban")  # BentoML sets up the loggers of its name
@@ -36,17 +36,23 @@ class Answering:
 
 
 class Watch:
-    """Has in `answering` what `load` has made last of what lies in `paths`, files and folders.
+    """Has in `answering` what `load` has made last of the folder `servable`, and knows when that or `report` changes.
 
     A file system that is looked at every so many seconds: what tells of changes by itself does not on network volumes.
+    The server's first process takes what lies there, its workers what was accepted last, whatever lies there by then.
+    KibanError if it cannot be taken.
     """
 
-    def __init__(self, load: Callable[[], Answering], paths: tuple[Path, ...], seconds: float) -> None:
+    def __init__(self, load: Callable[[Path], Answering], servable: Path, report: Path, seconds: float) -> None:
         self.load = load
-        self.paths = paths
+        self.servable = servable
+        self.paths = (servable, report)
         self.seconds = seconds
-        self.seen = _look(paths)
-        self.answering = load()
+        self.seen: Seen = frozenset()
+        began = accepted.current()
+        self.answering = load(began or servable)
+        if began is None and not accepted.keep(servable, self.answering.model_id):
+            raise KibanError(f"{servable} was changed while it was read: start again")
 
     async def run(self) -> None:
         """Look, and take what can be taken, until cancelled; whatever goes wrong, the model that answers stays."""
@@ -68,9 +74,9 @@ class Watch:
 
     async def _take(self, found: Seen) -> None:
         """Have what was `found` answer from now on, if it has not changed meanwhile; an exception if it cannot."""
-        candidate = await asyncio.to_thread(self.load)
+        candidate = await asyncio.to_thread(self.load, self.servable)
         _check_replaces(candidate.served, self.answering.served)
-        if await asyncio.to_thread(_look, self.paths) != found:
+        if not await asyncio.to_thread(accepted.keep, self.servable, candidate.model_id):
             return
         before, self.answering, self.seen = self.answering.model_id, candidate, found
         if candidate.model_id != before:

@@ -1,0 +1,60 @@
+"""The servable that was accepted last, in a folder of the server's own, where each of its workers begins.
+
+What lies in the watched folder may have been refused: a worker in the place of a dead one must not take it, nor fail.
+"""
+
+import atexit
+import os
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
+
+from kiban.servable import manifest
+
+FOLDER = "KIBAN_ACCEPTED"
+"""The environment variable by which a server's first process tells its workers of the folder."""
+
+CURRENT = "current"  # a link
+
+
+def folder() -> Path:
+    """The server's folder, among the temporary ones; its first process makes it, and removes it at the end."""
+    if FOLDER not in os.environ:
+        made = TemporaryDirectory(prefix="kiban-accepted-")
+        atexit.register(made.cleanup)
+        os.environ[FOLDER] = made.name
+    return Path(os.environ[FOLDER])
+
+
+def current() -> Path | None:
+    """The servable that was accepted last; None in a server's first process, before it has accepted one."""
+    link = folder() / CURRENT
+    return link if link.exists() else None
+
+
+def keep(servable: Path, model_id: str) -> bool:
+    """Have a copy of the servable be the current one; False if what lies there is another model by now.
+
+    Raises KibanError if it cannot be read, OSError if it cannot be written.
+    """
+    kept = folder() / model_id
+    if not kept.exists():
+        copy = Path(mkdtemp(dir=folder()))
+        try:
+            shutil.copytree(servable, copy, dirs_exist_ok=True)
+            if manifest.read_checked(copy)[1] != model_id:
+                return False
+            try:
+                copy.rename(kept)
+            except OSError:
+                if not kept.exists():  # else another worker was here first
+                    raise
+        finally:
+            shutil.rmtree(copy, ignore_errors=True)
+    link = folder() / f"link-{os.getpid()}"
+    link.symlink_to(kept.name)
+    link.replace(folder() / CURRENT)
+    for other in folder().iterdir():
+        if len(other.name) == len(model_id) and other.name != model_id:
+            shutil.rmtree(other, ignore_errors=True)
+    return True
