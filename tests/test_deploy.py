@@ -49,9 +49,10 @@ def test_every_variable_is_one_that_the_service_reads() -> None:
 
 
 def test_kubernetes_selectors_match() -> None:
-    deployment, service, scaler = kubernetes()
+    deployment, service, budget, scaler = kubernetes()
     labels = deployment["spec"]["template"]["metadata"]["labels"]
     assert deployment["spec"]["selector"]["matchLabels"] == labels == service["spec"]["selector"]
+    assert budget["spec"]["selector"]["matchLabels"] == labels
     assert scaler["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
     spec = deployment["spec"]["template"]["spec"]
     assert {volume["name"] for volume in spec["volumes"]} == {"tmp", "log"}

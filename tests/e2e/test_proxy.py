@@ -1,6 +1,8 @@
 """The real service behind a real Caddy with deploy/Caddyfile."""
 
+import http.client
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -57,6 +59,20 @@ def test_what_is_for_the_inside_is_not_published(outside: httpx.Client, inside: 
     assert outside.get(path).status_code == 404
     assert outside.post(path).status_code == 404
     assert inside.get(path).status_code in (200, 404, 405)
+
+
+def test_the_proxy_ends_an_idle_connection_before_the_service_does(inside: httpx.Client) -> None:
+    """Or the service would end one to which a request has just been given."""
+    (kept,) = re.findall(r"keepalive (\d+)s", (ROOT / "deploy/Caddyfile").read_text())
+    connection = http.client.HTTPConnection(inside.base_url.host, inside.base_url.port)
+    for pause in (0.0, float(kept) + 0.5):
+        time.sleep(pause)
+        connection.auto_open = int(not pause)  # the same connection
+        connection.request("GET", "/livez")
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 200
+    connection.close()
 
 
 def test_large_bodies_and_headers_and_slow_heads_end_at_the_proxy(outside: httpx.Client) -> None:

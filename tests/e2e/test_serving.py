@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import os
+import re
 import shutil
 import socket
 import struct
@@ -17,7 +18,8 @@ from typing import Any
 import http_cases
 import httpx
 import pytest
-from conftest import KNOWN_FLIGHT
+import yaml
+from conftest import KNOWN_FLIGHT, ROOT
 from http_cases import JSON, Case
 from servers import free_port_between, serving
 
@@ -280,7 +282,9 @@ def test_the_bento_answers_the_same_from_its_own_requirements(
     model = shutil.copytree(bento / "src/models/servable", tmp_path / "model")
     where = {"BENTO_PATH": str(bento), "KIBAN_SERVABLE": str(model), "KIBAN_PREDICTION_LOG": str(tmp_path / "log")}
     path = f"{venv / 'bin'}:{os.environ['PATH']}"
-    command = [*read_only(bento), "env", f"PATH={path}", "bash", str(bento / "env/docker/entrypoint.sh"), "serve"]
+    (arguments,) = re.findall(r"args: (\[serve.*?\])", (ROOT / "deploy/kubernetes.yaml").read_text())
+    arguments = yaml.safe_load(arguments)
+    command = [*read_only(bento), "env", f"PATH={path}", "bash", str(bento / "env/docker/entrypoint.sh"), *arguments]
     with serving(tmp_path, *command, **where) as other:
         for route in ("/model", "/openapi.json"):
             assert other.get(route).json() == client.get(route).json()
