@@ -153,6 +153,11 @@ def put_a_named_skops_of_foreign_types() -> None:
     name_in_manifest("model.skops", "skops")
 
 
+def put_an_impossible_threshold() -> None:
+    described = json.loads((FOLDER / "manifest.json").read_text())
+    (FOLDER / "manifest.json").write_text(json.dumps({**described, "threshold": 7.0}))
+
+
 def put_a_folder_for_the_manifest() -> None:
     """What nobody can read, not even root."""
     (FOLDER / "manifest.json").unlink()
@@ -170,6 +175,7 @@ def put_a_folder_for_the_manifest() -> None:
         (lambda: (FOLDER / "extra.pkl").touch(), r"extra\.pkl is not in the manifest"),
         (lambda: (FOLDER / "contract.yaml").unlink(), r"contract\.yaml is missing"),
         (lambda: (FOLDER / "manifest.json").unlink(), r"holds no servable"),
+        (put_an_impossible_threshold, r"manifest\.json is not the manifest of a servable"),
         (put_a_folder_for_the_manifest, r"manifest\.json cannot be read by this account: Is a directory"),
         (lambda: (FOLDER / "manifest.json").write_text("{}"), r"manifest\.json is not the manifest of a servable"),
     ],

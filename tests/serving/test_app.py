@@ -339,3 +339,25 @@ def test_a_model_that_fails_is_not_taken(served: Served) -> None:
     object.__setattr__(served.servable, "score", fail)
     with pytest.raises(KibanError, match="cannot answer about its own example: a node is missing$"):
         client_of(served)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"carrier": None}, "refuses its own example: carrier: "),
+        ({"nobody": 1}, "has other fields than the model"),
+    ],
+)
+def test_a_model_with_an_example_that_is_none_is_not_taken(
+    served: Served, change: dict[str, Any], problem: str
+) -> None:
+    served.servable.manifest.example.update(change)
+    with pytest.raises(KibanError, match=problem):
+        client_of(served)
+
+
+def test_one_record_at_once_may_be_the_limit(served: Served) -> None:
+    limits = served.limits.model_copy(update={"max_records": 1})
+    client = client_of(Served(served.servable, limits, served.report))
+    assert client.post("/predict", json={"records": [http_cases.KNOWN_FLIGHT]}).status_code == 200
+    assert client.post("/predict", json={"records": [http_cases.KNOWN_FLIGHT] * 2}).status_code == 422

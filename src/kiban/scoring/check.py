@@ -16,7 +16,7 @@ from kiban.contract import Column
 from kiban.errors import KibanError
 from kiban.parquet import ARROW_TYPES
 from kiban.serving.formats import from_text
-from kiban.serving.refusal import RefusedError
+from kiban.serving.refusal import RefusedError, sentence
 from kiban.serving.schema import Schema, accepted_range
 
 NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$"  # RFC 8259, section 6
@@ -62,7 +62,7 @@ def check(rows: pa.Table, schema: Schema, is_text: bool) -> Checked:
         try:
             (late[place],) = schema.check([_record(record, schema, is_text)])
         except RefusedError as error:
-            rejected[place] = "; ".join(_sentence(finding) for finding in error.findings)
+            rejected[place] = "; ".join(sentence(finding) for finding in error.findings)
     if late:
         at = pa.array([place in late for place in range(rows.num_rows)])
         for name, column in schema.features.items():
@@ -128,11 +128,6 @@ def _record(record: Mapping[str, Any], schema: Schema, is_text: bool) -> dict[st
     """A row as /invocations reads it: what is empty is absent."""
     given = {name: value for name, value in record.items() if value is not None}
     return {name: from_text(value, schema.features[name]) for name, value in given.items()} if is_text else given
-
-
-def _sentence(finding: Mapping[str, Any]) -> str:
-    allowed = f" (allowed: {finding['allowed']})" if finding["allowed"] else ""
-    return f"{finding['field']}: {finding['problem']}{allowed}"
 
 
 def _unusual(values: pa.ChunkedArray, column: Column) -> int:

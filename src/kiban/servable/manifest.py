@@ -2,9 +2,9 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kiban.errors import KibanError
 from kiban.files import sha256
@@ -35,7 +35,7 @@ class Manifest(BaseModel):
 
     dataset: str
     format: Literal["onnx", "skops"]
-    threshold: float
+    threshold: Annotated[float, Field(ge=0, le=1)]
     parity: Parity | None
     parameters: dict[str, Any]
     example: dict[str, str | int | float | bool | None]

@@ -68,10 +68,15 @@ def ready(served: Served, app: FastAPI, keyed: bool) -> Answering:
 
 def _try(served: Served) -> None:
     """Ask about the typical record, and the same with null wherever it may be, so that no caller finds what fails."""
-    example = served.servable.manifest.example
-    least = {name: value for name, value in example.items() if not served.schema.features[name].nullable}
+    example, features = served.servable.manifest.example, served.schema.features
+    if example.keys() != features.keys():
+        raise KibanError(f"the example in the manifest of model {served.model_id[:12]} has other fields than the model")
+    least = {name: value for name, value in example.items() if not features[name].nullable}
     try:
-        predictions, _ = served.predict(served.schema.check([example, least]))
+        predictions = [served.predict(served.schema.check([each]))[0][0] for each in (example, least)]
+    except RefusedError as refused:
+        reason = "; ".join(refusal.sentence(each) for each in refused.findings)
+        raise KibanError(f"model {served.model_id[:12]} refuses its own example: {reason}") from None
     except Exception as error:  # the engine's errors share no base class
         reason = " ".join(str(error).split())[:200]
         raise KibanError(f"model {served.model_id[:12]} cannot answer about its own example: {reason}") from None

@@ -97,7 +97,8 @@ class PredictionLog:
         self._add(Line(to_json(line) + b"\n", len(predictions)))
 
     def _add(self, line: Line) -> None:
-        if self.added - self.taken + len(line.content) > MOST_WAITING:
+        waiting = self.added - self.taken
+        if waiting and waiting + len(line.content) > MOST_WAITING:
             counters.log_lost.inc(line.predictions)
             if not self.overflowing:
                 logger.error("prediction log: more than can be written is waiting; what comes on top is not logged")

@@ -52,6 +52,12 @@ def finding(
     return {"record": record, "field": field, "problem": problem, "allowed": allowed}
 
 
+def sentence(of: Mapping[str, Any]) -> str:
+    """A finding in words: where, what, and what would be accepted."""
+    allowed = f" (allowed: {of['allowed']})" if of["allowed"] else ""
+    return f"{of['field']}: {of['problem']}{allowed}"
+
+
 def response(model_id: str, refused: RefusedError) -> Response:
     """The answer to a request that was refused."""
     body = to_json({"model_id": model_id, "errors": refused.findings})
