@@ -5,8 +5,10 @@ import gzip
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from serving.test_app import client_of
 from kiban.cli.score import score
 from kiban.errors import KibanError
 from kiban.reports import EVALUATION
+from kiban.scoring.read import opened
 from kiban.servable.load import load
 from kiban.serving.model import Served
 from kiban.settings.base import Sections, read
@@ -83,7 +86,7 @@ def test_a_file_gets_the_endpoints_answers(flights: pa.Table, input_file: str, t
     probabilities = found["probability"].to_pylist()
     assert max(abs(one - other) for one, (other, _) in zip(probabilities, expected, strict=True)) < 1e-6
     assert set(found["model_id"].to_pylist()) == {load().model_id}
-    assert not list(Path().glob("*.part"))
+    assert not list(Path().glob(".*.part"))
     assert not list(Path().glob("*.rejected.csv"))
 
 
@@ -130,8 +133,8 @@ def test_a_bad_row_stops_and_leaves_what_was_there(flights: pa.Table) -> None:
 def test_bad_rows_go_to_a_side_file_with_their_reasons(flights: pa.Table) -> None:
     expected = spoiled(flights)
     said = run("in.csv", "out.parquet", "--on-error", "skip")
-    assert "score: 4 rows rejected: out.rejected.csv" in said
-    with Path("out.rejected.csv").open(newline="") as file:
+    assert "score: 4 rows rejected: out.parquet.rejected.csv" in said
+    with Path("out.parquet.rejected.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {int(row["rejected_row"]): row["rejected_because"] for row in rows} == expected
     assert rows[0]["origin"] == "XXX"
@@ -140,7 +143,7 @@ def test_bad_rows_go_to_a_side_file_with_their_reasons(flights: pa.Table) -> Non
     good = flights.filter(pa.array([row + 1 not in expected for row in range(2000)]))
     assert found["flight"].cast("int64").equals(good["flight"].cast("int64"))
     # What is mended there can be scored, as any file.
-    text = Path("out.rejected.csv").read_text().replace("XXX", "EWR")
+    text = Path("out.parquet.rejected.csv").read_text().replace("XXX", "EWR")
     Path("mended.csv").write_text(text)
     run("mended.csv", "out2.csv", "--on-error", "skip")
     assert read_table(Path("out2.csv")).num_rows == 1
@@ -152,7 +155,7 @@ def test_lines_that_are_malformed_at_the_end_or_all_of_them_are_rejected(flights
     Path("in.csv").write_text("\n".join([lines[0], "a", lines[1], "", lines[2], "b,c"]) + "\n")
     said = run("in.csv", "out.csv", "--on-error", "skip")
     assert "score: 2 rows by model" in said
-    with Path("out.rejected.csv").open(newline="") as file:
+    with Path("out.csv.rejected.csv").open(newline="") as file:
         assert [row["rejected_row"] for row in csv.DictReader(file)] == ["1", "4"]
     Path("in.csv").write_text(f"{lines[0]}\nonly\n")
     assert "score: 0 rows by model" in run("in.csv", "out.csv", "--on-error", "skip")
@@ -165,24 +168,131 @@ def test_rows_are_numbered_through_many_pieces(flights: pa.Table, monkeypatch: p
     monkeypatch.setattr("kiban.scoring.read.PIECE", 20_000)
     expected = spoiled(flights)
     run("in.csv", "out.csv", "--on-error", "skip")
-    with Path("out.rejected.csv").open(newline="") as file:
+    with Path("out.csv.rejected.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {int(row["rejected_row"]): row["rejected_because"] for row in rows} == expected
     assert read_table(Path("out.csv")).num_rows == 1996
 
 
+def noted(flights: pa.Table, notes: dict[int, str], line_end: str = "\n") -> None:
+    """Write in.csv without quotes, with a last column that the model does not know; `notes` are as they stand there."""
+    body = io.StringIO()
+    csv.writer(body, lineterminator="\n").writerows(
+        [flights.column_names, *(row.values() for row in flights.to_pylist())]
+    )
+    header, *lines = body.getvalue().splitlines()
+    rows = [f"{line},{notes.get(number, 'none')}" for number, line in enumerate(lines, start=1)]
+    Path("in.csv").write_bytes(line_end.join([f"{header},note", *rows, ""]).encode())
+
+
+def test_a_quote_that_was_forgotten_swallows_no_rows(flights: pa.Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kiban.scoring.read.PIECE", 20_000)
+    noted(flights, {3: '"oops'})
+    for way in ("stop", "skip"):
+        with pytest.raises(KibanError, match=r"^in\.csv, row 3: a quote is opened and not closed$"):
+            run("in.csv", "out.csv", "--on-error", way)
+    noted(flights, {3: '"oops', 5: '"oops', 100: '"U"A"', 2000: '"'})
+    with pytest.raises(
+        KibanError, match=r"^in\.csv, row 3: its quotes are wrong: ',' expected after '\"'\. Nothing was"
+    ):
+        run("in.csv", "out.csv")
+    with pytest.raises(KibanError, match=r"^in\.csv, row 1998: a quote is opened and not closed$"):  # 3 to 5 are one
+        run("in.csv", "out.csv", "--on-error", "skip")
+    noted(flights, {3: '"oops', 5: '"oops', 100: '"U"A"'})
+    assert "score: 1,996 rows" in run("in.csv", "out.csv", "--on-error", "skip")
+    with Path("out.csv.rejected.csv").open(newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["rejected_row"], second["rejected_row"]) == ("3", "98")
+    assert len(next(value for name, value in first.items() if not name.startswith("rejected")).splitlines()) == 3
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_values_may_have_quotes_commas_and_lines(
+    flights: pa.Table, line_end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes = {number: f'"say ""{number}"", {line_end}twice"' for number in range(1, 2001)}
+    noted(flights, notes | {7: '"plain"', 8: '""', 9: ""}, line_end)
+    expected = [note.strip('"').replace('""', '"') for note in notes.values()]
+    expected[6:9] = ["plain", None, None]
+    for piece in (20_000, 4 << 20):
+        monkeypatch.setattr("kiban.scoring.read.PIECE", piece)
+        run("in.csv", "out.parquet")
+        assert pq.read_table("out.parquet")["note"].to_pylist() == expected
+
+
+def test_two_runs_to_one_output_end_with_one_of_both(flights: pa.Table) -> None:
+    write(pa.concat_tables([flights] * 100), "large.parquet")
+    write(flights, "small.parquet")
+    command = [sys.executable, "-c", "from kiban.cli import main; main()", "score"]
+    large = subprocess.Popen([*command, "large.parquet", "out.parquet"], stdout=subprocess.PIPE)
+    until_there_is_a_part()
+    run("small.parquet", "out.parquet")
+    assert pq.read_table("out.parquet").num_rows == 2000
+    assert large.wait(60) == 0
+    assert pq.read_table("out.parquet").num_rows == 200_000
+    assert not list(Path().glob(".*.part"))
+
+
+def until_there_is_a_part() -> None:
+    ends = time.monotonic() + 30
+    while not list(Path().glob(".*.part")):
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_run_that_is_ended_leaves_nothing(flights: pa.Table, number: signal.Signals) -> None:
+    write(pa.concat_tables([flights] * 200), "in.parquet")
+    command = [sys.executable, "-c", "from kiban.cli import main; main()", "score", "in.parquet", "out.csv"]
+    process = subprocess.Popen([*command, "--on-error", "skip"], stderr=subprocess.PIPE, text=True)
+    until_there_is_a_part()
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == (1 if number == signal.SIGINT else 128 + number)
+    assert "Traceback" not in said
+    assert not [path.name for path in Path().iterdir() if "out" in path.name]
+
+
+def test_an_output_keeps_its_mode_and_its_link(flights: pa.Table) -> None:
+    write(flights, "in.parquet")
+    Path("real.csv").touch(mode=0o600)
+    Path("out.csv").symlink_to("real.csv")
+    run("in.parquet", "out.csv")
+    assert Path("out.csv").is_symlink()
+    assert Path("real.csv").stat().st_mode & 0o777 == 0o600
+    assert read_table(Path("real.csv")).num_rows == 2000
+
+
+def test_what_an_earlier_run_has_rejected_is_said(flights: pa.Table) -> None:
+    spoiled(flights)
+    run("in.csv", "out.csv", "--on-error", "skip")
+    write(flights, "in.csv")
+    assert "warning: out.csv.rejected.csv is what an earlier run has rejected" in run("in.csv", "out.csv")
+
+
+def test_long_values_do_not_fill_the_memory(flights: pa.Table) -> None:
+    notes = pa.array([f"{number:05}" + "x" * 20_000 for number in range(2000)])
+    write(pa.concat_tables([flights.append_column("note", notes)] * 3), "in.parquet")
+    with opened("in.parquet") as found:
+        pieces = list(found.pieces)
+    assert sum(len(piece.numbers) for piece in pieces) == 6000
+    assert max(piece.rows.nbytes for piece in pieces) < 50_000_000
+
+
 def test_an_input_is_never_overwritten(flights: pa.Table) -> None:
-    write(flights, "out.rejected.csv")
-    for output in ("out.rejected.csv", "out.csv", f"{Path.cwd()}/out.rejected.csv"):
-        with pytest.raises(KibanError, match=r"^out\.rejected\.csv would be overwritten: give OUTPUT another name$"):
-            run("out.rejected.csv", output)
+    write(flights, "out.csv.rejected.csv")
+    for output in ("out.csv.rejected.csv", "out.csv", f"{Path.cwd()}/out.csv.rejected.csv"):
+        with pytest.raises(
+            KibanError, match=r"^out\.csv\.rejected\.csv would be overwritten: give OUTPUT another name$"
+        ):
+            run("out.csv.rejected.csv", output)
 
 
 def test_columns_that_are_absent_are_said(flights: pa.Table) -> None:
     write(flights.drop_columns(["plane_seats", "weather_temperature"]), "in.parquet")
     assert "no column, so null in every row: plane_seats, weather_temperature\n" in run("in.parquet", "out.csv")
     write(flights.drop_columns(["carrier"]), "in.parquet")
-    with pytest.raises(KibanError, match=r"^in\.parquet has no column 'carrier', which the model requires$"):
+    with pytest.raises(KibanError, match=r"^in\.parquet has no column 'carrier', which the model requires; it has "):
         run("in.parquet", "out.csv")
 
 
@@ -192,10 +302,17 @@ def test_columns_that_are_absent_are_said(flights: pa.Table) -> None:
         ("no.csv", None, "out.csv", r"no\.csv cannot be read: .*No such file"),
         ("in.txt", b"", "out.csv", r"in\.txt: a name must end with \.csv, \.csv\.gz or \.parquet"),
         ("in.csv", b"", "out.xlsx", r"out\.xlsx: a name must end with \.csv or \.parquet"),
-        ("in.csv", b"", "out.csv", r"in\.csv cannot be read as CSV: Empty CSV file"),
+        ("in.csv", b"", "out.csv", r"in\.csv is empty: the first line of a CSV file has the names"),
         ("in.csv", b"a,a\n1,2\n", "out.csv", r"in\.csv: column 'a' stands twice"),
         ("in.csv", b"label\n1\n", "out.csv", r"in\.csv has no column"),
-        ("in.csv", b"\xff\xfe\n", "out.csv", r"in\.csv"),
+        (
+            "in.csv",
+            b"a\n\n\xff\xfe\n",
+            "out.csv",
+            r"in\.csv, line 3 is not UTF-8 \(invalid start byte\): save it as UTF-8$",
+        ),
+        ("in.csv", b'a,"b\n1,2\n', "out.csv", r"in\.csv cannot be read as CSV: unexpected end of data"),
+        ("in.csv", b"carrier;origin\nUA;EWR\n", "out.csv", r"in\.csv has no column .*; it has carrier;origin$"),
         ("in.csv.gz", b"no gzip", "out.csv", r"in\.csv\.gz cannot be read as CSV: "),
         ("in.parquet", b"no parquet", "out.csv", r"in\.parquet cannot be read as Parquet: "),
         ("in.parquet", b"PAR1", "no/out.csv", r"in\.parquet cannot be read as Parquet: "),
@@ -213,7 +330,7 @@ def test_files_that_cannot_be_used_are_one_sentence(
 
 def test_an_output_that_cannot_be_written_is_one_sentence(flights: pa.Table) -> None:
     write(flights, "in.parquet")
-    with pytest.raises(KibanError, match=r"^no/out\.csv cannot be written: there is no no$"):
+    with pytest.raises(KibanError, match=r"^no/out\.csv cannot be written: there is no folder no$"):
         run("in.parquet", "no/out.csv")
     write(flights.append_column("label", pa.array([1] * 2000)), "in.parquet")
     with pytest.raises(KibanError, match=r"^in\.parquet has a column 'label', which the output gets from the model"):
@@ -252,10 +369,13 @@ def test_a_store_has_the_whole_output_or_none(flights: pa.Table, store: Store, m
     client.download_file("dvc", "scored/march/out.parquet", "here.parquet")
     run("in.csv", "local.parquet", "--on-error", "skip")
     assert pq.read_table("here.parquet").equals(pq.read_table("local.parquet"))
-    client.download_file("dvc", "scored/march/out.rejected.csv", "here.rejected.csv")
-    assert Path("here.rejected.csv").read_bytes() == Path("local.rejected.csv").read_bytes()
-    with pytest.raises(KibanError, match=r"^s3://none/out\.csv cannot be written: there is no s3://none$"):
+    client.download_file("dvc", "scored/march/out.parquet.rejected.csv", "here.rejected.csv")
+    assert Path("here.rejected.csv").read_bytes() == Path("local.parquet.rejected.csv").read_bytes()
+    with pytest.raises(KibanError, match=r"^s3://none/out\.csv cannot be written: Not Found; check the path"):
         run("in.csv", "s3://none/out.csv")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+    with pytest.raises(KibanError, match=r"^s3://dvc/out\.csv cannot be written: .*; check the credentials"):
+        run("in.csv", "s3://dvc/out.csv")
     store.kill()
     with pytest.raises(KibanError, match=r"^s3://dvc/asked/in\.csv cannot be read: "):
         run("s3://dvc/asked/in.csv", "out.csv")
@@ -267,12 +387,27 @@ def test_what_a_database_or_another_tool_writes_is_no_traceback(flights: pa.Tabl
     pq.write_table(decimals, "in.parquet", row_group_size=100)
     run("in.parquet", "out.parquet", "--on-error", "skip")
     assert pq.read_table("out.parquet")["departure_minute"].to_pylist() == [10] + [30] * 1998
-    assert "departure_minute: 5000 is too large" in Path("out.rejected.csv").read_text()
+    assert "departure_minute: 5000 is too large" in Path("out.parquet.rejected.csv").read_text()
     write(flights.append_column("parts", pa.array([[1]] * 2000)), "in.parquet")
     run("in.parquet", "out.parquet")
     with pytest.raises(
         KibanError, match=r"^in\.parquet: column 'parts' is of type list<.*>, which only Parquet can have$"
     ):
+        run("in.parquet", "out.csv")
+    for kind, content in ((pa.uuid(), b"1234567890123456"), (pa.string_view(), "a")):
+        write(flights.append_column("other", pa.array([content] * 2000, kind)), "in.parquet")
+        with pytest.raises(
+            KibanError, match=r"^in\.parquet: column 'other' is of type .*, which only Parquet can have$"
+        ):
+            run("in.parquet", "out.csv")
+    far = pa.array([2**62] * 2000, pa.timestamp("us"))
+    pq.write_table(decimals.append_column("far", far), "in.parquet")
+    with pytest.raises(KibanError, match=r"^in\.parquet, row 2: departure_minute: 5000 is too large"):
+        run("in.parquet", "out.parquet")
+    run("in.parquet", "out.parquet", "--on-error", "skip")
+    latin = pa.array(["é".encode("latin-1")] * 2000, pa.binary())
+    write(flights.append_column("latin", latin), "in.parquet")
+    with pytest.raises(KibanError, match=r"^in\.parquet: a column cannot be written to out\.csv: .*UTF8"):
         run("in.parquet", "out.csv")
     broken = pa.Array.from_buffers(pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff")])
     write(flights.slice(0, 1).append_column("note", broken), "in.parquet")
@@ -283,8 +418,8 @@ def test_what_a_database_or_another_tool_writes_is_no_traceback(flights: pa.Tabl
 def test_a_file_of_rejected_rows_is_a_table_that_can_be_scored_again(flights: pa.Table) -> None:
     spoiled(flights)
     run("in.csv", "out.csv", "--on-error", "skip")
-    run("out.rejected.csv", "again.csv", "--on-error", "skip")
-    with Path("again.rejected.csv").open(newline="") as file:
+    run("out.csv.rejected.csv", "again.csv", "--on-error", "skip")
+    with Path("again.csv.rejected.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert {len(row) for row in rows} == {2 + len(flights.column_names)}
     assert len(rows) == 5  # the header, and none has become good

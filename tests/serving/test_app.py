@@ -359,5 +359,5 @@ def test_a_model_with_an_example_that_is_none_is_not_taken(
 def test_one_record_at_once_may_be_the_limit(served: Served) -> None:
     limits = served.limits.model_copy(update={"max_records": 1})
     client = client_of(Served(served.servable, limits, served.report))
-    assert client.post("/predict", json={"records": [http_cases.KNOWN_FLIGHT]}).status_code == 200
-    assert client.post("/predict", json={"records": [http_cases.KNOWN_FLIGHT] * 2}).status_code == 422
+    assert client.post("/predict", json={"records": [KNOWN]}).status_code == 200
+    assert client.post("/predict", json={"records": [KNOWN] * 2}).status_code == 422

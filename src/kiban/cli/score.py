@@ -1,5 +1,7 @@
 """`kiban score`: a table with the model's predictions, made in pieces, as the endpoint would make them."""
 
+import signal
+import sys
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -33,7 +35,7 @@ class Counts:
     default="stop",
     show_default=True,
     help="A row that the model's contract rejects: write nothing, or leave it out and put it, with the reason, into "
-    "OUTPUT's name with .rejected.csv.",
+    "OUTPUT.rejected.csv.",
 )
 @click.option(
     "--servable",
@@ -50,18 +52,26 @@ def score(source: str, target: str, on_error: str, folder: Path) -> None:
     that the model does not know are carried over; those of its own that may be null may be absent. OUTPUT is written
     whole or not at all.
     """
+    import pyarrow as pa
+
     from kiban.scoring.read import opened
     from kiban.servable.load import load
+    from kiban.sources import stores
 
     if not target.endswith((".csv", ".parquet")):
         raise KibanError(f"{target}: a name must end with .csv or .parquet")
-    rejected = f"{target.removesuffix('.csv').removesuffix('.parquet')}.rejected.csv"
+    rejected = f"{target}.rejected.csv"
     for written in (target, rejected):
         if Path(written).resolve() == Path(source).resolve():
             raise KibanError(f"{source} would be overwritten: give OUTPUT another name")
+    for asked_to_end in (signal.SIGTERM, signal.SIGHUP):  # so that what is half written is removed
+        signal.signal(asked_to_end, lambda number, _: sys.exit(128 + number))
     servable = load(folder)
     with opened(source) as found:
-        counts = _write(found, servable, source, target, rejected, skip=on_error == "skip")
+        try:
+            counts = _write(found, servable, source, target, rejected, skip=on_error == "skip")
+        except (pa.ArrowException, OverflowError) as error:  # a value that Arrow, or Python, has no form for
+            raise KibanError(f"{source}: a column cannot be written to {target}: {stores.line(error)}") from None
         absent = [name for name in servable.contract.features() if name not in found.schema.names]
     if absent:
         click.echo(f"no column, so null in every row: {', '.join(absent)}", err=True)
@@ -71,6 +81,8 @@ def score(source: str, target: str, on_error: str, folder: Path) -> None:
     print(f"score: {counts.rows:,} rows by model {servable.model_id[:12]}{share}: {target}")
     if on_error == "skip":
         print(f"score: {counts.rejected:,} rows rejected: {rejected}")
+    elif stores.system(rejected).exists(rejected):
+        click.echo(f"warning: {rejected} is what an earlier run has rejected", err=True)
 
 
 def _write(found: "Input", servable: "Servable", source: str, target: str, rejected: str, skip: bool) -> Counts:
@@ -86,10 +98,11 @@ def _write(found: "Input", servable: "Servable", source: str, target: str, rejec
     console = Console(stderr=True)
     shown = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     with ExitStack() as stack:
-        # What is entered last is put into its place first.
+        # What is entered last ends first: OUTPUT is in its place only when what was rejected is.
+        file = stack.enter_context(whole(target))
         side = stack.enter_context(whole(rejected)) if skip else None
         reject = stack.enter_context(rejected_writer(side, found.schema.names)) if side else None
-        rows = stack.enter_context(table_writer(stack.enter_context(whole(target)), schema, is_csv))
+        rows = stack.enter_context(table_writer(file, schema, is_csv))
         progress = stack.enter_context(Progress(*shown, console=console, disable=not console.is_terminal))
         task = progress.add_task("score", total=found.size)
         for piece in scored(found, servable, schema):

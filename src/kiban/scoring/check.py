@@ -39,7 +39,8 @@ def check_columns(columns: pa.Schema, features: Mapping[str, Column], is_text: b
     for name, column in features.items():
         if name not in columns.names:
             if not column.nullable:
-                raise KibanError(f"{where} has no column {name!r}, which the model requires")
+                found = ", ".join(columns.names[:5]) + (", …" if len(columns.names) > 5 else "")
+                raise KibanError(f"{where} has no column {name!r}, which the model requires; it has {found}")
         elif not is_text and not _may_be(columns.field(name).type, column):
             kind = columns.field(name).type
             raise KibanError(f"{where}: column {name!r} is of type {kind}, the model wants {column.type}")

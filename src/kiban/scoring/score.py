@@ -8,6 +8,7 @@ from typing import NamedTuple
 import joblib
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 
 from kiban.columns import from_arrow
 from kiban.errors import KibanError
@@ -43,13 +44,24 @@ def output_schema(found: Input, servable: Servable, where: str, is_csv: bool) ->
     check_columns(found.schema, features, found.is_text, where)
     for name in ADDED:
         if name in found.schema.names:
-            raise KibanError(f"{where} has a column {name!r}, which the output gets from the model: rename it")
+            raise KibanError(
+                f"{where} has a column {name!r}, which the output gets from the model: rename it, or give the file as "
+                "it was before it was scored"
+            )
     for field in found.schema:
-        if is_csv and pa.types.is_nested(field.type):
+        if is_csv and not _fits_csv(field.type):
             raise KibanError(f"{where}: column {field.name!r} is of type {field.type}, which only Parquet can have")
     fields = [(field.name, _plain(field.type)) for field in found.schema]
     kept = [(name, ARROW_TYPES[features[name].type] if name in features else kind) for name, kind in fields]
     return pa.schema([*kept, *ADDED.items()])
+
+
+def _fits_csv(kind: pa.DataType) -> bool:
+    try:
+        pyarrow.csv.write_csv(pa.table({"": pa.array([], kind)}), pa.BufferOutputStream())
+    except pa.ArrowException:
+        return False
+    return True
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
@@ -84,9 +96,17 @@ def _scored(piece: Piece, found: Input, servable: Servable, of_rows: Schema, sch
     columns = {name: checked.rows[name] if name in of_rows.features else kept[name] for name in kept.column_names}
     rows = pa.table({**columns, **added}).cast(schema)
     places = sorted(checked.rejected)
-    values = piece.rows.take(places).to_pylist() if places else []
+    values = zip(*(_texts(column.take(places)) for column in piece.rows.columns), strict=True) if places else ()
     rejected = [
-        Rejected(piece.numbers[place], checked.rejected[place], list(row.values()))
+        Rejected(piece.numbers[place], checked.rejected[place], list(row))
         for place, row in zip(places, values, strict=True)
     ]
     return Scored(rows, int(labels.sum()), sorted(rejected + piece.malformed), checked.unusual, piece.done)
+
+
+def _texts(values: pa.ChunkedArray) -> list[str]:
+    """The values as CSV has them; Python has no time as far as some that Arrow has."""
+    try:
+        return values.cast(pa.string()).fill_null("").to_pylist()
+    except pa.ArrowException:  # nested, or another type that is no text
+        return ["" if value is None else str(value) for value in values.to_pylist()]

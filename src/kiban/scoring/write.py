@@ -1,6 +1,7 @@
 """A table to a file, in pieces, whole or not at all, here or in an S3 store."""
 
 import csv
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,26 +25,40 @@ def whole(path: str) -> Iterator[Path]:
 
     For an S3 store it lies in the folder of temporary files until it is sent. KibanError if it cannot be written.
     """
-    system = stores.system(path)
-    # Of a store only the bucket: it has no folders.
-    folder = "/".join(path.split("/")[:3]) if path.startswith(stores.S3) else path.rpartition("/")[0] or "."
-    if not stores.reached(path, lambda: system.exists(folder), "written"):
-        raise KibanError(f"{path} cannot be written: there is no {folder}")
     try:
-        if path.startswith(stores.S3):
-            with TemporaryDirectory() as beside:
-                file = Path(beside) / "file"
-                yield file
-                stores.reached(path, lambda: system.put_file(str(file), path), "written")
-            return
-        file = Path(f"{path}.part")
-        try:
+        with _sent(path) if path.startswith(stores.S3) else _renamed(path) as file:
             yield file
-            file.replace(path)
-        finally:
-            file.unlink(missing_ok=True)
     except OSError as error:
         raise KibanError(f"{path} cannot be written: {stores.line(error)}") from None
+
+
+@contextmanager
+def _sent(path: str) -> Iterator[Path]:
+    system = stores.system(path)
+    bucket = path.removeprefix(stores.S3).split("/")[0]
+    stores.reached(path, lambda: system.call_s3("head_bucket", Bucket=bucket), "written")
+    with TemporaryDirectory() as beside:
+        file = Path(beside) / "file"
+        yield file
+        stores.reached(path, lambda: system.put_file(str(file), path), "written")
+
+
+@contextmanager
+def _renamed(path: str) -> Iterator[Path]:
+    target = Path(path.removeprefix("file://")).resolve()  # what a link leads to, not the link
+    if not target.parent.is_dir():
+        raise KibanError(f"{path} cannot be written: there is no folder {path.rpartition('/')[0]}")
+    if target.is_dir():
+        raise KibanError(f"{path} cannot be written: it is a folder")
+    # A name that nobody else has: another run may be writing to the same.
+    file = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield file
+        if target.exists():
+            file.chmod(target.stat().st_mode & 0o777)
+        file.replace(target)
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def table_writer(file: Path, schema: pa.Schema, is_csv: bool) -> pq.ParquetWriter | pyarrow.csv.CSVWriter:
@@ -67,6 +82,6 @@ def rejected_writer(file: Path, names: list[str]) -> Iterator[Callable[[Rejected
         def write(row: Rejected) -> None:
             is_whole = len(row.fields) == len(names)
             fields = [row.fields[place] for place in kept] if is_whole else [*row.fields, *[""] * (len(kept) - 1)]
-            writer.writerow([row.row, row.problem, *(str(of).lower() if isinstance(of, bool) else of for of in fields)])
+            writer.writerow([row.row, row.problem, *fields])
 
         yield write
