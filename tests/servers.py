@@ -188,7 +188,7 @@ def serving(folder: Path, *command: str, **extra: str) -> Iterator[httpx.Client]
     port = free_port_between(12000, 16000)
     # A home for each: a server removes the counters of others that it finds in its own.
     home = tempfile.mkdtemp(prefix="kiban-bentoml-")
-    variables = environment(BENTOML_HOME=home, BENTOML_DO_NOT_TRACK="True", **extra)
+    variables = environment(**{"BENTOML_HOME": home, "TMPDIR": home, "BENTOML_DO_NOT_TRACK": "True", **extra})
     log = folder / f"serve-{port}.log"
     with log.open("w") as output:
         server = subprocess.Popen(

@@ -1,11 +1,28 @@
 """Which models may take the place of another; the watch at work is in tests/e2e/test_swap.py."""
 
+import asyncio
+import errno
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kiban.contract import Column
-from kiban.serving.watch import narrowed
+from kiban.reports import EVALUATION
+from kiban.servable.load import load
+from kiban.servable.manifest import FOLDER
+from kiban.serving import accepted
+from kiban.serving.app import create_app, ready
+from kiban.serving.model import Served
+from kiban.serving.prediction_log import PredictionLog
+from kiban.serving.watch import Watch, narrowed
+from kiban.settings.base import Sections, read
+from kiban.settings.serving import Serving
+
+
+class Params(Sections):
+    serving: Serving
+
 
 LEVELS: dict[str, Any] = {"type": "string", "levels": ["EWR", "JFK"]}
 RANGE: dict[str, Any] = {"type": "number", "min": 0, "max": 10}
@@ -50,3 +67,34 @@ def test_a_model_takes_the_place_of_one_whose_requests_it_takes(
 ) -> None:
     columns = [{name: feature(**given) for name, given in each.items()} for each in (old, new)]
     assert list(narrowed(*columns)) == ([problem] if problem else [])
+
+
+def test_a_disk_that_was_full_is_tried_again(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(accepted.FOLDER, str(tmp_path))
+    limits = read(Params).serving
+    app = create_app(False, PredictionLog(tmp_path / "log", limits.prediction_log, workers=1))
+    watch = Watch(lambda folder: ready(Served(load(folder), limits, EVALUATION), app, False), FOLDER, EVALUATION, 0.01)
+    before, keep, tries = watch.answering, accepted.keep, iter(range(4))
+
+    def full_at_first(servable: Path, model_id: str) -> bool:
+        if next(tries, None) is not None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return keep(servable, model_id)
+
+    monkeypatch.setattr(accepted, "keep", full_at_first)
+
+    async def until_another_answers() -> None:
+        running = asyncio.create_task(watch.run())
+        async with asyncio.timeout(30):
+            while watch.answering is before:
+                await asyncio.sleep(0.01)
+        running.cancel()
+
+    with caplog.at_level("ERROR", logger="bentoml.kiban"):
+        asyncio.run(until_another_answers())
+    assert next(tries, None) is None
+    assert [record.getMessage().split(": ", 1)[1] for record in caplog.records] == [
+        "OSError: [Errno 28] No space left on device"
+    ]

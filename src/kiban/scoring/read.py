@@ -190,7 +190,7 @@ def _piece(text: bytes, misquoted: dict[int, Rejected], last: int, schema: pa.Sc
         return "skip"
 
     rows = schema.empty_table()
-    if text.strip():
+    if text.strip(b"\r\n"):
         rows = pyarrow.csv.read_csv(
             pa.BufferReader(text),
             pyarrow.csv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=schema.names),

@@ -54,7 +54,7 @@ def keep(servable: Path, model_id: str) -> bool:
     link = folder() / f"link-{os.getpid()}"
     link.symlink_to(kept.name)
     link.replace(folder() / CURRENT)
-    for other in folder().iterdir():
-        if len(other.name) == len(model_id) and other.name != model_id:
+    for other in folder().glob("?" * len(model_id)):  # another model's, by its name
+        if other != kept:
             shutil.rmtree(other, ignore_errors=True)
     return True

@@ -14,7 +14,6 @@ import logging
 import os
 import random
 import threading
-import time
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
@@ -89,7 +88,7 @@ class PredictionLog:
             warnings = [each for each in warnings if each["field"] not in self.left_out]  # they repeat values
         answer = {"model_id": model_id, "predictions": predictions, "warnings": warnings}
         line = {
-            "time": datetime.fromtimestamp(time.time(), UTC),
+            "time": datetime.now(UTC),
             "request_id": request_id,
             "request": {"records": records},
             "answer": answer,

@@ -56,7 +56,7 @@ class Watch:
 
     async def run(self) -> None:
         """Look, and take what can be taken, until cancelled; whatever goes wrong, the model that answers stays."""
-        failed: Seen | None = None
+        failed = refused = None  # what could not be taken, and what was said to be refused
         while True:
             await asyncio.sleep(self.seconds)
             found = self.seen
@@ -65,10 +65,12 @@ class Watch:
                 if found != self.seen:
                     await self._take(found)
             except Exception as error:
-                if found == failed:  # what was half there a moment ago is whole by now
+                if found == failed and found != refused:  # what was half there a moment ago is whole by now
                     reason = error if isinstance(error, KibanError) else f"{type(error).__name__}: {error}"
                     logger.error("the servable is refused, %s goes on: %s", self.answering.model_id[:12], reason)
                     counters.swaps.labels("refused").inc()
+                    refused = found
+                if found == refused and isinstance(error, KibanError):  # a full disk, or the like, may pass
                     self.seen = found
                 failed = found
 
