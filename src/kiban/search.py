@@ -125,6 +125,8 @@ def study(journal: Path, seed: int, first: Mapping[str, Any]) -> optuna.Study:
     Trials that a kill cut off are closed, and their parameters tried again. Only one process may have it open.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # Optuna's lock, left by a process that was killed while it wrote: it would be waited for without end.
+    Path(f"{journal}.lock").unlink(missing_ok=True)
     if journal.exists():
         content = journal.read_bytes()
         whole = content.rfind(b"\n") + 1  # a line that was cut off would spoil the next, and with it the journal

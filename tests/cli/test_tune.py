@@ -134,6 +134,16 @@ def test_a_search_that_was_killed_goes_on_where_it_was() -> None:
     assert len({(row["model.max_iter"], row["model.learning_rate"]) for row in rows}) == 8  # nor by chance
 
 
+def test_the_lock_of_a_search_that_was_killed_while_it_wrote_is_not_waited_for() -> None:
+    write()
+    run("small", "--trials", "1")
+    (journal,) = Path(".kiban_studies").glob("*.journal")
+    Path(f"{journal}.lock").symlink_to(journal)  # as Optuna's
+    command = [str(Path(sys.executable).with_name("kiban")), "tune", "small", "--trials", "2"]
+    subprocess.run(command, stdout=subprocess.DEVNULL, check=True, timeout=120)
+    assert len(table()) == 2
+
+
 def test_a_journal_whose_last_line_was_cut_off_goes_on() -> None:
     write()
     run("small", "--trials", "2")
