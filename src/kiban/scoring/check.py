@@ -63,7 +63,7 @@ def check(rows: pa.Table, schema: Schema, is_text: bool) -> Checked:
         try:
             (late[place],) = schema.check([_record(record, schema, is_text)])
         except RefusedError as error:
-            rejected[place] = "; ".join(sentence(finding) for finding in error.findings)
+            rejected[place] = sentence(error)
     if late:
         at = pa.array([place in late for place in range(rows.num_rows)])
         for name, column in schema.features.items():

@@ -75,7 +75,7 @@ def _try(served: Served) -> None:
     try:
         predictions = [served.predict(served.schema.check([each]))[0][0] for each in (example, least)]
     except RefusedError as refused:
-        reason = "; ".join(refusal.sentence(each) for each in refused.findings)
+        reason = refusal.sentence(refused)
         raise KibanError(f"model {served.model_id[:12]} refuses its own example: {reason}") from None
     except Exception as error:  # the engine's errors share no base class
         reason = " ".join(str(error).split())[:200]

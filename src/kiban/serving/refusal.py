@@ -52,10 +52,12 @@ def finding(
     return {"record": record, "field": field, "problem": problem, "allowed": allowed}
 
 
-def sentence(of: Mapping[str, Any]) -> str:
-    """A finding in words: where, what, and what would be accepted."""
-    allowed = f" (allowed: {of['allowed']})" if of["allowed"] else ""
-    return f"{of['field']}: {of['problem']}{allowed}"
+def sentence(refused: RefusedError) -> str:
+    """What was found, in words: each field, what is wrong with it, and what would be accepted."""
+    return "; ".join(
+        f"{of['field']}: {of['problem']}" + (f" (allowed: {of['allowed']})" if of["allowed"] else "")
+        for of in refused.findings
+    )
 
 
 def response(model_id: str, refused: RefusedError) -> Response:
