@@ -7,6 +7,6 @@ from pathlib import Path
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # a Bento has no sitecustomize, and onnxruntime reports usage
 sys.path.insert(0, str(Path(__file__).parent / "src"))
 
-from kiban.serving.service import Service
+from kiban.serve.service import Service
 
 __all__ = ["Service"]

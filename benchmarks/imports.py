@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.table import Table
 
 ROUNDS = 5
-STAGES = ("config", "ingest", "validate_raw", "prepare", "validate_prepared", "train", "evaluate", "track")
+STAGES = ("config", "ingest", "validate.raw", "prepare", "validate.prepared", "train", "evaluate", "track")
 MODULES = {
-    **{f"stage {name}": f"kiban.stages.{name}" for name in STAGES},
-    "expectations, which validate imports if there is something to check": "kiban.expectations",
+    **{f"stage {name}": f"kiban.{name}" if "." in name else f"kiban.{name}.__main__" for name in STAGES},
+    "expectations, which validate imports if there is something to check": "kiban.validate.expectations",
     "mlflow, which track imports late": "mlflow.sklearn",
-    "service": "kiban.serving.service",
+    "service": "kiban.serve.service",
 }
 HEAVY = [
     "great_expectations",

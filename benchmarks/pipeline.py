@@ -21,8 +21,10 @@ ROOT = Path(__file__).parents[1]
 COLD_ROUNDS = 3
 IDLE_ROUNDS = 7
 MOST_COLD, MOST_IDLE = 2.0, 1.3
-STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
-BARE = "import importlib, sys\nfor stage in sys.argv[1:]: importlib.import_module('kiban.stages.' + stage).main()"
+COMMANDS = [stage["cmd"] for stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values()]
+# The modules that `python -m` runs: of a room it is __main__.
+MODULES = [f"kiban.{name}" if "." in name else f"kiban.{name}.__main__" for name in (cmd[7:] for cmd in COMMANDS)]
+BARE = "import importlib, sys\nfor module in sys.argv[1:]: importlib.import_module(module).main()"
 # The stage commands' own environment, for both sides.
 ENVIRONMENT = {
     **os.environ,
@@ -71,7 +73,7 @@ def main() -> None:
         bare, cold = [], []
         for _ in range(COLD_ROUNDS):
             forget(clone)
-            bare.append(seconds(clone, "python", "-c", BARE, *STAGES))
+            bare.append(seconds(clone, "python", "-c", BARE, *MODULES))
             progress.advance(task)
             forget(clone)
             cold.append(seconds(clone, "dvc", "repro"))

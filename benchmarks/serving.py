@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from kiban import contract
+from kiban.data import contract
 
 ROOT = Path(__file__).parents[1]
 FEATURES = list(contract.read_prepared(ROOT / "models/servable/contract.yaml").features())

@@ -29,7 +29,7 @@ from rich.progress import track
 from rich.table import Table
 from serving import ENVIRONMENT, free_port
 
-from kiban import contract
+from kiban.data import contract
 from kiban.servable.load import load
 
 ROOT = Path(__file__).parents[1]

@@ -2,10 +2,17 @@
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import KNOWN_FLIGHT
+from slice import KNOWN_FLIGHT
+from starlette.testclient import TestClient
+
+from kiban.serve import guard
+from kiban.serve.app import create_app, ready
+from kiban.serve.model import Served
+from kiban.serve.prediction_log import PredictionLog
 
 _JSON = "application/json"
 JSON = {"content-type": _JSON}
@@ -145,3 +152,13 @@ def check_answered(client: Any, content: bytes, warned: list[tuple[int, str]]) -
     assert len(answer.json()["predictions"]) == 2
     assert [(each["record"], each["field"]) for each in answer.json()["warnings"]] == warned
     assert answer.headers["x-warnings"] == str(len(warned))
+
+
+def client_of(served: Served, keys: tuple[bytes, ...] = ()) -> TestClient:
+    """The service's application, with the guard before it, without a server."""
+    log = PredictionLog(Path("logs"), served.limits.prediction_log, workers=1)
+    app = create_app(bool(keys), log)
+    answering = ready(served, app, bool(keys))
+    methods = {route.path: method for route in app.routes for method in route.methods}  # type: ignore[attr-defined]
+    guarded = guard.Guard(app, {**methods, "/livez": "GET"}, served.limits, keys, lambda: answering)
+    return TestClient(guarded, raise_server_exceptions=False)

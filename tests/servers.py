@@ -18,7 +18,7 @@ import httpx
 import psutil
 import pytest
 import sqlalchemy as sa
-from e2e.conftest import environment
+from clones import environment
 
 KEY, SECRET = "kiban-test-key", "kiban-test-secret"
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, compose_here, run_stage
+from slice import ROOT, compose_here, run_stage
 
+from kiban.config.__main__ import Params
+from kiban.core.settings import read
 from kiban.servable.load import load
-from kiban.settings.base import read
-from kiban.settings.params import Params
 
 GROUPS = {
     group.name: sorted(path.stem for path in group.glob("*.yaml"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT
+from slice import ROOT
 
 DEPLOY = ROOT / "deploy"
 VARIABLES = {"KIBAN_SERVABLE", "KIBAN_PREDICTION_LOG", "KIBAN_API_KEYS"}
@@ -39,7 +39,7 @@ def test_probes_ask_what_the_service_answers() -> None:
 
 
 def test_every_variable_is_one_that_the_service_reads() -> None:
-    source = "".join(path.read_text() for path in (ROOT / "src/kiban/serving").glob("*.py"))
+    source = "".join(path.read_text() for path in (ROOT / "src/kiban/serve").glob("*.py"))
     assert all(variable in source for variable in VARIABLES)
     caddyfile = set(re.findall(r"\{\$(KIBAN_\w+)", (DEPLOY / "Caddyfile").read_text()))
     of_compose = {"KIBAN_IMAGE", *caddyfile}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT
+from slice import ROOT
 
 FILES = sorted((ROOT / ".github/workflows").glob("*.yaml"))
 TARGETS = set(re.findall(r"(?m)^([a-z0-9]+):", (ROOT / "Makefile").read_text()))

@@ -15,9 +15,9 @@ from fastapi import FastAPI
 from prometheus_client import Counter, Histogram
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
-from kiban.columns import from_records
+from kiban.request.schema import Answer, Schema
+from kiban.servable.columns import from_records
 from kiban.servable.load import load
-from kiban.serving.schema import Answer, Schema
 
 ROOT = Path(__file__).parents[2]
 servable = load(ROOT / "models/servable")

@@ -7,7 +7,7 @@ import pandas as pd
 from flask import Flask, Response, jsonify, request
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
-from kiban import contract
+from kiban.data import contract
 from kiban.servable import skops_file
 
 ROOT = Path(__file__).parents[2]

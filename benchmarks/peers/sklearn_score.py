@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from kiban import contract
+from kiban.data import contract
 from kiban.servable import skops_file
 from kiban.servable.load import load
 

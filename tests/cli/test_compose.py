@@ -3,12 +3,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from slice import ROOT
 
 from kiban import cli
 from kiban.cli.compose import compose
-from kiban.composition import composed, load
-from kiban.errors import KibanError
+from kiban.config.composition import composed
+from kiban.core.errors import KibanError
+from kiban.core.settings import load
 
 
 @pytest.fixture

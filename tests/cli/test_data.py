@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import compose_here, run_stage, write_package
+from slice import compose_here, run_stage, write_package
 
-from kiban import cli, files, ledger
+from kiban import cli
 from kiban.cli.ingest import ingest
+from kiban.core import files
+from kiban.ingest import ledger
 
 DATA = ("ingest", "validate_raw", "prepare", "validate_prepared")
 RAW = Path("data/raw/flights/flights")

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
-from kiban import contract, parquet
 from kiban.cli import commands
-from kiban.errors import KibanError
+from kiban.core.errors import KibanError
+from kiban.data import contract, parquet
 
 
 @pytest.fixture(autouse=True)

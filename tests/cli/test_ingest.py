@@ -9,11 +9,13 @@ from pathlib import Path
 import click
 import pytest
 import yaml
-from conftest import take_new, write_package
+from slice import take_new, write_package
 
-from kiban import files, ledger, parquet
 from kiban.cli.ingest import ingest
-from kiban.errors import KibanError
+from kiban.core import files
+from kiban.core.errors import KibanError
+from kiban.data import parquet
+from kiban.ingest import ledger
 
 LEDGER = ledger.ledger_path("flights")
 RAW = Path("data/raw/flights/flights/2013-02.parquet")

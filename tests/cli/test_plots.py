@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from conftest import PICTURES
+from slice import PICTURES
 
 from kiban.cli import commands
-from kiban.errors import KibanError
+from kiban.core.errors import KibanError
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

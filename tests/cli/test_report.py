@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from conftest import SMALL_TREES, compose_here, run_stage
-from e2e.conftest import commit, run
+from clones import commit, run
+from slice import SMALL_TREES, compose_here, run_stage
 
 from kiban.cli import commands
-from kiban.errors import KibanError
+from kiban.core.errors import KibanError
 
 
 @pytest.fixture(autouse=True)

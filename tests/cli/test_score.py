@@ -19,17 +19,17 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from http_cases import client_of
 from servers import Store
-from serving.test_app import client_of
 
 from kiban.cli.score import score
-from kiban.errors import KibanError
-from kiban.reports import EVALUATION
-from kiban.scoring.read import opened
+from kiban.core.errors import KibanError
+from kiban.core.paths import EVALUATION
+from kiban.core.settings import Sections, read
+from kiban.score.read import opened
 from kiban.servable.load import load
-from kiban.serving.model import Served
-from kiban.settings.base import Sections, read
-from kiban.settings.serving import Serving
+from kiban.serve.model import Served
+from kiban.serve.settings import Serving
 
 
 class Params(Sections):
@@ -165,7 +165,7 @@ def test_lines_that_are_malformed_at_the_end_or_all_of_them_are_rejected(flights
 
 
 def test_rows_are_numbered_through_many_pieces(flights: pa.Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kiban.scoring.read.PIECE", 20_000)
+    monkeypatch.setattr("kiban.score.read.PIECE", 20_000)
     expected = spoiled(flights)
     run("in.csv", "out.csv", "--on-error", "skip")
     with Path("out.csv.rejected.csv").open(newline="") as file:
@@ -186,7 +186,7 @@ def noted(flights: pa.Table, notes: dict[int, str], line_end: str = "\n") -> Non
 
 
 def test_a_quote_that_was_forgotten_swallows_no_rows(flights: pa.Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kiban.scoring.read.PIECE", 20_000)
+    monkeypatch.setattr("kiban.score.read.PIECE", 20_000)
     noted(flights, {3: '"oops'})
     for way in ("stop", "skip"):
         with pytest.raises(KibanError, match=r"^in\.csv, row 3: a quote is opened and not closed$"):
@@ -215,7 +215,7 @@ def test_values_may_have_quotes_commas_and_lines(
     expected = [note.strip('"').replace('""', '"') for note in notes.values()]
     expected[6:9] = ["plain", None, None]
     for piece in (20_000, 4 << 20):
-        monkeypatch.setattr("kiban.scoring.read.PIECE", piece)
+        monkeypatch.setattr("kiban.score.read.PIECE", piece)
         run("in.csv", "out.parquet")
         assert pq.read_table("out.parquet")["note"].to_pylist() == expected
 

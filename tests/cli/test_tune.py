@@ -11,15 +11,16 @@ from typing import Any
 import mlflow
 import pytest
 import yaml
-from conftest import ROOT, compose_here, run_stage
 from filelock import FileLock
+from slice import ROOT, compose_here, run_stage
 
 from kiban.cli.compose import compose
 from kiban.cli.tune import tune
-from kiban.composition import composed, load
-from kiban.errors import KibanError
-from kiban.search import folds
+from kiban.config.composition import composed
+from kiban.core.errors import KibanError
+from kiban.core.settings import load
 from kiban.servable.load import load as load_servable
+from kiban.tune.search import folds
 
 NAMES = sorted(path.stem for path in (ROOT / "conf/tune").glob("*.yaml"))
 REPORT = Path("reports/tuning/small.csv")

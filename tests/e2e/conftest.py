@@ -1,44 +1,10 @@
 """Clones of the project as it lies in the working tree, and the real commands in them."""
 
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import MONTHS, ROOT, SLICE
-
-SHAPING = ("PYTHONPATH", "PYTHONHASHSEED", "OMP_NUM_THREADS", "OPENBLAS_CORETYPE", "MLFLOW_TRACKING_URI", "DVC_ROOT")
-
-
-def environment(**extra: str) -> dict[str, str]:
-    """The caller's environment with the project's commands first on PATH, and nothing set that shapes a result."""
-    kept = {name: value for name, value in os.environ.items() if name not in SHAPING}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
-    who = {f"GIT_{role}_{what}": "tests@localhost" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    return {**kept, "PATH": path, **who, **extra}
-
-
-def run(folder: Path, *command: str, status: int = 0, **extra: str) -> str:
-    """The output, both streams, of a command that must end with `status`."""
-    done = subprocess.run(
-        command, cwd=folder, env=environment(**extra), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    assert done.returncode == status, f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}"
-    return done.stdout
-
-
-def clone_to(folder: Path) -> Path:
-    """Every file that git tracks, or would, committed to a new repository without DVC's cache."""
-    files = run(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
-    for file in files:
-        if (ROOT / file).exists():
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / file, folder / file)
-    run(folder, "git", "init", "-q")
-    commit(folder, "the project")
-    return folder
+from clones import INCOMING, clone_to, commit, run, with_model, write_incoming
+from slice import SLICE
 
 
 @pytest.fixture(scope="module")
@@ -50,20 +16,6 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def served(clone: Path, evaluated: Path) -> Path:
     """The clone with the model of the slice, to be served."""
     return with_model(clone, evaluated)
-
-
-def with_model(folder: Path, evaluated: Path) -> Path:
-    """Lay the model of `evaluated`, and what it is worth, into a clone."""
-    shutil.copytree(evaluated / "models", folder / "models", dirs_exist_ok=True)
-    shutil.copy(evaluated / "reports/evaluation.json", folder / "reports/evaluation.json")
-    return folder
-
-
-def served_with(evaluated: Path, folder: Path, **settings: object) -> Path:
-    """A clone in `folder` with the model of `evaluated`, and other settings of the section serving."""
-    with_model(clone_to(folder), evaluated)
-    run(folder, "kiban", "compose", *(f"serving.{name}={value}" for name, value in settings.items()))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -84,33 +36,3 @@ def small(slices: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory
     run(folder, "dvc", "repro", "validate_prepared")
     commit(folder, "the slice")
     return folder
-
-
-INCOMING = {"flights": "flights-{batch}.csv", "weather": "weather-{batch}.csv", "planes": "planes.csv"}
-
-
-def write_incoming(folder: Path, slices: dict[str, list[str]]) -> None:
-    """The slice as one CSV file a batch."""
-    folder.mkdir(exist_ok=True)
-    for table, path in INCOMING.items():
-        header, *lines = slices[table]
-        if "{batch}" not in path:
-            (folder / path).write_text("\n".join([header, *lines]) + "\n")
-            continue
-        month = header.split(",").index("month")
-        for number in MONTHS:
-            of_month = [line for line in lines if line.split(",")[month] == str(number)]
-            target = folder / path.format(batch=f"2013-{number:02d}")
-            target.write_text("\n".join([header, *of_month]) + "\n")
-
-
-def with_installed(folder: Path) -> None:
-    """Let `make` take what is installed here, instead of an environment of the folder's own."""
-    (folder / ".venv").mkdir(exist_ok=True)
-    (folder / ".venv/installed").touch()
-
-
-def commit(folder: Path, message: str) -> str:
-    run(folder, "git", "add", "--all")
-    run(folder, "git", "commit", "-q", "-m", message)
-    return run(folder, "git", "rev-parse", "HEAD").strip()

@@ -3,10 +3,9 @@
 import re
 from pathlib import Path
 
-from conftest import ROOT
+from clones import run
 from servers import serving
-
-from e2e.conftest import run
+from slice import ROOT
 
 CONFIGURATION = ROOT / "tests/e2e/schemathesis"
 EXAMPLES = 900  # at most, of an operation that takes a body

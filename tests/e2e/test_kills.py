@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 
 import yaml
+from clones import environment, run
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from voluptuous import Invalid
 
-from e2e.conftest import environment, run
-from kiban import files, ledger
+from kiban.core import files
+from kiban.ingest import ledger
 
 KILLS = 20
 COMMAND = ["dvc", "repro", "--force", "validate_prepared"]

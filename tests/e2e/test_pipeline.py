@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
-from conftest import ROOT
+from clones import environment, run, with_installed
 from sklearn.metrics import brier_score_loss, roc_auc_score
+from slice import ROOT
 
-from e2e.conftest import environment, run, with_installed
-from kiban import columns, missing, parquet
+from kiban.data import parquet
+from kiban.servable import columns
 from kiban.servable.load import load
 
 STAGES = ["config", "ingest", "validate_raw", "prepare", "validate_prepared", "train", "evaluate", "track"]
@@ -148,7 +149,7 @@ def test_an_experiment_in_the_workspace(clone: Path) -> None:
 
 def test_an_experiment_runs_its_own_code(clone: Path) -> None:
     """The code is changed when the experiments are made, and changed back before those of the queue run."""
-    code = clone / "src/kiban/metrics.py"
+    code = clone / "src/kiban/evaluate/metrics.py"
     committed = code.read_text()
     code.write_text(committed.replace("DECIMALS = 6", "DECIMALS = 2"))
     run(clone, "dvc", "exp", "run", "--temp", "-n", "in-temp", "-S", "model=dummy")
@@ -249,7 +250,7 @@ def test_what_a_caller_does_not_know_costs_what_the_readme_says(clone: Path) -> 
     known, late = columns.from_arrow(rows, features), rows["late"].to_pylist()
     readme = (ROOT / "README.md").read_text()
     for unknown in (["plane_*"], ["weather_*"], ["state_*"], ["weather_*", "state_*"]):
-        scores = servable.score(missing.without(known, features, unknown))
+        scores = servable.score(columns.without(known, features, unknown))
         cost = f"{roc_auc_score(late, scores):.3f}, {brier_score_loss(late, scores):.3f}".replace("0.", ".")
         told = next(line for line in readme.splitlines() if line.startswith(f"| `{'` and `'.join(unknown)}`"))
         assert f"| {cost}" in told

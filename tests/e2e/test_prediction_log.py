@@ -15,10 +15,10 @@ import duckdb
 import httpx
 import psutil
 import pytest
-from conftest import KNOWN_FLIGHT, ROOT
+from clones import run, served_with
 from servers import output_of, process_of, serving
+from slice import KNOWN_FLIGHT, ROOT
 
-from e2e.conftest import run, served_with
 from kiban.servable.load import load
 
 

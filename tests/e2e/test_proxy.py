@@ -12,8 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import KNOWN_FLIGHT, ROOT
 from servers import free_port_between, serving, wait_for
+from slice import KNOWN_FLIGHT, ROOT
 
 KEY = "a-key-of-the-caller-0123"
 

@@ -5,10 +5,9 @@ import resource
 from pathlib import Path
 
 import pytest
-from conftest import SLICE
+from clones import commit, environment, run, with_installed
 from servers import SECRET
-
-from e2e.conftest import commit, environment, run, with_installed
+from slice import SLICE
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -30,7 +29,7 @@ def branches(small: Path) -> Path:
     run(small, "kiban", "push")
 
     branch_off_main(small, "comment")
-    code = small / "src/kiban/estimator.py"
+    code = small / "src/kiban/train/estimator.py"
     code.write_text(code.read_text() + "\n# Only a comment.\n")
     run(small, "dvc", "repro")
     commit(small, "a comment")
@@ -208,7 +207,7 @@ def test_predictions_of_another_model_in_the_working_tree_are_not_taken_for_its_
 def test_make_reproduce_wants_the_results_committed(branches: Path) -> None:
     with_installed(branches)
     run(branches, "make", "reproduce")
-    code = branches / "src/kiban/estimator.py"
+    code = branches / "src/kiban/train/estimator.py"
     code.write_text(code.read_text() + "\n# Not run before it was committed.\n")
     commit(branches, "results of other code")
     output = run(branches, "make", "reproduce", status=2)

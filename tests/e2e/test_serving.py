@@ -19,11 +19,11 @@ import http_cases
 import httpx
 import pytest
 import yaml
-from conftest import KNOWN_FLIGHT, ROOT
+from clones import run, served_with
 from http_cases import JSON, Case
 from servers import free_port_between, serving
+from slice import KNOWN_FLIGHT, ROOT
 
-from e2e.conftest import run, served_with
 from kiban.servable.load import load
 
 RECORD: dict[str, Any] = {**KNOWN_FLIGHT, "state_origin_delay_3h": 35.5}

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
-
-from e2e.conftest import run
+from clones import run
+from slice import ROOT
 
 LOCKS = ["requirements.lock", "requirements.serve.lock"]
 

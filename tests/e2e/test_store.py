@@ -10,10 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from clones import commit, environment, run
 from servers import KEY, SECRET, Store, free_port_between, wait_for
-
-from e2e.conftest import commit, environment, run
+from slice import ROOT
 
 STAGES = ("config", "ingest", "validate_raw", "prepare", "validate_prepared")
 

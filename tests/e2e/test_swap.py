@@ -13,10 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from conftest import KNOWN_FLIGHT, SMALL_TREES, compose_here, run_stage
+from clones import served_with
 from servers import output_of, process_of, serving
+from slice import KNOWN_FLIGHT, SMALL_TREES, compose_here, run_stage
 
-from e2e.conftest import served_with
 from kiban.servable import manifest
 from kiban.servable.load import load
 

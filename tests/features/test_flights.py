@@ -9,9 +9,9 @@ import ibis
 import pandas as pd
 import pyarrow as pa
 import pytest
-from conftest import ROOT
+from slice import ROOT
 
-from kiban import contract, parquet
+from kiban.data import contract, parquet
 from kiban.features.flights import features
 
 KEY = ["scheduled_departure", "carrier", "flight"]

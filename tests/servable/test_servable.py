@@ -15,15 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 import skops.io
-from conftest import compose_here, run_stage
 from sklearn.ensemble import RandomForestClassifier
+from slice import compose_here, run_stage
 
-from kiban import columns, estimator, prepared
-from kiban.columns import Columns
-from kiban.errors import KibanError
-from kiban.servable import export, manifest, skops_file
+from kiban.core.errors import KibanError
+from kiban.core.paths import MODEL
+from kiban.data import prepared
+from kiban.servable import columns, manifest, skops_file
+from kiban.servable.columns import Columns
 from kiban.servable.load import Servable, load
-from kiban.stages import train
+from kiban.train import export
 
 FOLDER = manifest.FOLDER
 
@@ -39,8 +40,8 @@ def test_columns(servable: Servable) -> Columns:
 
 
 def test_the_onnx_servable_answers_as_scikit_learn(servable: Servable, test_columns: Columns) -> None:
-    model = skops_file.load(train.MODEL)
-    expected = model.predict_proba(estimator.frame(test_columns))[:, 1]
+    model = skops_file.load(MODEL)
+    expected = model.predict_proba(columns.frame(test_columns))[:, 1]
     np.testing.assert_allclose(servable.score(test_columns), expected, atol=export.LARGEST_DIFFERENCE)
     assert servable.manifest.format == "onnx"
     assert servable.manifest.parity is not None
@@ -54,7 +55,7 @@ def test_unseen_levels_and_nulls_agree_too(servable: Servable, test_columns: Col
     }
     odd = {name: nulls[name] if features[name].nullable else of for name, of in test_columns.items()}
     odd["dest"] = np.full_like(odd["dest"], "XXX")
-    expected = skops_file.load(train.MODEL).predict_proba(estimator.frame(odd))[:, 1]
+    expected = skops_file.load(MODEL).predict_proba(columns.frame(odd))[:, 1]
     np.testing.assert_allclose(servable.score(odd), expected, atol=export.LARGEST_DIFFERENCE)
 
 
@@ -76,7 +77,7 @@ def test_training_again_gives_the_same_bytes(project: Path, model: str) -> None:
     hashes = []
     for _ in range(2):
         run_stage("train")
-        files = [train.MODEL, *sorted(FOLDER.iterdir())]
+        files = [MODEL, *sorted(FOLDER.iterdir())]
         hashes.append([hashlib.sha256(path.read_bytes()).hexdigest() for path in files])
     assert hashes[0] == hashes[1]
 
@@ -220,11 +221,11 @@ def test_a_manifest_cannot_leave_its_model_unnamed(project: Path) -> None:
 
 
 def test_skops_bytes_hold_no_time_and_no_memory_address(project: Path) -> None:
-    content = train.MODEL.read_bytes()
+    content = MODEL.read_bytes()
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert all(len(name) < 15 for name in archive.namelist())
-    assert skops_file.dumps(skops_file.load(train.MODEL)) == content
+    assert skops_file.dumps(skops_file.load(MODEL)) == content
 
 
 def test_a_forest_is_stable_and_loads(project: Path, tmp_path: Path) -> None:

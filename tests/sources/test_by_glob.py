@@ -8,12 +8,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import ROOT
 from servers import Store
+from slice import ROOT
 
-from kiban import contract, files, parquet
-from kiban.batches import bounds
-from kiban.errors import KibanError
+from kiban.core import files
+from kiban.core.errors import KibanError
+from kiban.data import contract, parquet
+from kiban.data.batches import bounds
 from kiban.sources.by_glob import Files
 
 FLIGHTS = contract.read_raw(ROOT / "conf/contract/flights.raw.yaml")["flights"]

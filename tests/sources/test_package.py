@@ -1,9 +1,9 @@
 from pathlib import Path
 
 import pytest
-from conftest import MONTHS, write_package
+from slice import MONTHS, write_package
 
-from kiban.errors import KibanError
+from kiban.core.errors import KibanError
 from kiban.sources.package import PackageCsv
 
 BATCHES = [f"2013-{month:02d}" for month in MONTHS]

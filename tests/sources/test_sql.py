@@ -8,12 +8,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
-from conftest import ROOT, real_lines
+from slice import ROOT, real_lines
 
-from kiban import contract, ledger
-from kiban.batches import bounds
-from kiban.errors import KibanError
-from kiban.sources import take
+from kiban.core.errors import KibanError
+from kiban.data import contract
+from kiban.data.batches import bounds
+from kiban.ingest import ledger
+from kiban.ingest.take import take
 from kiban.sources.sql import Sql, statement
 
 ZONE = "America/New_York"

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from omegaconf import OmegaConf
 
-from kiban.conf import digest
+from kiban.config.digest import digest
 
 
 def _nearest_digest() -> str:

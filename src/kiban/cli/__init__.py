@@ -13,7 +13,7 @@ from kiban.cli.report import report
 from kiban.cli.score import score
 from kiban.cli.track import track
 from kiban.cli.tune import tune
-from kiban.errors import exit_on_error
+from kiban.core.errors import exit_on_error
 
 
 @click.group()

@@ -4,19 +4,10 @@ from pathlib import Path
 
 import click
 
-from kiban import files
-from kiban.composition import (
-    CONFIG,
-    EXPERIMENTS,
-    check_name,
-    composed,
-    load,
-    overlay,
-    with_default,
-    write_overlay,
-)
-from kiban.errors import KibanError
-from kiban.settings.base import PARAMS
+from kiban.config.composition import CONFIG, EXPERIMENTS, check_name, composed, overlay, with_default, write_overlay
+from kiban.core import files
+from kiban.core.errors import KibanError
+from kiban.core.settings import PARAMS, load
 
 
 @click.command()

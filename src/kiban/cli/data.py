@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kiban import ledger, prepared, verdict
 from kiban.cli.tables import show
-from kiban.errors import KibanError
-from kiban.settings.base import Sections, read
-from kiban.settings.dataset import Identity
-from kiban.settings.validation import OnFailure, Validation
+from kiban.core.settings import Sections, read
+from kiban.data.settings import Identity
+from kiban.validate.settings import Validation
 
 if TYPE_CHECKING:
-    from kiban.changes import TableChanges
+    from kiban.review.changes import TableChanges
 
 
 class Params(Sections):
@@ -29,62 +27,14 @@ def data(context: click.Context, as_json: bool) -> None:
     """List the batches: rows, size, hash, when and from where they were taken, whether they are good, and the commit
     that brought them in."""
     if context.invoked_subcommand is None:
+        from kiban.review.batches import listed
+
         params = read(Params)
         batches = listed(params.dataset.name, params.validation.on_failure)
         if as_json:
             print(json.dumps(batches, indent=1, ensure_ascii=False))
         else:
             _print_batches(batches)
-
-
-def listed(dataset: str, on_failure: OnFailure) -> list[dict[str, Any]]:
-    """One record a batch, the raw tables first, then `prepared`; what is not known is None."""
-    from kiban import versions
-
-    path = ledger.ledger_path(dataset)
-    commits, state = versions.brought_in_by(path), _states("raw", on_failure)
-    records = [
-        {
-            "table": table,
-            "batch": batch,
-            **entry.model_dump(),
-            "state": state(table, batch, entry.sha256),
-            "commit": commits.get(f"sha256: {entry.sha256}"),
-        }
-        for table, entries in ledger.read(path).items()
-        for batch, entry in entries.items()
-    ]
-    report = versions.read_report()
-    commits, state = versions.brought_in_by(prepared.REPORT), _states("prepared", on_failure)
-    unknown = dict.fromkeys(("rows", "bytes", "sha256", "source", "taken_at", "commit"))
-    for batch, of in report["batches"].items():
-        file = prepared.batch_file(dataset, batch)
-        known = {
-            "rows": of["rows"],
-            "bytes": file.stat().st_size if file.exists() else None,
-            "sha256": of["sha256"],
-            "state": state(prepared.TABLE, batch, of["sha256"]),
-            "commit": commits.get(f'"sha256": "{of["sha256"]}"'),
-        }
-        records.append({"table": prepared.TABLE, "batch": batch, **unknown, **known})
-    for batch in report["quarantined"]:
-        records.append({"table": prepared.TABLE, "batch": batch, **unknown, "state": "quarantined"})
-    return records
-
-
-def _states(level: verdict.Level, on_failure: OnFailure) -> Callable[[str, str, str], str]:
-    """What the last validation says of a table's batch of this hash."""
-    try:
-        found = verdict.read(level)
-    except KibanError:
-        return lambda *_: "not checked"
-
-    def state(table: str, batch: str, digest: str) -> str:
-        if found.rejected.get(table, {}).get(batch) == digest:
-            return "quarantined" if on_failure == "quarantine" else "rejected"
-        return "validated" if found.accepted.get(table, {}).get(batch) == digest else "not checked"
-
-    return state
 
 
 def _print_batches(batches: list[dict[str, Any]]) -> None:
@@ -122,9 +72,9 @@ def _or_dash(value: Any, text: Callable[[Any], str]) -> str:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def diff(old: str, new: str | None, as_json: bool) -> None:
     """Tell what changed in the data from revision OLD to NEW, or to the working tree: batches, rows, columns."""
-    from kiban import changes, versions
+    from kiban.review import changes, revision
 
-    found = changes.between(versions.version(old), versions.version(new))
+    found = changes.between(revision.version(old), revision.version(new))
     if as_json:
         print(json.dumps({table: of.model_dump(mode="json") for table, of in found.items()}, indent=1))
         return

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kiban import contract, files
-from kiban.batches import STATIC
-from kiban.errors import KibanError
-from kiban.settings.base import Sections, read
-from kiban.settings.dataset import Engine, Identity
+from kiban.core import files
+from kiban.core.errors import KibanError
+from kiban.core.settings import Sections, read
+from kiban.data import contract
+from kiban.data.batches import STATIC
+from kiban.data.settings import Engine, Identity
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,7 +38,7 @@ def features(raw: tuple[str, ...], asked: str, output: Path | None) -> None:
     Recent rows of a table come from TABLE=PATH (CSV or Parquet, with * for several files), else from data/raw. What is
     not known yet of a new row is null, or has no column. The rows are sorted by the prepared table's key.
     """
-    from kiban import online
+    from kiban.request import new_rows
     from kiban.sources.by_glob import Files
 
     if output and output.suffix not in SUFFIXES:
@@ -48,8 +49,8 @@ def features(raw: tuple[str, ...], asked: str, output: Path | None) -> None:
     paths = _paths(raw, list(tables))
     rows = Files(asked).read(STATIC, None)
     recent = {table: Files(path).read(STATIC, None) for table, path in paths.items()}
-    recent |= online.recent_rows(dataset, rows, [table for table in tables if table not in paths])
-    found = online.features(dataset, params.engine, rows, recent)
+    recent |= new_rows.recent_rows(dataset, rows, [table for table in tables if table not in paths])
+    found = new_rows.features(dataset, params.engine, rows, recent)
     of = contract.read_prepared(contract.prepared_path(dataset.name))
     if output:
         columns = [*of.key, *(name for name in of.features() if name not in of.key)]
@@ -58,7 +59,7 @@ def features(raw: tuple[str, ...], asked: str, output: Path | None) -> None:
         import json
 
         print(json.dumps({"records": found.select(list(of.features())).to_pylist()}, ensure_ascii=False))
-    unknown = online.null_throughout(found)
+    unknown = new_rows.null_throughout(found)
     if unknown:
         click.echo(f"warning: nothing is known for {', '.join(unknown)}: are the recent rows there?", err=True)
 
@@ -80,7 +81,7 @@ def _write(rows: "pa.Table", path: Path) -> None:
 
     from pyarrow import csv
 
-    from kiban import parquet
+    from kiban.data import parquet
 
     if not path.parent.is_dir():
         raise KibanError(f"--output {path}: No such file or directory")

@@ -7,7 +7,7 @@ import click
 from kiban.cli.tables import show
 
 if TYPE_CHECKING:
-    from kiban.lineage import Lineage
+    from kiban.review.lineage import Lineage
 
 
 @click.command()
@@ -17,7 +17,7 @@ def lineage(model_id: str, as_json: bool) -> None:
     """Tell of the model MODEL_ID, or its first digits: commit, data, parameters, metrics, validation."""
     import json
 
-    from kiban import lineage
+    from kiban.review import lineage
 
     found = lineage.lineage(model_id)
     if as_json:
@@ -27,7 +27,7 @@ def lineage(model_id: str, as_json: bool) -> None:
 
 
 def _print(found: "Lineage") -> None:
-    from kiban.composition import leaves
+    from kiban.core.settings import leaves
 
     commit = found.commit
     print(f"model   {found.model_id}")

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from kiban.errors import KibanError
+from kiban.core.errors import KibanError
 
 
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 def plots(folder: Path) -> None:
     """Draw the plots of dvc.yaml as PNG files in FOLDER."""
-    from kiban.plots import draw, specifications
+    from kiban.track.plots import draw, specifications
 
     found = specifications(Path())
     if not found:

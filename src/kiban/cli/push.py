@@ -6,7 +6,7 @@ from multiprocessing.connection import Connection
 
 import click
 
-from kiban.errors import KibanError
+from kiban.core.errors import KibanError
 
 TIMEOUT = 120  # seconds
 

@@ -18,16 +18,15 @@ def report(base: str, head: str | None, pictures: Path | None) -> None:
 
     Nothing is trained: results come from git, and predictions from DVC's cache or its remote.
     """
-    from kiban import plots, versions
-    from kiban.comparison import compare
-    from kiban.report import markdown
-    from kiban.results import results
+    from kiban.review.comparison import compare
+    from kiban.review.report import markdown
+    from kiban.review.results import results
+    from kiban.review.revision import commit
+    from kiban.track import plots
 
     before, after = results(base), results(head)
     found = compare(before, after)
-    names = [
-        f"{revision} ({versions.commit(revision)[:7]})" if revision else "the working tree" for revision in (base, head)
-    ]
+    names = [f"{revision} ({commit(revision)[:7]})" if revision else "the working tree" for revision in (base, head)]
     drawn: dict[str, Path] = {}
     if pictures:
         try:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kiban.errors import KibanError
+from kiban.core.errors import KibanError
 from kiban.servable import manifest
 
 if TYPE_CHECKING:
-    from kiban.scoring.read import Input
+    from kiban.score.read import Input
     from kiban.servable.load import Servable
 
 
@@ -54,7 +54,7 @@ def score(source: str, target: str, on_error: str, folder: Path) -> None:
     """
     import pyarrow as pa
 
-    from kiban.scoring.read import opened
+    from kiban.score.read import opened
     from kiban.servable.load import load
     from kiban.sources import stores
 
@@ -89,8 +89,8 @@ def _write(found: "Input", servable: "Servable", source: str, target: str, rejec
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    from kiban.scoring.score import output_schema, scored
-    from kiban.scoring.write import rejected_writer, table_writer, whole
+    from kiban.score.score import output_schema, scored
+    from kiban.score.write import rejected_writer, table_writer, whole
 
     counts = Counts()
     is_csv = target.endswith(".csv")

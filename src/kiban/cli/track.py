@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from kiban.errors import KibanError
-from kiban.settings.base import Sections, read
-from kiban.settings.tracking import Tracking
-from kiban.tracking import delivery, outbox
+from kiban.core.errors import KibanError
+from kiban.core.settings import Sections, read
+from kiban.track import delivery, outbox
+from kiban.track.settings import Tracking
 
 
 class Params(Sections):

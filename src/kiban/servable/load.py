@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kiban import contract
-from kiban.columns import Columns
-from kiban.contract import Table
-from kiban.errors import KibanError
+from kiban.core.errors import KibanError
+from kiban.data import contract
+from kiban.data.contract import Table
 from kiban.servable import manifest
+from kiban.servable.columns import Columns, frame
 from kiban.servable.manifest import Manifest
 
 Scores = npt.NDArray[np.float64]
@@ -65,7 +65,8 @@ def onnx_scorer(path: Path) -> Callable[[Columns], Scores]:
 
 def _skops(path: Path) -> Callable[[Columns], Scores]:
     try:
-        from kiban import estimator
+        import pandas  # noqa: F401  by `frame`, with the first request
+
         from kiban.servable import skops_file
     except ImportError as error:
         raise KibanError(
@@ -76,6 +77,6 @@ def _skops(path: Path) -> Callable[[Columns], Scores]:
     model = skops_file.load(path)
 
     def score(columns: Columns) -> Scores:
-        return np.asarray(model.predict_proba(estimator.frame(columns))[:, 1], dtype=np.float64)
+        return np.asarray(model.predict_proba(frame(columns))[:, 1], dtype=np.float64)
 
     return score

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kiban.errors import KibanError
-from kiban.files import sha256
+from kiban.core.errors import KibanError
+from kiban.core.files import sha256
 
 FOLDER = Path("models/servable")
 FILE = "manifest.json"

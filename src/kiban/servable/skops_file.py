@@ -9,7 +9,7 @@ from typing import Any
 import skops.io
 from skops.io.exceptions import UntrustedTypesFoundException
 
-from kiban.errors import KibanError
+from kiban.core.errors import KibanError
 
 # What a file may hold besides the types that skops itself trusts. Read from the estimators that conf/model ships and
 # their kin; never from a file that is about to be loaded, for that would trust an attacker's own list.

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from fsspec.spec import AbstractFileSystem
 from pydantic import validate_call
 
-from kiban.batches import STATIC, Period
-from kiban.errors import KibanError
+from kiban.core.errors import KibanError
+from kiban.data.batches import STATIC, Period
 from kiban.sources import stores, text
 
 BATCH = "{batch}"

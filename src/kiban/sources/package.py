@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import validate_call
 
-from kiban.batches import STATIC, Period
-from kiban.errors import KibanError
+from kiban.core.errors import KibanError
+from kiban.data.batches import STATIC, Period
 from kiban.sources import text
 
 

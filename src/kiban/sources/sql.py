@@ -16,8 +16,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
 
-from kiban.batches import STATIC, Period
-from kiban.errors import KibanError
+from kiban.core.errors import KibanError
+from kiban.data.batches import STATIC, Period
 
 ROWS_AT_ONCE = 50_000
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from typing import TypeVar
 import fsspec
 from fsspec.spec import AbstractFileSystem
 
-from kiban.errors import KibanError
+from kiban.core.errors import KibanError
 
 S3 = "s3://"
 # A store that does not answer is given up after seconds, not minutes.

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pyarrow.csv
 
-from kiban.errors import KibanError
+from kiban.core.errors import KibanError
 
 NULLS = ("", "NA")
 

@@ -1,0 +1,1 @@
+"""Stage config: params.yaml is valid, and composed from conf/ as it is now."""

@@ -1,0 +1,47 @@
+"""Stage config: params.yaml is valid, and composed from conf/ as it is now."""
+
+from pathlib import Path
+
+from kiban.config.digest import digest
+from kiban.core.errors import KibanError, exit_on_error
+from kiban.core.settings import Settings, read
+from kiban.data.missing import Missing
+from kiban.data.settings import Engine
+from kiban.data.split import Split
+from kiban.evaluate.settings import Evaluation, Gate
+from kiban.serve.settings import Serving
+from kiban.sources.settings import Dataset
+from kiban.track.settings import Tracking
+from kiban.train.settings import Decision, Model, Preprocessing
+from kiban.validate.settings import Validation
+
+STAMP = Path("reports/config.stamp")
+
+
+class Params(Settings):
+    conf_digest: str
+    dataset: Dataset
+    engine: Engine
+    validation: Validation
+    split: Split
+    missing: Missing
+    model: Model
+    preprocessing: Preprocessing
+    decision: Decision
+    evaluation: Evaluation
+    gate: Gate
+    serving: Serving
+    tracking: Tracking
+
+
+def main() -> None:
+    params = read(Params)
+    if params.conf_digest != digest(Path("conf")):
+        raise KibanError("conf/ was edited after params.yaml was composed from it: run `kiban compose`")
+    STAMP.parent.mkdir(exist_ok=True)
+    # Constant, so that no later stage runs because this one did.
+    STAMP.write_text("params.yaml is composed from conf/\n")
+
+
+if __name__ == "__main__":
+    exit_on_error(main)

@@ -1,0 +1,126 @@
+"""What a table must look like: the types and their parsing, nothing derived.
+
+A contract is a YAML file under conf/contract/. What is derived from it stands beside what uses it: the Arrow schema in
+parquet.py, the Great Expectations suite in validate/, the preprocessing in train/, the request's schema in request/.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from kiban.core.errors import KibanError
+
+Type = Literal["string", "integer", "number", "boolean", "timestamp", "date"]
+Policy = Literal["reject", "warn"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Column(_Strict):
+    """One column; `reject` stops a batch and a request, `warn` reports and lets pass."""
+
+    type: Type
+    description: str
+    unit: str | None = None
+    role: Literal["feature", "target", "info"] = "info"
+    nullable: bool = False
+    min: int | float | None = None
+    max: int | float | None = None
+    out_of_range: Policy = "reject"
+    levels: list[str] | None = None
+    unseen: Policy = "reject"
+
+    @model_validator(mode="after")
+    def _limits_fit_type(self) -> Self:
+        if (self.min is not None or self.max is not None) and self.type not in ("integer", "number"):
+            raise ValueError("min and max need type integer or number")
+        if self.levels is not None and self.type != "string":
+            raise ValueError("levels need type string")
+        if self.role == "feature" and self.type == "string" and self.levels is None:
+            raise ValueError("a feature of type string needs levels")
+        if self.role == "feature" and self.type in ("timestamp", "date"):
+            raise ValueError("a feature must be a string, an integer, a number or a boolean")
+        return self
+
+
+class Expectation(_Strict):
+    """An expectation of Great Expectations by its own type and arguments, for what the columns cannot say."""
+
+    type: str
+    kwargs: dict[str, Any]
+
+
+class Table(_Strict):
+    """One table: rows are unique by `key` and sorted by it; `time` names the column that a batch bounds."""
+
+    description: str
+    key: list[str] = Field(min_length=1)
+    time: str | None = None
+    columns: dict[str, Column]
+    expectations: list[Expectation] = []
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        for name in [*self.key, *([self.time] if self.time else [])]:
+            if name not in self.columns:
+                raise ValueError(f"key or time names the column {name!r}, which is not among the columns")
+            if self.columns[name].nullable:
+                raise ValueError(f"key or time names the column {name!r}, which must not be nullable")
+        return self
+
+    def features(self) -> dict[str, Column]:
+        """The feature columns by name, in the contract's order."""
+        return {name: column for name, column in self.columns.items() if column.role == "feature"}
+
+    def target(self) -> str:
+        """The name of the one target column; KibanError if there is none, or more than one."""
+        names = [name for name, column in self.columns.items() if column.role == "target"]
+        if len(names) != 1:
+            raise KibanError(f"a prepared contract needs exactly one column with role target, this one has {names}")
+        return names[0]
+
+
+def raw_path(dataset: str) -> Path:
+    """Where the contract of a dataset's raw tables lies."""
+    return Path("conf/contract") / f"{dataset}.raw.yaml"
+
+
+def prepared_path(dataset: str) -> Path:
+    """Where the contract of a dataset's prepared table lies."""
+    return Path("conf/contract") / f"{dataset}.prepared.yaml"
+
+
+def read_raw(path: Path) -> Mapping[str, Table]:
+    """The tables of a raw contract by name; KibanError naming file and key if it does not parse."""
+    return _parse(path, TypeAdapter(dict[str, Table]))
+
+
+def read_prepared(path: Path) -> Table:
+    """The table of a prepared contract; KibanError naming file and key if it does not parse.
+
+    It needs a time column, which its batches bound, and one target of type boolean.
+    """
+    table: Table = _parse(path, TypeAdapter(Table))
+    if table.time is None:
+        raise KibanError(f"{path}: time: missing; a prepared table needs a time column")
+    if table.columns[table.target()].type != "boolean":
+        raise KibanError(f"{path}: columns.{table.target()}.type: a target must be of type boolean")
+    return table
+
+
+def _parse(path: Path, adapter: TypeAdapter[Any]) -> Any:
+    try:
+        return adapter.validate_python(yaml.load(path.read_bytes(), yaml.CSafeLoader))
+    except FileNotFoundError:
+        raise KibanError(f"{path}: there is no such contract; write one, or correct dataset.name") from None
+    except yaml.YAMLError as error:
+        raise KibanError(f"{path}: this is not YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise KibanError(f"{path}: {where or 'contract'}: {first['msg']}") from None

@@ -1,0 +1,111 @@
+"""The contract's Arrow schema, and Parquet files of which equal rows give equal bytes."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from kiban.core.errors import KibanError
+from kiban.data.contract import Column, Table
+
+ARROW_TYPES: dict[str, pa.DataType] = {
+    "string": pa.string(),
+    "integer": pa.int64(),
+    "number": pa.float64(),
+    "boolean": pa.bool_(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+    "date": pa.date32(),
+}
+
+
+def schema(contract: Table) -> pa.Schema:
+    """The Arrow schema of a table. Every field may be null here: that a column is not is for validation to say."""
+    return pa.schema([(name, ARROW_TYPES[column.type]) for name, column in contract.columns.items()])
+
+
+def conform(rows: pa.Table, contract: Table, where: str) -> pa.Table:
+    """`rows` as the contract's schema, columns in its order, sorted by key, without metadata.
+
+    Raises KibanError that starts with `where` if a column is missing, or not in the contract, or if a value does not
+    fit the type of its column without loss.
+    """
+    missing = [name for name in contract.columns if name not in rows.column_names]
+    extra = [name for name in rows.column_names if name not in contract.columns]
+    twice = sorted({name for name in rows.column_names if rows.column_names.count(name) > 1})
+    if twice:
+        raise KibanError(f"{where}: column {twice[0]!r} stands twice; correct the source")
+    if missing or extra:
+        parts = [f"column {name!r} is missing" for name in missing]
+        parts += [f"column {name!r} is not in the contract" for name in extra]
+        raise KibanError(f"{where}: {', '.join(parts)}; correct the source, or the contract if it is meant so")
+    columns = [_cast(rows[name], name, column, where) for name, column in contract.columns.items()]
+    table = pa.table(columns, schema=schema(contract))
+    order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in contract.key])
+    return table.take(order).combine_chunks()
+
+
+def _cast(values: pa.ChunkedArray, name: str, column: Column, where: str) -> pa.ChunkedArray:
+    target = ARROW_TYPES[column.type]
+    if pa.types.is_timestamp(values.type) and values.type.tz is None:
+        raise KibanError(f"{where}: column {name!r} has times without a time zone; the contract's timestamps are UTC")
+    try:
+        if not _may_be(values.type, column.type):
+            raise pa.ArrowNotImplementedError
+        if pa.types.is_decimal(values.type) and column.type == "number":  # Arrow is exact from text only
+            values = values.cast(pa.string())
+        typed = values.cast(target)
+        if pa.types.is_integer(values.type) and column.type == "boolean" and not typed.cast(values.type).equals(values):
+            raise pa.ArrowInvalid
+        # Not a number is no value: a CSV file may write it where a database has null.
+        return pc.if_else(pc.is_nan(typed), pa.scalar(None, target), typed) if column.type == "number" else typed
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        row, value = _first_misfit(values, target)
+        raise KibanError(f"{where}: column {name!r}, row {row}: {value!r} is not of type {column.type}") from None
+
+
+def _may_be(source: pa.DataType, kind: str) -> bool:
+    """Whether values of the Arrow type can be of the contract's type, where Arrow's own cast would also guess."""
+    match kind:
+        case "timestamp":
+            return pa.types.is_timestamp(source) or _is_text(source) or pa.types.is_null(source)
+        case "date":
+            return pa.types.is_date(source) or _is_text(source) or pa.types.is_null(source)
+        case "boolean":
+            return not pa.types.is_floating(source)
+        case _:
+            return True
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    values = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(values) or pa.types.is_large_string(values))
+
+
+def _first_misfit(values: pa.ChunkedArray, target: pa.DataType) -> tuple[int, object]:
+    """Row (from 1) and value of the first of `values` that cannot be cast."""
+    for row, value in enumerate(values, start=1):
+        try:
+            value.cast(target)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            return row, value.as_py()
+    return 1, f"<{values.type}>"
+
+
+def write(rows: pa.Table, path: Path) -> None:
+    """Write `rows` to `path`, whole or not at all; everything that shapes the bytes is fixed here."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".part")
+    pq.write_table(rows, beside, compression="zstd", compression_level=3, version="2.6", row_group_size=1 << 20)
+    beside.replace(path)
+
+
+def read(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """The rows of the Parquet file at `path`; KibanError if it cannot be read."""
+    try:
+        return pq.read_table(path, columns=columns, partitioning=None)
+    except FileNotFoundError:
+        raise KibanError(f"{path} is missing: run `dvc repro`") from None
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise KibanError(f"{path} is not a whole Parquet file ({reason}): restore it with `dvc checkout`") from None

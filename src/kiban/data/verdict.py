@@ -1,0 +1,79 @@
+"""What validation found: the verdict that later stages rest on."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kiban.core import files
+from kiban.core.errors import KibanError
+
+Level = Literal["raw", "prepared"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Finding(_Model):
+    """An expectation that a batch does not meet; `examples` are offending values with their keys, if it has any."""
+
+    table: str
+    batch: str
+    column: str | None
+    expectation: str
+    severity: Literal["reject", "warn"]
+    rows: int | None
+    observed: str | None
+    examples: list[dict[str, Any]]
+
+
+class Checked(_Model):
+    """What checking one batch gave: the number of expectations, and those that it does not meet."""
+
+    expectations: int
+    findings: list[Finding]
+
+
+class Verdict(_Model):
+    """SHA-256 of the batches that passed and of those that did not, by table and batch; number of expectations by
+    table; what was found."""
+
+    accepted: dict[str, dict[str, str]]
+    rejected: dict[str, dict[str, str]]
+    expectations: dict[str, int]
+    findings: list[Finding]
+
+    def reasons(self) -> dict[str, list[Finding]]:
+        """The findings by which batches are not to be used, by name of the batch."""
+        by_batch: dict[str, list[Finding]] = {}
+        for finding in self.findings:
+            if finding.severity == "reject":
+                by_batch.setdefault(finding.batch, []).append(finding)
+        return by_batch
+
+    def in_words(self) -> str:
+        """The numbers of it."""
+        accepted, rejected = (sum(len(of) for of in batches.values()) for batches in (self.accepted, self.rejected))
+        warnings = sum(finding.severity == "warn" for finding in self.findings)
+        return f"{accepted} batches accepted, {rejected} rejected, {warnings} warnings"
+
+
+def folder(level: Level) -> Path:
+    """Where verdict.json and index.html of a level of data lie."""
+    return Path("reports/validation") / level
+
+
+def check_file(path: Path, digest: str) -> None:
+    """Raise KibanError if the file at `path` is not the one of this SHA-256, to which a verdict was given."""
+    if not files.is_file(path, digest):
+        raise KibanError(f"{path} is not the file that was validated: run `dvc repro`")
+
+
+def read(level: Level) -> Verdict:
+    """The verdict on the raw or prepared data; KibanError if there is none."""
+    path = folder(level) / "verdict.json"
+    try:
+        return Verdict.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        raise KibanError(f"{path} is missing or not a verdict: run `dvc repro`") from None

@@ -1,0 +1,1 @@
+"""Stage evaluate: what the servable is worth, and what is good enough."""

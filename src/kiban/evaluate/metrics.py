@@ -1,0 +1,96 @@
+"""How good probabilities of a yes-or-no target are, as numbers and as curves."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    log_loss,
+    precision_recall_curve,
+    roc_auc_score,
+    roc_curve,
+)
+
+from kiban.servable.columns import Columns
+
+DECIMALS = 6
+CURVE_POINTS = 200
+CALIBRATION_BINS = 15
+
+Target = npt.NDArray[np.bool_]
+Scores = npt.NDArray[np.float64]
+Row = dict[str, Any]
+
+
+def summary(target: Target, scores: Scores) -> dict[str, float | int | None]:
+    """The metrics of scores; those that rank are None where the target has one value only."""
+    both = bool(target.any()) and not bool(target.all())
+    values: dict[str, float | None] = {
+        "roc_auc": roc_auc_score(target, scores) if both else None,
+        "average_precision": average_precision_score(target, scores) if both else None,
+        "brier": brier_score_loss(target, scores),
+        "log_loss": log_loss(target, scores, labels=[False, True]),
+        "base_rate": target.mean(),
+        "mean_prediction": scores.mean(),
+    }
+    rounded = {name: None if value is None else round(float(value), DECIMALS) for name, value in values.items()}
+    return {"rows": len(target), **rounded}
+
+
+def roc(target: Target, scores: Scores) -> list[Row]:
+    """The ROC curve, thinned to some 200 points."""
+    false, true, _ = roc_curve(target, scores)
+    return _curve(false_positive_rate=false, true_positive_rate=true)
+
+
+def precision_recall(target: Target, scores: Scores) -> list[Row]:
+    """The precision-recall curve, thinned to some 200 points, without its start at few rows, which is noise."""
+    precision, recall, _ = precision_recall_curve(target, scores)
+    kept = recall >= 1 / CURVE_POINTS
+    return _curve(recall=recall[kept][::-1], precision=precision[kept][::-1])
+
+
+def calibration(target: Target, scores: Scores) -> list[Row]:
+    """Share of positives beside mean score, in bins of equally many rows."""
+    observed, predicted = calibration_curve(target, scores, n_bins=CALIBRATION_BINS, strategy="quantile")
+    return _curve(mean_prediction=predicted, observed_rate=observed)
+
+
+def _curve(**axes: npt.NDArray[np.float64]) -> list[Row]:
+    length = len(next(iter(axes.values())))
+    picked = np.unique(np.linspace(0, length - 1, min(length, CURVE_POINTS)).round().astype(int))
+    return [{name: round(float(values[index]), DECIMALS) for name, values in axes.items()} for index in picked]
+
+
+def permutation_importance(
+    score: Callable[[Columns], Scores], columns: Columns, target: Target, rows: int, seed: int
+) -> list[Row]:
+    """By how much ROC AUC falls on a sample of `rows` when a feature's values are shuffled, largest first.
+
+    After Breiman, Random Forests (2001), section 10. scikit-learn's own takes an estimator, which a servable is not.
+    """
+    random = np.random.default_rng(seed)
+    sample = random.choice(len(target), size=min(rows, len(target)), replace=False)
+    drawn, labels = {name: values[sample] for name, values in columns.items()}, target[sample]
+    full = roc_auc_score(labels, score(drawn))
+    drops = {
+        name: full - roc_auc_score(labels, score({**drawn, name: random.permutation(values)}))
+        for name, values in drawn.items()
+    }
+    ordered = sorted(drops, key=lambda name: (-drops[name], name))
+    return [{"feature": name, "auc_drop": round(float(drops[name]), DECIMALS)} for name in ordered]
+
+
+def write_csv(rows: list[Row], path: Path) -> None:
+    """Rows as a CSV file, which DVC draws."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,34 @@
+"""The sections `evaluation` and `gate`: what is measured, and what is good enough to be served."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from kiban.core.settings import Settings
+from kiban.data.split import SplitName
+
+
+class Importance(Settings):
+    """Permutation importance on a random sample of the test rows."""
+
+    rows: Annotated[int, Field(gt=0)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+class Evaluation(Settings):
+    importance: Importance
+
+
+class Gate(Settings):
+    """`metric` on `split` must reach `minimum`.
+
+    A version is better or worse than another only if the 95 % interval of their difference lies wholly beyond
+    `minimum_change`. The interval comes from resampling whole clusters of rows, since rows of one `cluster` share what
+    decides them: a calendar unit of the contract's time, in the dataset's time zone, or a column of its key.
+    """
+
+    metric: Literal["roc_auc", "average_precision"]
+    split: SplitName
+    minimum: Annotated[float, Field(ge=0, le=1)]
+    minimum_change: Annotated[float, Field(ge=0, le=1)]
+    cluster: Annotated[str, Field(min_length=1)]

@@ -1,0 +1,61 @@
+"""The ledger: which batches we have. It is the lock file of the data and lies in git.
+
+Only `kiban ingest` writes it; the ingest stage makes data/raw be what it says.
+"""
+
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from kiban.core import files
+from kiban.core.errors import KibanError
+from kiban.core.settings import explain
+
+HEADER = "# Which batches we have; `kiban ingest --new` takes what the source has beyond. Do not edit.\n"
+
+
+class Entry(BaseModel):
+    """A snapshot of one batch: its rows, size and SHA-256 of its Parquet file, where and when (UTC) it was taken."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rows: int
+    bytes: int | None = None  # ledgers of the first version have none
+    sha256: str
+    source: str
+    taken_at: str
+
+
+Ledger = dict[str, dict[str, Entry]]
+"""Entries by table and batch."""
+
+
+def ledger_path(dataset: str) -> Path:
+    return Path("data") / f"{dataset}.batches.yaml"
+
+
+def raw_file(dataset: str, table: str, batch: str) -> Path:
+    return Path("data/raw") / dataset / table / f"{batch}.parquet"
+
+
+def read(path: Path) -> Ledger:
+    """The ledger at `path`, empty if there is none; KibanError if it does not parse."""
+    try:
+        content = yaml.load(path.read_bytes(), yaml.CSafeLoader)
+        return TypeAdapter(Ledger).validate_python(content or {})
+    except FileNotFoundError:
+        return {}
+    except yaml.YAMLError:
+        raise KibanError(f"{path} is not YAML: restore it with `git checkout`") from None
+    except ValidationError as error:
+        raise KibanError(f"{path}: {explain(error)}: restore it with `git checkout`") from None
+
+
+def write(path: Path, ledger: Ledger) -> None:
+    """Write the ledger, sorted, whole or not at all."""
+    content = {
+        table: {batch: entry.model_dump() for batch, entry in sorted(ledger[table].items())} for table in sorted(ledger)
+    }
+    text = HEADER + yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False, width=200)
+    files.write(path, text.encode())

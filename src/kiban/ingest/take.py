@@ -1,0 +1,128 @@
+"""Snapshots of batches: taken from their source, written whole, recorded in the ledger."""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+from rich.console import Console
+from rich.progress import track
+
+from kiban.core import files
+from kiban.core.errors import KibanError
+from kiban.data import parquet
+from kiban.data.batches import period
+from kiban.data.contract import Table
+from kiban.ingest import ledger
+from kiban.ingest.ledger import Entry, Ledger
+from kiban.sources.kinds import Source, open_source
+from kiban.sources.settings import Dataset
+
+
+def take(
+    source: Source, contract: Table, batch: str, timezone: str, path: Path, expected: Entry | None = None
+) -> Entry:
+    """Read one batch, write it to `path`, and return its entry.
+
+    With `expected` the bytes must be those that the ledger recorded; if they are not, nothing is written and
+    KibanError says so.
+    """
+    where = f"{path.parent.name} {batch} ({source.describe()})"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = parquet.conform(source.read(batch, period(batch, timezone)), contract, where)
+    beside = path.with_name(path.name + ".taken")
+    parquet.write(rows, beside)
+    digest = files.sha256(beside)
+    if expected is not None and digest != expected.sha256:
+        beside.unlink()
+        raise KibanError(
+            f"{where}: the source has other rows now ({rows.num_rows}) than the snapshot in the ledger "
+            f"({expected.rows}); get the snapshot with `dvc pull` from a remote that has it"
+        )
+    beside.replace(path)
+    return Entry(
+        rows=rows.num_rows,
+        bytes=path.stat().st_size,
+        sha256=digest,
+        source=source.describe(),
+        taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+class Taken(NamedTuple):
+    """What `take_new` did: the entries that the ledger got, by table and batch, and why the others were not taken."""
+
+    entries: Ledger
+    problems: list[str]
+
+
+def take_new(dataset: Dataset, tables: Mapping[str, Table], recorded: Ledger, chosen: Sequence[str]) -> Taken:
+    """Take every batch that is beyond the ledger `recorded`, of the `chosen` tables, and write the ledger.
+
+    What cannot be taken does not keep the rest from it.
+    """
+    taken = Taken({}, [])
+    for name in chosen:
+        try:
+            source = open_source(dataset.tables[name].source)
+            beyond = list(_beyond(source, dataset.timezone, set(recorded.get(name, {})), name))
+        except KibanError as error:
+            taken.problems.append(f"{name}: {error}")
+            continue
+        for batch in track(beyond, description=name, console=Console(stderr=True), transient=True):
+            try:
+                entry = take(source, tables[name], batch, dataset.timezone, ledger.raw_file(dataset.name, name, batch))
+            except KibanError as error:
+                taken.problems.append(str(error))
+                continue
+            recorded.setdefault(name, {})[batch] = entry
+            ledger.write(ledger.ledger_path(dataset.name), recorded)
+            taken.entries.setdefault(name, {})[batch] = entry
+    return taken
+
+
+def _beyond(source: Source, timezone: str, recorded: set[str], table: str) -> Iterator[str]:
+    """The batches that are not `recorded` and whose period is over."""
+    for batch in source.batches():
+        if batch not in recorded:
+            covered = period(batch, timezone)
+            if covered is None or covered[1] <= datetime.now(UTC):
+                yield batch
+            else:
+                print(f"{table} {batch} is not over yet: not taken", file=sys.stderr)
+
+
+class Refreshed(NamedTuple):
+    """A snapshot of `table` that was taken anew. `old` is None where the old snapshot is not here."""
+
+    table: str
+    before: Entry
+    after: Entry
+    old: pa.Table | None
+    new: pa.Table
+
+
+def refresh(
+    dataset: Dataset, tables: Mapping[str, Table], recorded: Ledger, batch: str, chosen: Sequence[str]
+) -> Iterator[Refreshed]:
+    """Take a new snapshot of the batch in each `chosen` table that has it.
+
+    A snapshot takes the old one's place when the next is asked for, so that what differs can be shown before. Raises
+    KibanError if no table has the batch.
+    """
+    having = [name for name in chosen if batch in recorded.get(name, {})]
+    if not having:
+        raise KibanError(f"the ledger has no batch {batch} of {' or '.join(chosen)}: `kiban data` lists what it has")
+    for name in having:
+        entry = recorded[name][batch]
+        path = ledger.raw_file(dataset.name, name, batch)
+        old = parquet.read(path) if files.is_file(path, entry.sha256) else None
+        beside = path.with_name(f"{path.name}.refreshed")
+        fresh = take(open_source(dataset.tables[name].source), tables[name], batch, dataset.timezone, beside)
+        yield Refreshed(name, entry, fresh, old, parquet.read(beside))
+        beside.replace(path)
+        if fresh.sha256 != entry.sha256:
+            recorded[name][batch] = fresh
+            ledger.write(ledger.ledger_path(dataset.name), recorded)

@@ -1,0 +1,1 @@
+"""Stage prepare: accepted raw batches to the prepared table."""

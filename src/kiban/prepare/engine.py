@@ -1,0 +1,24 @@
+"""The engine that computes features, and what goes wrong there as a sentence."""
+
+import duckdb
+import ibis
+import pyarrow as pa
+from ibis.backends import BaseBackend
+from ibis.common.exceptions import IbisError
+
+from kiban.core.errors import KibanError
+from kiban.data.settings import Engine
+
+
+def connect(engine: Engine) -> BaseBackend:
+    """A new session of the engine, in memory."""
+    return ibis.connect(f"{engine}://")
+
+
+def compute(session: BaseBackend, expression: ibis.Table, where: str) -> pa.Table:
+    """The rows of the expression; KibanError that begins with `where` if they cannot be computed."""
+    try:
+        return session.to_pyarrow(expression)
+    except (duckdb.Error, IbisError) as error:  # such as a date that there is not, 31 February
+        reason = " ".join(str(error).split())[:200]
+        raise KibanError(f"{where} cannot be computed from the raw rows: {reason}") from None

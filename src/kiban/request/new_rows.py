@@ -1,0 +1,150 @@
+"""The features of rows that are asked about now, by the expression that made the rows of training."""
+
+import importlib
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from types import ModuleType
+
+import ibis
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kiban.core.errors import KibanError
+from kiban.data import batches, contract, parquet, verdict
+from kiban.data.contract import Column, Table
+from kiban.data.settings import Engine, Identity
+from kiban.ingest import ledger
+from kiban.prepare.engine import compute, connect
+
+ASKED = "the rows that are asked about"
+
+
+def features(dataset: Identity, engine: Engine, asked: pa.Table, recent: Mapping[str, pa.Table]) -> pa.Table:
+    """The prepared columns, without the target, of the rows in `asked`, sorted by the prepared table's key.
+
+    `asked` has rows of the raw table that the dataset's module names in ROWS_OF; what is not known yet, such as how it
+    ended, is null or has no column. `recent` has the rows of the raw tables by name, of as many days as the features
+    look back on (`recent_rows` reads them). Where a row that is asked about is among them, it says what is null here.
+
+    Raises KibanError if there is a value or a null that the raw contract rejects, if a key stands twice, or if a table
+    is missing.
+    """
+    module = importlib.import_module(f"kiban.features.{dataset.name}")
+    raw = contract.read_raw(contract.raw_path(dataset.name))
+    prepared = contract.read_prepared(contract.prepared_path(dataset.name))
+    of = raw[module.ROWS_OF]
+    asked = _whole(asked, of)
+    since = _since(asked, of, module)
+    tables = {}
+    for name in raw:
+        if name not in recent:
+            raise KibanError(f"recent rows of table {name} are missing")
+        rows, time = _checked(recent[name], raw[name], f"recent {name}"), raw[name].time
+        tables[name] = rows.filter(pc.field(time) >= pa.scalar(since, _TIME)) if time else rows
+    known = tables[module.ROWS_OF]
+    others = known.join(asked.select(of.key), of.key, join_type="left anti").select(asked.column_names)
+    both = pa.concat_tables([others, _filled(asked, known, of.key)])
+    everything = _computed(module, engine, {**tables, module.ROWS_OF: both})
+    keys = _computed(module, engine, {**tables, module.ROWS_OF: asked}).select(prepared.key)
+    found = everything.join(keys, prepared.key, join_type="left semi")
+    if found.num_rows != asked.num_rows:  # a fault of the expression, which answers would be given to the wrong rows by
+        raise KibanError(f"{module.__name__} made {found.num_rows} rows of the {asked.num_rows} that are asked about")
+    return parquet.conform(found, prepared, "the features").drop_columns(prepared.target())
+
+
+def _filled(asked: pa.Table, known: pa.Table, key: list[str]) -> pa.Table:
+    """The rows that are asked about, null replaced by what is known of the same key."""
+    joined = asked.join(known, key, join_type="left outer", right_suffix=" known")
+    columns = {
+        name: joined[name] if name in key else pc.coalesce(joined[name], joined[f"{name} known"])
+        for name in asked.column_names
+    }
+    return pa.table(columns)
+
+
+def _computed(module: ModuleType, engine: Engine, tables: Mapping[str, pa.Table]) -> pa.Table:
+    expression = module.features({name: ibis.memtable(rows) for name, rows in tables.items()})
+    return compute(connect(engine), expression, f"the features of {ASKED}")
+
+
+_TIME = pa.timestamp("us", tz="UTC")
+
+
+def recent_rows(dataset: Identity, asked: pa.Table, tables: Iterable[str]) -> dict[str, pa.Table]:
+    """Of each of the raw tables the accepted rows in data/raw that the features of `asked` look back on.
+
+    Raises KibanError if nothing was validated, or a file is not the one that was.
+    """
+    module = importlib.import_module(f"kiban.features.{dataset.name}")
+    raw = contract.read_raw(contract.raw_path(dataset.name))
+    of = raw[module.ROWS_OF]
+    since = _since(_whole(asked, of), of, module)
+    accepted = verdict.read("raw").accepted
+    found = {}
+    for table in tables:
+        hashes = accepted.get(table, {})
+        needed = {
+            batch: digest
+            for batch, digest in hashes.items()
+            if batch == batches.STATIC or batches.bounds(batch, dataset.timezone)[1] > since
+        }
+        for batch, digest in needed.items():
+            verdict.check_file(ledger.raw_file(dataset.name, table, batch), digest)
+        parts = [parquet.read(ledger.raw_file(dataset.name, table, batch)) for batch in needed]
+        found[table] = pa.concat_tables([parquet.schema(raw[table]).empty_table(), *parts])
+    return found
+
+
+def _whole(asked: pa.Table, of: Table) -> pa.Table:
+    """The rows that are asked about as the contract wants them: null where a column that may be null is absent."""
+    for name, column in of.columns.items():
+        if column.nullable and name not in asked.column_names:
+            asked = asked.append_column(name, pa.nulls(asked.num_rows, parquet.ARROW_TYPES[column.type]))
+    if not asked.num_rows:
+        raise KibanError(f"{ASKED}: there is none")
+    return _checked(asked, of, ASKED)
+
+
+def _checked(rows: pa.Table, of: Table, where: str) -> pa.Table:
+    """The rows in the contract's schema; KibanError if there is what it rejects, or a key stands twice.
+
+    What a batch is checked for beyond single rows, Great Expectations' own expectations, says nothing of a few rows.
+    """
+    rows = parquet.conform(rows, of, where)
+    for name, column in of.columns.items():
+        for problem, is_one in _rejected(rows[name], column).items():
+            if pc.any(is_one).as_py():
+                row = rows.take([pc.index(is_one, True)]).to_pylist()[0]
+                key = ", ".join(f"{part} {row[part]}" for part in of.key)
+                raise KibanError(f"{where}: column {name!r} {problem}, as {row[name]!r} is at {key}")
+    if rows.group_by(of.key).aggregate([]).num_rows < rows.num_rows:
+        raise KibanError(f"{where}: two rows have the same key ({', '.join(of.key)})")
+    return rows
+
+
+def _rejected(values: pa.ChunkedArray, column: Column) -> dict[str, pa.ChunkedArray]:
+    """Which values the contract rejects, by what it says of them."""
+    found = {}
+    if not column.nullable:
+        found["may not be null"] = values.is_null()
+    if column.levels is not None and column.unseen == "reject":
+        known = pc.is_in(values, pa.array([*column.levels, None], values.type))
+        found[f"must be one of {', '.join(column.levels[:10])}"] = pc.invert(known)
+    if column.out_of_range == "reject":
+        if column.min is not None:
+            found[f"must be {column.min} or more"] = pc.less(values, column.min)
+        if column.max is not None:
+            found[f"must be {column.max} or less"] = pc.greater(values, column.max)
+    return found
+
+
+def _since(asked: pa.Table, of: Table, module: ModuleType) -> datetime:
+    """The time from which on rows of other tables count for the rows that are asked about."""
+    if of.time is None:
+        raise KibanError(f"conf/contract: table {module.ROWS_OF} has no time column, which its features look back from")
+    return pc.min(asked[of.time]).as_py() - timedelta(days=module.LOOKBACK_DAYS)
+
+
+def null_throughout(rows: pa.Table) -> list[str]:
+    """The names of the columns that have no value in any row: what recent rows were too old, or missing, for."""
+    return [name for name in rows.column_names if rows[name].null_count == rows.num_rows]

@@ -1,0 +1,249 @@
+"""The contract's features as the request's schema: types, ranges and levels that reject, null where it is allowed."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+    with_config,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError, from_json
+from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
+
+from kiban.data.contract import Column
+from kiban.request.refusal import Finding, RefusedError, finding
+
+MOST_NUMBER = 3.4e38  # models read single precision, which ends here
+MOST_INTEGER = 2**53 - 1  # what JSON can carry between any two programs (RFC 8259, section 6)
+MOST_FINDINGS = 50  # in one refusal
+MOST_SHOWN = 60  # characters of a value that is repeated in a finding
+MOST_LEVELS = 20  # that are named where one is wrong
+
+_NAMES = {"string": "a string", "integer": "an integer", "number": "a number", "boolean": "true or false"}
+_PROBLEMS = {
+    "literal_error": "is not among the levels",
+    "greater_than_equal": "is too small",
+    "less_than_equal": "is too large",
+    "finite_number": "is not finite",
+    "fraction": "is no whole number",
+}
+
+Records = Sequence[Mapping[str, Any]]
+Places = Sequence[tuple[int, str]]
+"""Values by the index of the record and the name of the field."""
+
+
+class Prediction(BaseModel):
+    probability: float = Field(ge=0, le=1, description="Probability that the target is true")
+    label: bool = Field(description="True where the probability reaches the model's decision threshold")
+
+
+class Answer(BaseModel):
+    """One prediction a record, in their order, and the id of the model that made them.
+
+    `warnings` tell of values that were answered although training knew none like them.
+    """
+
+    model_id: str
+    predictions: list[Prediction]
+    warnings: list[Finding]
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What may be asked about `features`, at most `max_records` at once."""
+
+    features: Mapping[str, Column]
+    max_records: int
+
+    @cached_property
+    def record(self) -> Any:
+        """The type of one record: strict, unknown fields refused; a nullable feature may be null or absent.
+
+        A dictionary, since a class could not have attributes of any name that a table's column may have.
+        """
+        fields = {name: _field(column) for name, column in self.features.items()}
+        return with_config(ConfigDict(extra="forbid", strict=True))(TypedDict("Record", fields))  # type: ignore[operator]
+
+    @cached_property
+    def request(self) -> type[BaseModel]:
+        """The type of a request's body, {"records": [{feature: value}]}."""
+        records: Any = (list[self.record], Field(min_length=1, max_length=self.max_records))  # type: ignore[name-defined]
+        return create_model("Request", __config__=ConfigDict(extra="forbid", strict=True), records=records)
+
+    def check(self, records: Sequence[Any]) -> Records:
+        """The records with null where a field is absent; RefusedError (422) if the contract rejects them."""
+        if not 1 <= len(records) <= self.max_records:
+            raise RefusedError(422, finding(f"there are {len(records)} records", self.how_many(), field="records"))
+        for index, record in enumerate(records):
+            # Before pydantic, which takes a while to tell of each of a hundred thousand unknown fields.
+            if isinstance(record, dict) and len(record) > len(self.features):
+                unknown = islice((name for name in record if name not in self.features), MOST_FINDINGS)
+                raise RefusedError(422, *(self._unknown(index, name) for name in unknown))
+        try:
+            return [{**self._nulls, **record} for record in self._all.validate_python(records)]
+        except ValidationError:
+            raise RefusedError(422, *self._findings(records)) from None
+
+    def how_many(self) -> str:
+        """How many records are allowed, in words."""
+        return f"1 to {self.max_records} records"
+
+    def unusual(self, records: Records) -> Places:
+        """The places of the values that the contract warns of."""
+        return [
+            (index, name)
+            for index, record in enumerate(records)
+            for name, is_usual in self._usual
+            if not is_usual(record[name])
+        ]
+
+    def warnings(self, records: Records, unusual: Places) -> list[dict[str, Any]]:
+        """A finding for each unusual value, of so many; a last one says how many more there are."""
+        found = [
+            finding(
+                f"{shown(records[index][name])} is outside what the contract expects",
+                allowed(self.features[name]),
+                record=index,
+                field=name,
+            )
+            for index, name in unusual[:MOST_FINDINGS]
+        ]
+        if len(unusual) > MOST_FINDINGS:
+            found.append(finding(f"{len(unusual) - MOST_FINDINGS} more values are outside what the contract expects"))
+        return found
+
+    @cached_property
+    def _all(self) -> TypeAdapter[list[dict[str, Any]]]:
+        return TypeAdapter(list[self.record])  # type: ignore[name-defined]
+
+    @cached_property
+    def _one(self) -> TypeAdapter[dict[str, Any]]:
+        return TypeAdapter(self.record)
+
+    @cached_property
+    def _nulls(self) -> dict[str, None]:
+        return {name: None for name, column in self.features.items() if column.nullable}
+
+    @cached_property
+    def _usual(self) -> list[tuple[str, Callable[[Any], bool]]]:
+        tests = [(name, _usual(column)) for name, column in self.features.items()]
+        return [(name, test) for name, test in tests if test]
+
+    def _findings(self, records: Sequence[Any]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        for index, record in enumerate(records):
+            try:
+                self._one.validate_python(record)
+            except ValidationError as error:
+                found += [self._finding(index, each) for each in error.errors(include_url=False)]
+            if len(found) >= MOST_FINDINGS:
+                break
+        return found[:MOST_FINDINGS]
+
+    def _finding(self, index: int, error: ErrorDetails) -> dict[str, Any]:
+        if not error["loc"]:
+            return finding(f"{shown(error['input'])} is no record", "an object with a value a field", record=index)
+        name = str(error["loc"][0])
+        if error["type"] == "extra_forbidden":
+            return self._unknown(index, name)
+        if error["type"] == "missing":
+            problem = "it is missing"
+        else:
+            problem = f"{shown(error['input'])} {_PROBLEMS.get(error['type'], 'is of another type')}"
+        return finding(problem, allowed(self.features[name]), record=index, field=name)
+
+    def _unknown(self, index: int, name: str) -> dict[str, Any]:
+        shown = name.encode(errors="replace").decode()[:MOST_SHOWN]
+        return finding("there is no such field", "the fields that /model lists", record=index, field=shown)
+
+
+def allowed(column: Column) -> str:
+    """What the contract accepts in a column, in words; what it only warns of is accepted too."""
+    words = _NAMES[column.type]
+    if column.levels is not None:
+        levels = ", ".join(column.levels[:MOST_LEVELS])
+        more = ", …" if len(column.levels) > MOST_LEVELS else ""
+        words = f"one of {levels}{more}" if column.unseen == "reject" else f"{words}, known are {levels}{more}"
+    elif column.min is not None or column.max is not None:
+        low, high = column.min, column.max
+        span = f"from {low} to {high}" if None not in (low, high) else f"from {low}" if high is None else f"to {high}"
+        words += f" {span}" if column.out_of_range == "reject" else f", usually {span}"
+    return words + (f" [{column.unit}]" if column.unit else "") + (", or null" if column.nullable else "")
+
+
+def accepted_range(column: Column) -> tuple[float, float]:
+    """The least and the greatest value of a number or an integer that is not refused."""
+    most = MOST_INTEGER if column.type == "integer" else MOST_NUMBER
+    low, high = (column.min, column.max) if column.out_of_range == "reject" else (None, None)
+    return -most if low is None else low, most if high is None else high
+
+
+def shown(value: Any) -> str:
+    """A value as JSON writes it, shortened; a whole number without its fraction, of a list or an object only that."""
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "an object"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = json.dumps(value[:MOST_SHOWN] if isinstance(value, str) else value)
+    return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 1] + "…"
+
+
+def _usual(column: Column) -> Callable[[Any], bool] | None:
+    """Whether a value is one that the contract does not warn of; None if it warns of none."""
+    if column.levels is not None and column.unseen == "warn":
+        known = {*column.levels, None}
+        return lambda value: value in known
+    if (column.min is not None or column.max is not None) and column.out_of_range == "warn":
+        low = -MOST_NUMBER if column.min is None else column.min
+        high = MOST_NUMBER if column.max is None else column.max
+        return lambda value: value is None or low <= value <= high
+    return None
+
+
+def _field(column: Column) -> Any:
+    kind: Any
+    if column.levels is not None and column.unseen == "reject":
+        kind = Literal[tuple(column.levels)]
+    elif column.type == "string":
+        kind = str
+    elif column.type == "boolean":
+        kind = bool
+    else:
+        limits = dict(zip(("minimum", "maximum"), accepted_range(column), strict=True))
+        kind = Annotated[float, Field(ge=limits["minimum"], le=limits["maximum"], allow_inf_nan=False)]
+        if column.type == "integer":
+            # 1020.0 is an integer to JSON Schema, and what pandas makes of one beside a null.
+            kind = Annotated[kind, AfterValidator(_whole), WithJsonSchema({"type": "integer", **limits})]
+    description = column.description + (f" [{column.unit}]" if column.unit else "")
+    if column.nullable:
+        return NotRequired[Annotated[kind | None, Field(description=description)]]
+    return Annotated[kind, Field(description=description)]
+
+
+def _whole(value: float) -> float:
+    """Pydantic's own multiple_of takes 1e-42 for a multiple of 1."""
+    if not value.is_integer():
+        raise PydanticCustomError("fraction", "a whole number is needed")
+    return value
+
+
+def from_text(text: str, column: Column) -> Any:
+    """The value of a field of CSV that is not empty; what cannot be read stays text, for the schema to refuse."""
+    if column.type == "string":
+        return text
+    try:
+        return from_json(text)
+    except ValueError:
+        return text

@@ -1,0 +1,1 @@
+"""Two versions of the repository beside each other: their data, parameters, metrics and models."""

@@ -1,0 +1,212 @@
+"""What differs between two versions of the data: batches, rows, columns."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import ibis
+import ibis.expr.types as ir
+import pyarrow as pa
+from pydantic import BaseModel
+
+from kiban.data.contract import Column, Table
+from kiban.review.revision import Version, rows
+
+EXAMPLES = 5
+TOP_LEVELS = 5
+NUMBER = "_number_within_key"
+NEW = " (new)"
+
+
+class Difference(BaseModel):
+    """A row that both versions have: its key, and [old, new] of each column that differs."""
+
+    key: dict[str, Any]
+    values: dict[str, tuple[Any, Any]]
+
+
+class Rows(BaseModel):
+    """Numbers of rows added, removed and changed, and the first few of each by key."""
+
+    added: int
+    removed: int
+    changed: int
+    added_keys: list[dict[str, Any]]
+    removed_keys: list[dict[str, Any]]
+    differences: list[Difference]
+
+    def in_words(self) -> str:
+        """Such as `2 rows added, 0 removed, 1 changed`."""
+        return f"{self.added:,} rows added, {self.removed:,} removed, {self.changed:,} changed"
+
+
+def by_rows(old: pa.Table, new: pa.Table, key: list[str]) -> Rows:
+    """What `new` has that `old` has not, and the other way round; a key in both is a changed row.
+
+    Columns that are not in both, or of another type, are not compared; without the whole key all rows are others. Where
+    a key occurs more than once, its rows are paired in the order of their values.
+    """
+    types = {field.name: field.type for field in new.schema}
+    common = [field.name for field in old.schema if types.get(field.name) == field.type]
+    if not set(key) <= set(common):
+        return Rows(added=len(new), removed=len(old), changed=0, added_keys=[], removed_keys=[], differences=[])
+    before, after = ibis.memtable(old.select(common)), ibis.memtable(new.select(common))
+    gone = _numbered(before.difference(after, distinct=False), key)
+    come = _numbered(after.difference(before, distinct=False), key)
+    pair = [*key, NUMBER]
+    removed, added = gone.anti_join(come, pair), come.anti_join(gone, pair)
+    changed = gone.inner_join(come, pair, rname=f"{{name}}{NEW}")
+    values = [name for name in common if name not in key]
+    return Rows(
+        added=added.count().execute(),
+        removed=removed.count().execute(),
+        changed=changed.count().execute(),
+        added_keys=_first(added.select(key), key),
+        removed_keys=_first(removed.select(key), key),
+        differences=[_difference(row, key, values) for row in _first(changed, key)],
+    )
+
+
+def _numbered(rows: ir.Table, key: list[str]) -> ir.Table:
+    window = ibis.window(group_by=key, order_by=[name for name in rows.columns if name not in key])
+    return rows.mutate(**{NUMBER: ibis.row_number().over(window)})
+
+
+def _first(rows: ir.Table, key: list[str]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = rows.order_by(key).limit(EXAMPLES).to_pyarrow().to_pylist()
+    return found
+
+
+def _difference(row: dict[str, Any], key: list[str], values: list[str]) -> Difference:
+    pairs = {name: (row[name], row[f"{name}{NEW}"]) for name in values}
+    return Difference(
+        key={name: row[name] for name in key},
+        values={name: pair for name, pair in pairs.items() if pair[0] != pair[1]},
+    )
+
+
+class Summary(BaseModel):
+    """One column: share of nulls; mean of numbers (of a boolean the share that is true), first and last of times,
+    shares of the most frequent strings."""
+
+    null_share: float
+    mean: float | None = None
+    first: str | None = None
+    last: str | None = None
+    levels: dict[str, float] = {}
+
+    def in_words(self) -> list[str]:
+        """A few short lines."""
+        lines = [f"null {self.null_share:.1%}"] if self.null_share else []
+        if self.mean is not None:
+            lines.append(f"mean {self.mean:g}")
+        if self.first is not None:
+            lines.append(f"{self.first} to {self.last}")
+        if self.levels:
+            lines.append(", ".join(f"{level} {share:.1%}" for level, share in self.levels.items()))
+        return lines
+
+
+def summarize(rows: pa.Table, columns: Mapping[str, Column]) -> dict[str, Summary]:
+    """Each column of `rows`, rounded as it is shown: shares to a thousandth, means to four digits."""
+    table = ibis.memtable(rows)
+    figures = {}
+    for name, column in columns.items():
+        values = table[name]
+        figures[f"{name}:null_share"] = values.isnull().mean()
+        if column.type in ("integer", "number", "boolean"):
+            figures[f"{name}:mean"] = values.cast("float64").mean()
+        elif column.type in ("timestamp", "date"):
+            figures[f"{name}:first"], figures[f"{name}:last"] = values.min(), values.max()
+    found = table.aggregate(**figures).to_pyarrow().to_pylist()[0]
+    return {
+        name: Summary(
+            null_share=round(found[f"{name}:null_share"] or 0, 3),
+            mean=_four_digits(found.get(f"{name}:mean")),
+            first=_text(found.get(f"{name}:first")),
+            last=_text(found.get(f"{name}:last")),
+            levels=_levels(table, name) if column.type == "string" else {},
+        )
+        for name, column in columns.items()
+    }
+
+
+def _levels(table: ir.Table, name: str) -> dict[str, float]:
+    counts = table.filter(table[name].notnull()).group_by(name).aggregate(rows=lambda group: group.count())
+    top = counts.order_by([ibis.desc("rows"), name]).limit(TOP_LEVELS).to_pyarrow().to_pylist()
+    total = table.count().execute()
+    return {level[name]: round(level["rows"] / total, 3) for level in top}
+
+
+def _four_digits(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else value.isoformat().replace("+00:00", "Z")
+
+
+class TableChanges(BaseModel):
+    """What changed in one table.
+
+    `rows` are [old, new]; `added`, `removed` and `changed` name batches, and say of a changed one which rows. `columns`
+    has [old, new] type of each column that is not the same in both contracts, and `moved` [old, new] summary of each
+    other column where the two differ as they are rounded.
+    """
+
+    rows: tuple[int, int]
+    added: list[str]
+    removed: list[str]
+    changed: dict[str, Rows]
+    columns: dict[str, tuple[str | None, str | None]]
+    moved: dict[str, tuple[Summary, Summary]]
+
+
+def between(old: Version, new: Version) -> dict[str, TableChanges]:
+    """What changed from `old` to `new`, by table; a table in which nothing did is not there.
+
+    Raises KibanError if the rows of a batch cannot be had.
+    """
+    names = sorted(old.contracts.keys() | new.contracts.keys())
+    return {name: found for name in names if (found := _in_table(name, old, new)) is not None}
+
+
+def _in_table(name: str, old: Version, new: Version) -> TableChanges | None:
+    sides = (old, new)
+    before, after = (side.batches.get(name, {}) for side in sides)
+    changed = [batch for batch in sorted(before.keys() & after.keys()) if before[batch].sha256 != after[batch].sha256]
+    types = [_types(side.contracts.get(name)) for side in sides]
+    columns = {
+        column: (types[0].get(column), types[1].get(column))
+        for column in sorted(types[0].keys() | types[1].keys())
+        if types[0].get(column) != types[1].get(column)
+    }
+    if before.keys() == after.keys() and not changed and not columns:
+        return None
+    same = {column: of for column, of in _columns(new.contracts.get(name)).items() if column not in columns}
+    rows_of = [{batch: rows(side, side.batches[name][batch]) for batch in side.batches.get(name, {})} for side in sides]
+    key = (new.contracts.get(name) or old.contracts[name]).key
+    summaries = [_summaries(list(each.values()), same) for each in rows_of]
+    return TableChanges(
+        rows=(sum(batch.rows for batch in before.values()), sum(batch.rows for batch in after.values())),
+        added=sorted(after.keys() - before.keys()),
+        removed=sorted(before.keys() - after.keys()),
+        changed={batch: by_rows(rows_of[0][batch], rows_of[1][batch], key) for batch in changed},
+        columns=columns,
+        moved={
+            column: (summaries[0][column], summaries[1][column])
+            for column in (same if all(summaries) else ())
+            if summaries[0][column] != summaries[1][column]
+        },
+    )
+
+
+def _columns(contract: Table | None) -> Mapping[str, Column]:
+    return contract.columns if contract else {}
+
+
+def _types(contract: Table | None) -> dict[str, str]:
+    return {name: column.type for name, column in _columns(contract).items()}
+
+
+def _summaries(parts: list[pa.Table], columns: Mapping[str, Column]) -> dict[str, Summary]:
+    return summarize(pa.concat_tables([part.select(list(columns)) for part in parts]), columns) if parts else {}

@@ -1,0 +1,166 @@
+"""Two versions side by side: is the second a better model, and what led to it?"""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import ValidationError
+
+from kiban.core.errors import KibanError
+from kiban.core.settings import explain, leaves
+from kiban.data.contract import Table
+from kiban.evaluate.bootstrap import Difference, differences
+from kiban.evaluate.settings import Gate
+from kiban.review import changes, revision
+from kiban.review.changes import TableChanges
+from kiban.review.results import Results
+
+Judgement = Literal["unchanged", "better", "worse", "no clear difference", "not comparable"]
+CALENDAR = ("day", "week", "month")
+NOT_KEY = ("split", "target", "score", "before", "after")
+"""What predictions, and pairs of them, have beside the columns that identify a row."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The differences of the metrics on the rows that both versions scored in the gate's split, and by month.
+
+    `rows` and `clusters` say how many there are; `months` is empty where the contract names no time.
+    """
+
+    rows: int
+    clusters: int
+    overall: Mapping[str, Difference]
+    months: Mapping[str, Mapping[str, Difference]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The judgement on `after` beside `before`, and what differs.
+
+    `scores` is None where the judgement needs none or has none, and `reason` says why. `parameters` has [before, after]
+    of each key that differs, None where it is missing. `data` is None where it cannot be told, and `data_reason` why.
+    """
+
+    judgement: Judgement
+    reason: str
+    gate: Gate
+    scores: Scores | None
+    parameters: Mapping[str, tuple[Any, Any]]
+    data: Mapping[str, TableChanges] | None
+    data_reason: str
+
+
+def compare(before: Results, after: Results) -> Comparison:
+    """Compare two versions, by the gate of the first: nobody sets their own examination.
+
+    The gate is that of the second where the first has none of this form. Raises KibanError if neither has one, or if
+    its cluster is no column that identifies rows.
+    """
+    gate = _gate(before, after)
+    version = revision.version(after.revision)
+    scores, judgement, reason = _judged(before, after, gate, version.contracts["prepared"])
+    data: Mapping[str, TableChanges] | None = None
+    try:
+        data, data_reason = changes.between(revision.version(before.revision), version), ""
+    except KibanError as error:
+        data_reason = str(error)
+    return Comparison(judgement, reason, gate, scores, parameters(before.params, after.params), data, data_reason)
+
+
+def _gate(before: Results, after: Results) -> Gate:
+    with contextlib.suppress(ValidationError):
+        return Gate.model_validate(before.params.get("gate"))
+    try:
+        return Gate.model_validate(after.params.get("gate"))
+    except ValidationError as error:
+        raise KibanError(f"params.yaml: gate: {explain(error)}; correct it under conf/gate") from None
+
+
+def _judged(before: Results, after: Results, gate: Gate, table: Table) -> tuple[Scores | None, Judgement, str]:
+    if before.model_id == after.model_id:
+        return None, "unchanged", ""
+    for results in (before, after):
+        if results.predictions is None:
+            name = results.revision or "the working tree"
+            advice = "`dvc pull` or `dvc fetch --all-commits` brings them, if somebody has pushed them"
+            return None, "not comparable", f"the predictions of {name} are not here: {advice}"
+    rows = paired(before.predictions, after.predictions, gate.split)
+    if rows.num_rows == 0:
+        return None, "not comparable", f"no row of the {gate.split} split was scored by both versions"
+    scores = measured(rows, gate, table, after.params["dataset"]["timezone"])
+    if gate.metric not in scores.overall:
+        reason = f"{gate.metric} cannot be measured on rows of one value, or of one {gate.cluster}"
+        return scores, "not comparable", reason
+    return scores, judge(scores.overall[gate.metric], gate.minimum_change), ""
+
+
+def judge(difference: Difference, minimum_change: float) -> Judgement:
+    """Better or worse only if the whole interval lies beyond the smallest change that one would act on."""
+    if difference.low > minimum_change:
+        return "better"
+    if difference.high < -minimum_change:
+        return "worse"
+    return "no clear difference"
+
+
+def paired(before: pa.Table | None, after: pa.Table | None, split: str) -> pa.Table:
+    """The rows that both have in `split`, joined by all columns that identify them: those, `target`, `before`, `after`.
+
+    The target is that of `after`. Empty if the two identify rows otherwise.
+    """
+    if before is None or after is None or before.schema != after.schema:
+        return pa.table({})
+    key = [name for name in after.column_names if name not in NOT_KEY]
+    sides = [side.filter(pc.field("split") == split) for side in (before, after)]
+    old = sides[0].select([*key, "score"]).rename_columns([*key, "before"])
+    new = sides[1].select([*key, "target", "score"]).rename_columns([*key, "target", "after"])
+    return new.join(old, key, join_type="inner").sort_by([(name, "ascending") for name in key])
+
+
+def measured(rows: pa.Table, gate: Gate, table: Table, timezone: str) -> Scores:
+    """The differences on paired rows; KibanError if the gate's cluster is no column that identifies them."""
+    codes = clusters(rows, gate.cluster, table.time, timezone)
+    target, old, new = (rows[name].to_numpy() for name in ("target", "before", "after"))
+    months: dict[str, dict[str, Difference]] = {}
+    if table.time:
+        of_row = np.asarray(pc.strftime(_local(rows[table.time], timezone), "%Y-%m").to_pylist())
+        for month in sorted(set(of_row)):
+            inside = of_row == month
+            within = pd.factorize(codes[inside])[0]
+            months[month] = differences(target[inside], old[inside], new[inside], within)
+    return Scores(rows.num_rows, int(codes.max()) + 1, differences(target, old, new, codes), months)
+
+
+def clusters(rows: pa.Table, cluster: str, time: str | None, timezone: str) -> npt.NDArray[np.int64]:
+    """The number of each row's cluster, from 0 on; KibanError if `cluster` is neither a calendar unit nor a column."""
+    columns = [name for name in rows.column_names if name not in NOT_KEY]
+    if cluster in CALENDAR and time:
+        values = pc.floor_temporal(_local(rows[time], timezone), unit=cluster)
+    elif cluster in columns:
+        values = rows[cluster]
+    else:
+        known = ", ".join([*(CALENDAR if time else ()), *columns])
+        raise KibanError(f"params.yaml: gate.cluster: {cluster!r} is none of {known}; correct it in conf/gate")
+    codes: npt.NDArray[np.int64] = pd.factorize(values.to_pandas())[0]
+    return codes
+
+
+def _local(times: pa.ChunkedArray, timezone: str) -> pa.ChunkedArray:
+    """Times of day as clocks show them where the data is at home."""
+    if pa.types.is_timestamp(times.type):
+        return pc.local_timestamp(times.cast(pa.timestamp("us", timezone)))
+    return times.cast(pa.timestamp("us"))
+
+
+def parameters(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """[before, after] of each dotted key of params.yaml that is not the same in both."""
+    old, new = ({".".join(path): value for path, value in leaves(side)} for side in (before, after))
+    names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+    return {name: (old.get(name), new.get(name)) for name in names}

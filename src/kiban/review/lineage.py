@@ -1,0 +1,125 @@
+"""From the id of a model to what it came from: commit, data, parameters, metrics, validation."""
+
+import json
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from kiban.core.errors import KibanError
+from kiban.core.git import git
+from kiban.core.paths import EVALUATION
+from kiban.data.split import SPLITS, Split
+from kiban.data.verdict import Level, Verdict
+from kiban.review.results import results
+from kiban.review.revision import Batch, content, version
+
+PARAMETERS = ("engine", "split", "missing", "model", "preprocessing", "decision")
+"""The sections of params.yaml that shape a model, beside its data."""
+
+
+class Commit(BaseModel):
+    hash: str
+    author: str
+    at: str
+    subject: str
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Of a model. `commit` is the first that had it, None where only the working tree has; `batches` are by table and
+    name, the prepared ones last; `metrics` by split; a verdict that cannot be had is None.
+    """
+
+    model_id: str
+    commit: Commit | None
+    batches: Mapping[str, Mapping[str, Batch]]
+    split: Split
+    parameters: Mapping[str, Any]
+    metrics: Mapping[str, Mapping[str, float]]
+    verdicts: Mapping[Level, Verdict | None]
+
+
+def lineage(model_id: str) -> Lineage:
+    """What the model came from; `model_id` may be shortened to 7 digits.
+
+    Raises KibanError if no commit has it, if there are several that it may mean, or if its commit cannot be read.
+    """
+    if not re.fullmatch(r"[0-9a-f]{7,64}", model_id):
+        raise KibanError(f"{model_id!r} is not the id of a model: 64 hex digits, of which the first 7 will do")
+    found = _commits(model_id)
+    if len(found) > 1:
+        raise KibanError(f"{model_id} may mean {' or '.join(found)}: give more digits")
+    if not found:
+        raise KibanError(f"no commit here has a model {model_id}: `git fetch --all` brings those of others")
+    ((whole, commit),) = found.items()
+    said = results(commit)
+    try:
+        split = Split.model_validate(said.params["split"])
+    except (KeyError, ValidationError):
+        raise KibanError(f"the params.yaml of {commit or 'the working tree'} has no split that can be read") from None
+    return Lineage(
+        model_id=whole,
+        commit=_described(commit) if commit else None,
+        batches=version(commit).batches,
+        split=split,
+        parameters={name: said.params[name] for name in PARAMETERS if name in said.params},
+        metrics={name: said.evaluation[name] for name in SPLITS if name in said.evaluation},
+        verdicts=said.verdicts,
+    )
+
+
+def as_json(found: Lineage) -> dict[str, Any]:
+    """The lineage for programs."""
+    return {
+        "model_id": found.model_id,
+        "commit": found.commit.model_dump() if found.commit else None,
+        "metrics": found.metrics,
+        "parameters": found.parameters,
+        "validation": {level: verdict.model_dump() if verdict else None for level, verdict in found.verdicts.items()},
+        "data": {
+            table: {
+                batch: {"rows": of.rows, "sha256": of.sha256, "split": found.split.of(batch)}
+                for batch, of in batches.items()
+            }
+            for table, batches in found.batches.items()
+        },
+    }
+
+
+def _commits(model_id: str) -> dict[str, str | None]:
+    """By the id of each model that is meant, the first commit that had it."""
+    try:
+        shallow = git(Path(), "rev-parse", "--is-shallow-repository").strip() == "true"
+        # Commits in which the number of such lines changed, merges too, oldest first; one that took the model away has
+        # another.
+        line = f'"model_id": "{model_id}'
+        every = ("--all", "--full-history", "-m", "--reverse", "--format=%H")
+        log = git(Path(), "log", *every, f"-S{line}", "--", str(EVALUATION))
+    except (OSError, subprocess.CalledProcessError):
+        raise KibanError("this is no git repository, so that no model can be found in it") from None
+    if shallow:
+        raise KibanError("this clone lacks the history in which a model could be found: `git fetch --unshallow`")
+    found: dict[str, str | None] = {}
+    for commit in (*log.split(), None):
+        named = _model_of(commit)
+        if named.startswith(model_id):
+            found.setdefault(named, commit)
+    return found
+
+
+def _model_of(revision: str | None) -> str:
+    try:
+        model_id: str = json.loads(content(EVALUATION, revision))["model_id"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return ""
+    return model_id
+
+
+def _described(commit: str) -> Commit:
+    fields = git(Path(), "show", "--no-patch", "--format=%H%n%an%n%cI%n%s", commit).splitlines()
+    return Commit(hash=fields[0], author=fields[1], at=fields[2], subject=fields[3])

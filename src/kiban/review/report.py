@@ -1,0 +1,85 @@
+"""A comparison as Markdown, for a pull request."""
+
+import html
+import importlib.resources
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jinja2
+
+from kiban.data.verdict import Level, Verdict
+from kiban.evaluate.bootstrap import Difference
+from kiban.review.comparison import Comparison
+from kiban.review.results import Results
+
+METRICS = {
+    "roc_auc": "ROC AUC",
+    "average_precision": "average precision",
+    "brier": "Brier score (less is better)",
+    "log_loss": "log loss (less is better)",
+}
+PICTURES = "<!-- pictures -->"
+"""Where the pictures begin, so that a place that cannot show them can leave them out."""
+
+
+MOST_FINDINGS = 20
+
+
+def markdown(
+    before: Results, after: Results, found: Comparison, names: Sequence[str], pictures: Mapping[str, str]
+) -> str:
+    """The report, the judgement first. `names` are the versions', `pictures` the addresses of the plots by title."""
+    template = importlib.resources.files(__package__).joinpath("report.md.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701
+    filters: dict[str, Callable[..., str]] = {"cell": cell, "code": code, "signed": signed, "row": row}
+    environment.filters.update(filters)
+    levels: tuple[Level, ...] = ("raw", "prepared")
+    findings = [finding for verdict in after.verdicts.values() if verdict for finding in verdict.findings]
+    return environment.from_string(template).render(
+        before=before,
+        after=after,
+        found=found,
+        names=names,
+        metrics=METRICS,
+        figures=_figures(before, after, found.gate.split),
+        verdicts={level: [_in_words(side.verdicts[level]) for side in (before, after)] for level in levels},
+        findings=findings[:MOST_FINDINGS],
+        more_findings=max(0, len(findings) - MOST_FINDINGS),
+        marker=PICTURES,
+        pictures=pictures,
+    )
+
+
+def _figures(before: Results, after: Results, split: str) -> dict[str, tuple[Any, Any]]:
+    """The metrics as each version reported them, each on its own rows."""
+    sides = [side.evaluation.get(split, {}) for side in (before, after)]
+    return {name: (sides[0].get(name), sides[1].get(name)) for name in METRICS}
+
+
+def row(difference: Difference) -> str:
+    """The cells of a difference: before, after, change, interval."""
+    interval = f"{signed(difference.low)} to {signed(difference.high)}"
+    return f"{difference.before:.4f} | {difference.after:.4f} | {signed(difference.change)} | {interval}"
+
+
+def signed(value: float) -> str:
+    """Four digits with a sign, a true minus."""
+    return f"{value:+.4f}".replace("-", "−")
+
+
+def cell(value: Any) -> str:
+    """A value as text inside of a Markdown table: nothing in it is markup, calls a person or loads a picture."""
+    if value is None:
+        return "–"
+    text = html.escape(str(value), quote=False).replace("@", "&#64;").replace("\\", "\\\\")
+    return re.sub(r"([|\[\]`*_])", r"\\\1", text).replace("\r", "").replace("\n", "<br>")
+
+
+def code(value: Any) -> str:
+    """A value as code inside of a Markdown table."""
+    return "`" + re.sub(r"[`\r\n]", " ", str(value)).replace("|", "\\|") + "`"
+
+
+def _in_words(verdict: Verdict | None) -> str:
+    return verdict.in_words() if verdict else "not here"

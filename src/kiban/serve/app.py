@@ -1,0 +1,155 @@
+"""The routes. That a request may be read at all, guard.py has seen to; what is said of the routes is in openapi.py."""
+
+import asyncio
+import html
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic_core import to_json
+
+from kiban.core.errors import KibanError
+from kiban.request import refusal
+from kiban.request.refusal import RefusedError, finding
+from kiban.serve import answer, counters, formats, openapi, page
+from kiban.serve.answer import REQUEST_ID, WARNINGS
+from kiban.serve.formats import JSON
+from kiban.serve.guard import ANSWERING
+from kiban.serve.model import Alive, Model, Served
+from kiban.serve.prediction_log import PredictionLog
+from kiban.serve.watch import Answering
+
+ASSETS = ("/static_content/swagger-ui-bundle.js", "/static_content/swagger-ui.css")
+"""The script and the style of /docs, which BentoML serves, so that nothing is needed from elsewhere."""
+
+
+class Plain(APIRoute):
+    """A route whose endpoint takes the request as it came, which spares FastAPI's own reading of parameters."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        return self.endpoint
+
+
+def create_app(keyed: bool, log: PredictionLog) -> FastAPI:
+    """The application, whatever the model: a request's scope has the one that answers it, and the request's id.
+
+    `keyed` says whether callers are told to send a key. FastAPI remembers the functions of its routes for ever, and
+    whatever they enclose, so that they may not enclose a model.
+    """
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.router.route_class = Plain
+    _add_predictions(app, log)
+    _add_descriptions(app)
+
+    @app.exception_handler(RefusedError)
+    async def refuse(request: Request, error: RefusedError) -> Response:
+        return answer.response(_answering(request).model_id, error)
+
+    @app.exception_handler(Exception)
+    async def fail(request: Request, __: Exception) -> Response:
+        problem = finding("an error of the service, of which its log says more")
+        return answer.response(_answering(request).model_id, RefusedError(500, problem))
+
+    return app
+
+
+def ready(served: Served, app: FastAPI, keyed: bool) -> Answering:
+    """The model as `app` answers with it, tried and described; KibanError if it cannot answer."""
+    _try(served)
+    return Answering(
+        served,
+        described=served.model.model_dump_json().encode(),
+        page=page.render(served.model, keyed),
+        document=to_json(openapi.document(app, served, keyed)),
+    )
+
+
+def _try(served: Served) -> None:
+    """Ask about the typical record, and the same with null wherever it may be, so that no caller finds what fails."""
+    example, features = served.servable.manifest.example, served.schema.features
+    if example.keys() != features.keys():
+        raise KibanError(f"the example in the manifest of model {served.model_id[:12]} has other fields than the model")
+    least = {name: value for name, value in example.items() if not features[name].nullable}
+    try:
+        predictions = [served.predict(served.schema.check([each]))[0][0] for each in (example, least)]
+    except RefusedError as refused:
+        reason = refusal.sentence(refused)
+        raise KibanError(f"model {served.model_id[:12]} refuses its own example: {reason}") from None
+    except Exception as error:  # the engine's errors share no base class
+        reason = " ".join(str(error).split())[:200]
+        raise KibanError(f"model {served.model_id[:12]} cannot answer about its own example: {reason}") from None
+    for each in predictions:
+        if not 0 <= each["probability"] <= 1:
+            raise KibanError(
+                f"model {served.model_id[:12]} answers with {each['probability']}, which is no probability"
+            )
+
+
+def _answering(request: Request) -> Answering:
+    return request.scope[ANSWERING]
+
+
+# The routes are asynchronous: to score some records takes less time than to hand them to a thread.
+
+
+def _add_predictions(app: FastAPI, log: PredictionLog) -> None:
+    async def reply(request: Request, read_as: str, write_as: str) -> Response:
+        served = _answering(request).served
+        records = formats.READERS[read_as](await request.body(), served.schema)
+        predictions, unusual = served.predict(records)
+        counters.count(predictions, unusual)
+        warnings = served.schema.warnings(records, unusual)
+        content = formats.WRITERS[write_as](served.model_id, predictions, warnings)
+
+        # After the answer is sent, which takes no turn of the loop's.
+        asyncio.get_running_loop().call_soon(
+            log.add, request.scope[REQUEST_ID], served.model_id, records, predictions, warnings
+        )
+        return Response(content, 200, {WARNINGS: str(len(unusual))}, write_as)
+
+    @app.post("/predict", **openapi.PREDICT)
+    async def predict(request: Request) -> Response:
+        formats.media_type(request.headers, [JSON])
+        return await reply(request, JSON, JSON)
+
+    @app.post("/invocations", **openapi.INVOCATIONS)
+    async def invocations(request: Request) -> Response:
+        kind = formats.media_type(request.headers, list(formats.READERS))
+        return await reply(request, kind, formats.answer_type(request.headers.get("accept", ""), kind))
+
+
+def _add_descriptions(app: FastAPI) -> None:
+    @app.get("/model", summary="What the model is, reads and is worth", responses={200: {"model": Model}})
+    async def model(request: Request) -> Response:
+        return Response(_answering(request).described, media_type=JSON)
+
+    @app.get("/ping", summary="Whether it can answer, as SageMaker asks", responses={200: {"model": Alive}})
+    async def ping(request: Request) -> Response:
+        return Response(to_json({"model_id": _answering(request).model_id}), media_type=JSON)
+
+    @app.get("/metrics", **openapi.text("Counters and latencies, for Prometheus", "text/plain"))
+    async def metrics(_: Request) -> Response:
+        return Response(counters.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+    @app.get("/", **openapi.text("A form, for people", "text/html"))
+    async def index(request: Request) -> Response:
+        return HTMLResponse(_answering(request).page)
+
+    @app.get("/docs", **openapi.text("This document, for people", "text/html"))
+    async def docs(request: Request) -> Response:
+        script, style = (path.lstrip("/") for path in ASSETS)
+        return get_swagger_ui_html(
+            openapi_url="openapi.json",
+            title=html.escape(_answering(request).served.model.title),
+            swagger_js_url=script,
+            swagger_css_url=style,
+            swagger_favicon_url="data:,",
+        )
+
+    @app.get("/openapi.json", **openapi.text("This document", JSON, "object"))
+    async def document(request: Request) -> Response:
+        return Response(_answering(request).document, media_type=JSON)

@@ -1,0 +1,42 @@
+"""What Prometheus reads at /metrics: series by route, status, label and field, of which there are only so many."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from kiban.request.schema import Places
+
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+requests = Counter("kiban_requests", "Requests that were answered", ["path", "status"])
+seconds = Histogram(
+    "kiban_request_seconds", "Seconds from a request's headers to its answer", ["path"], buckets=SECONDS
+)
+predictions = Counter("kiban_predictions", "Predictions that were made", ["label"])
+warnings = Counter("kiban_warnings", "Values that were answered although the contract warns of them", ["field"])
+
+swaps = Counter("kiban_swaps", "Servables that were taken or refused while the service ran", ["outcome"])
+logged = Counter("kiban_logged_predictions", "Predictions that were written to the prediction log")
+log_lost = Counter("kiban_unlogged_predictions", "Predictions that were to be logged, and could not be")
+
+
+def count(made: Sequence[Mapping[str, Any]], unusual: Places) -> None:
+    """Count predictions by their label, and unusual values by their field."""
+    true_ones = sum(each["label"] for each in made)
+    for label, number in (("true", true_ones), ("false", len(made) - true_ones)):
+        if number:
+            predictions.labels(label).inc(number)
+    for _, name in unusual:
+        warnings.labels(name).inc()
+
+
+def exposition() -> bytes:
+    """All series in Prometheus' text format, of all the workers where there are several."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # `bentoml serve` sets it for its workers
+        return generate_latest()
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

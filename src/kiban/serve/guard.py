@@ -1,0 +1,182 @@
+"""What stands before every route: known paths and methods, API keys, limits, and the count of what was answered."""
+
+import asyncio
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from time import perf_counter
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kiban.core.errors import KibanError
+from kiban.request.refusal import RefusedError, finding
+from kiban.serve import answer, counters
+from kiban.serve.settings import Serving
+from kiban.serve.watch import Answering
+
+KEYS = "KIBAN_API_KEYS"
+"""The environment variable of the API keys, separated by commas or white space; without it none is asked for."""
+
+SHORTEST_KEY = 16  # characters; below that a key can be guessed
+KEYED = frozenset({"/predict", "/invocations"})  # what needs a key where there are keys
+ALWAYS_ANSWERED = frozenset({"/livez", "/readyz", "/ping", "/metrics"})  # never sent away with 429
+CLOSED = "the handler is closed"  # what uvloop says of a connection that the caller has reset
+OTHER = "other"  # the path of all that are unknown, in the counters
+ANSWERING = "kiban.answering"
+"""The key of a request's scope with the model that answers it."""
+
+_MODEL_ID, _REQUEST_ID = (name.lower().encode() for name in (answer.MODEL_ID, answer.REQUEST_ID))
+_MAY_BE_REPEATED = re.compile(rb"[A-Za-z0-9._:-]{1,100}")  # to callers and in logs
+
+
+def read_keys(environment: Mapping[str, str]) -> tuple[bytes, ...]:
+    """The digests of the API keys; KibanError if the variable is set, and holds none or a weak one."""
+    if KEYS not in environment:
+        return ()
+    keys = re.split(r"[,\s]+", environment[KEYS].strip(" \t\r\n,"))
+    if not all(len(key) >= SHORTEST_KEY and key.isascii() for key in keys):
+        raise KibanError(
+            f"{KEYS}: each key must have {SHORTEST_KEY} characters of ASCII or more; unset it to serve without keys"
+        )
+    return tuple(_digest(key.encode()) for key in keys)
+
+
+class Guard:
+    """ASGI middleware. Beyond it are only requests of a known path and method, with a key where one is needed, whose
+    body is there, whole and within the limits.
+
+    `methods` has the one method of each path. What is refused gets a Refusal, and every answer the ids of the request
+    and of the model: the one that is current when the body is there, whatever comes meanwhile.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        methods: Mapping[str, str],
+        limits: Serving,
+        keys: tuple[bytes, ...],
+        current: Callable[[], Answering],
+    ) -> None:
+        self.app = app
+        self.methods = methods
+        self.limits = limits
+        self.keys = keys
+        self.current = current
+        self.in_hand = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        if scope["method"] == "HEAD" and self.methods.get(scope["path"]) == "GET":
+            scope = {**scope, "method": "GET"}  # the server, which has a scope of its own, leaves the body out
+        started = perf_counter()
+        path = scope["path"] if scope["path"] in self.methods else OTHER
+        status = 0
+        headers = dict(scope["headers"])
+        request_id = _request_id(headers.get(_REQUEST_ID, b""))
+        answering = self.current()
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                ids = ((_MODEL_ID, answering.model_id.encode()), (_REQUEST_ID, request_id))
+                message["headers"] = [*message["headers"], *ids]
+                self.in_hand -= 1  # a caller who is slow to read keeps no place
+            try:
+                await send(message)
+            except RuntimeError as error:
+                if CLOSED not in str(error):  # the caller has gone; what is sent from now on goes nowhere either
+                    raise
+
+        self.in_hand += 1
+        try:
+            self._check(scope, headers)
+            if scope["method"] == "POST":
+                receive = _whole(await self._body(receive), receive)
+                answering = self.current()
+            scope.update({ANSWERING: answering, answer.REQUEST_ID: request_id.decode()})
+            await self.app(scope, receive, send_and_note)
+        except RefusedError as refused:
+            await answer.response(answering.model_id, refused)(scope, receive, send_and_note)
+        except ClientDisconnect:  # before its body was there: nobody waits for an answer
+            pass
+        finally:
+            if not status:
+                self.in_hand -= 1
+            else:
+                counters.requests.labels(path, status).inc()
+                counters.seconds.labels(path).observe(perf_counter() - started)
+
+    def _check(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
+        """Raise RefusedError if the request's head says that it cannot be answered."""
+        path = scope["path"]
+        if path not in self.methods:
+            raise RefusedError(404, finding("there is no such path", "the paths of /openapi.json"))
+        if scope["method"] != self.methods[path]:
+            allowed = "GET, HEAD" if self.methods[path] == "GET" else self.methods[path]
+            raise RefusedError(405, finding(f"{path} has no such method", allowed), headers={"Allow": allowed})
+        if self.keys and path in KEYED and not self._knows(headers.get(b"authorization", b"")):
+            problem = finding("a valid API key is missing", "Authorization: Bearer KEY", field="Authorization")
+            raise RefusedError(401, problem, headers={"WWW-Authenticate": "Bearer"})
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > self.limits.max_bytes:
+            raise self._too_large()
+        if self.in_hand > self.limits.max_concurrency and path not in ALWAYS_ANSWERED:
+            problem = finding("too many requests at once", f"{self.limits.max_concurrency} requests a worker")
+            raise RefusedError(429, problem, headers={"Retry-After": "1"})
+
+    def _knows(self, authorization: bytes) -> bool:
+        scheme, _, key = authorization.partition(b" ")
+        given = _digest(key.strip())
+        # Each is compared, and in constant time, so that the time tells nothing about any of them.
+        matches = [hmac.compare_digest(given, known) for known in self.keys]
+        return scheme.lower() == b"bearer" and any(matches)
+
+    async def _body(self, receive: Receive) -> bytes:
+        """The request's body; RefusedError if it is too large or too slow, ClientDisconnect if it ends early."""
+        parts, size = [], 0
+        try:
+            async with asyncio.timeout(self.limits.max_seconds):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientDisconnect
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > self.limits.max_bytes:
+                        raise self._too_large()
+                    if not message.get("more_body"):
+                        return parts[0] if len(parts) == 1 else b"".join(parts)
+        except TimeoutError:
+            problem = finding("the body did not arrive", f"the whole of it within {self.limits.max_seconds:g} seconds")
+            # Whatever comes after it on this connection would be the rest of the body.
+            raise RefusedError(408, problem, headers={"Connection": "close"}) from None
+
+    def _too_large(self) -> RefusedError:
+        return RefusedError(413, finding("the body is too large", f"{self.limits.max_bytes} bytes"))
+
+
+def _request_id(given: bytes) -> bytes:
+    return given if _MAY_BE_REPEATED.fullmatch(given) else secrets.token_hex(16).encode()
+
+
+def _whole(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that has all of the body in its first message."""
+    first: Message | None = {"type": "http.request", "body": body, "more_body": False}
+
+    async def replay() -> Message:
+        nonlocal first
+        message, first = first, None
+        return message or await receive()
+
+    return replay
+
+
+def _digest(key: bytes) -> bytes:
+    """Of one length whatever the key's, which compare_digest would tell."""
+    return hashlib.sha256(key).digest()

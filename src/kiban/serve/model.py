@@ -1,0 +1,126 @@
+"""The model that answers: its servable, what is derived from it, and what the service says of it at /model."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from kiban.data.contract import Policy
+from kiban.data.split import SPLITS
+from kiban.request.schema import Places, Records, Schema
+from kiban.servable.columns import from_records
+from kiban.servable.load import Servable
+from kiban.serve.settings import Serving
+
+Metrics = dict[str, float]
+
+
+class Alive(BaseModel):
+    model_id: str
+
+
+class Feature(BaseModel):
+    """A field of a record. What is beyond `min`, `max` and `levels` is refused, or answered with a warning."""
+
+    name: str
+    type: Literal["string", "integer", "number", "boolean"]
+    description: str
+    unit: str | None
+    nullable: bool = Field(description="Whether it may be null or absent")
+    min: int | float | None
+    max: int | float | None
+    out_of_range: Policy = Field(description="What happens to a value below min or above max")
+    levels: list[str] | None
+    unseen: Policy = Field(description="What happens to a value that is not among the levels")
+    example: str | int | float | bool | None = Field(description="A typical value: median, or most frequent level")
+
+
+class Target(BaseModel):
+    name: str
+    description: str
+
+
+class Evaluation(BaseModel):
+    """What the model was measured to be worth, on the very file that answers."""
+
+    splits: dict[str, Metrics] = Field(description="By split; `test` is later than all that the model was made from")
+    without: dict[str, Metrics] = Field(description="On the test rows with a group of features null")
+
+
+class Limits(BaseModel):
+    max_records: int
+    max_bytes: int
+
+
+class Model(BaseModel):
+    """The model that answers."""
+
+    model_id: str
+    dataset: str
+    description: str
+    task: Literal["binary classification"]
+    target: Target
+    threshold: float = Field(description="A probability from here on gives the label true")
+    evaluation: Evaluation | None = Field(description="null: not known where this model is served")
+    features: list[Feature]
+    limits: Limits
+
+    @property
+    def title(self) -> str:
+        return f"{self.dataset}: {self.description}"
+
+
+@dataclass(frozen=True)
+class Served:
+    """A servable that answers within `limits`. `report` is where the stage evaluate has said what a model is worth."""
+
+    servable: Servable
+    limits: Serving
+    report: Path
+
+    @property
+    def model_id(self) -> str:
+        return self.servable.model_id
+
+    @cached_property
+    def schema(self) -> Schema:
+        return Schema(self.servable.contract.features(), self.limits.max_records)
+
+    def predict(self, records: Records) -> tuple[list[dict[str, Any]], Places]:
+        """Of records that the schema has checked: one prediction each, in their order, and what is unusual."""
+        scores = self.servable.score(from_records(records, self.schema.features))
+        pairs = zip(scores.tolist(), self.servable.labels(scores).tolist(), strict=True)
+        return [{"probability": score, "label": label} for score, label in pairs], self.schema.unusual(records)
+
+    @cached_property
+    def model(self) -> Model:
+        """The model in full."""
+        contract, manifest = self.servable.contract, self.servable.manifest
+        target = contract.target()
+        return Model(
+            model_id=self.model_id,
+            dataset=manifest.dataset,
+            description=contract.description,
+            task="binary classification",
+            target=Target(name=target, description=contract.columns[target].description),
+            threshold=manifest.threshold,
+            evaluation=self._evaluation(),
+            features=[
+                Feature(name=name, example=manifest.example[name], **column.model_dump(exclude={"role"}))
+                for name, column in self.schema.features.items()
+            ],
+            limits=Limits(max_records=self.limits.max_records, max_bytes=self.limits.max_bytes),
+        )
+
+    def _evaluation(self) -> Evaluation | None:
+        try:
+            report: dict[str, Any] = json.loads(self.report.read_bytes())
+            if report["model_id"] != self.model_id:
+                return None
+            splits: dict[str, Metrics] = {name: report[name] for name in SPLITS}
+            return Evaluation(splits=splits, without=report["without"])
+        except (OSError, ValueError, KeyError, TypeError):  # it is no part of the servable, and may be absent
+            return None

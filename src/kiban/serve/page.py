@@ -1,0 +1,37 @@
+"""The page for people: a form made from the contract, which asks /predict as any program would."""
+
+import hashlib
+from base64 import b64encode
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from kiban.serve.model import Model
+
+
+def render(model: Model, keyed: bool) -> str:
+    """The page, in which everything lies that it needs; `keyed` says whether it asks for an API key."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2").render(
+        model=model,
+        keyed=keyed,
+        style=_read("page.css"),
+        script=_read("page.js"),
+        policy=f"default-src 'none'; style-src '{_hash('page.css')}'; script-src '{_hash('page.js')}'; "
+        "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'",
+    )
+
+
+def _read(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def _hash(name: str) -> str:
+    """What a content security policy calls an inline style or script, so that the browser runs no other."""
+    return f"sha256-{b64encode(hashlib.sha256(_read(name).encode()).digest()).decode()}"

@@ -1,0 +1,210 @@
+"""Every request that was answered, and its answer, as a line of JSON, written beside the requests' path.
+
+The line is made as soon as its answer is sent, where all that stands in it is at hand; a thread writes it.
+
+A line has `time`, `request_id`, `request` ({"records"}) and `answer` ({"model_id", "predictions", "warnings"}): the
+records as the model read them, null where a field was absent. docs/serving.md has the line that reads them as a table.
+
+Our own, since `bentoml.monitor` has no limit of size and costs a request 0.15 ms, and the standard library's rotating
+handler leaves half a line where the disk is full.
+"""
+
+import contextlib
+import logging
+import os
+import random
+import threading
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic_core import to_json
+
+from kiban.core.errors import KibanError
+from kiban.request.schema import Records
+from kiban.serve import counters
+from kiban.serve.settings import Log
+
+logger = logging.getLogger("bentoml.kiban")
+
+MOST_WAITING = 50_000_000  # bytes that are not written yet; what comes on top is lost, and counted
+NAMES = "????????T??????.??????Z-*.jsonl"  # of the files; the first written sorts first
+BURST = 1_000_000  # bytes that are written at once
+PAUSE = 0.05  # seconds between two writes: short ones, for the requests wait meanwhile
+RETRY = 1.0  # seconds until the next try where nothing can be written
+
+
+class Line(NamedTuple):
+    """A request with its answer, which has so many predictions."""
+
+    content: bytes
+    predictions: int
+
+
+class PredictionLog:
+    """Lines in `folder`, a file a process and day and `max_file_bytes`; the oldest go where they pass `max_bytes`.
+
+    `workers` is how many processes write there.
+    """
+
+    def __init__(self, folder: Path, settings: Log, workers: int) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.left_out = frozenset(settings.leave_out)
+        self.room = settings.max_bytes - workers * settings.max_file_bytes  # of what is there when a file is begun
+        self.waiting: deque[Line] = deque()
+        self.burst: list[Line] = []  # what is being written
+        self.added = self.taken = 0  # bytes; each is changed by one thread only
+        self.something, self.closed = threading.Event(), threading.Event()
+        self.file: int | None = None
+        self.day = ""
+        self.size = 0
+        self.failing = self.overflowing = False
+        self.thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
+
+    def check(self, features: Collection[str]) -> None:
+        """Raise KibanError if a name that is to be left out is none of a feature, and would be logged."""
+        for name in self.left_out - set(features):
+            raise KibanError(f"serving.prediction_log.leave_out: {name!r} is not among the model's features")
+
+    def start(self) -> None:
+        self.thread.start()
+
+    def add(
+        self,
+        request_id: str,
+        model_id: str,
+        records: Records,
+        predictions: Sequence[Mapping[str, Any]],
+        warnings: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Have a request that has just been answered written, or not, as the share is; never waits for the disk."""
+        if self.settings.share < 1 and random.random() >= self.settings.share:  # noqa: S311
+            return
+        if self.left_out:
+            records = [{name: of[name] for name in of if name not in self.left_out} for of in records]
+            warnings = [each for each in warnings if each["field"] not in self.left_out]  # they repeat values
+        answer = {"model_id": model_id, "predictions": predictions, "warnings": warnings}
+        line = {
+            "time": datetime.now(UTC),
+            "request_id": request_id,
+            "request": {"records": records},
+            "answer": answer,
+        }
+        self._add(Line(to_json(line) + b"\n", len(predictions)))
+
+    def _add(self, line: Line) -> None:
+        waiting = self.added - self.taken
+        if waiting and waiting + len(line.content) > MOST_WAITING:
+            counters.log_lost.inc(line.predictions)
+            if not self.overflowing:
+                logger.error("prediction log: more than can be written is waiting; what comes on top is not logged")
+                self.overflowing = True
+            return
+        self.waiting.append(line)
+        self.added += len(line.content)
+        self.something.set()
+
+    def close(self) -> None:
+        """Write what waits, once more; what cannot be written is lost, and said."""
+        self.closed.set()
+        self.something.set()
+        if self.thread.is_alive():
+            self.thread.join()
+        self._close_file()
+
+    def _run(self) -> None:
+        while not self.closed.is_set():
+            self.something.wait()
+            self.something.clear()
+            if not self._write_all():
+                self.something.set()
+                self.closed.wait(RETRY)
+            self.closed.wait(PAUSE)
+        if not self._write_all():
+            lost = sum(line.predictions for line in [*self.burst, *self.waiting])
+            counters.log_lost.inc(lost)
+            logger.error("prediction log: %d predictions could not be written before the end", lost)
+
+    def _write_all(self) -> bool:
+        """Write what waits, in bursts; whether it could be."""
+        while self.waiting or self.burst:
+            if not self.burst:
+                self.burst = self._next_burst()
+            try:
+                self._write(b"".join(line.content for line in self.burst))
+            except OSError as error:
+                if not self.failing:
+                    problem = f"{self.folder}: {error.strerror}"
+                    logger.error("prediction log: %s; predictions are answered, and wait to be logged", problem)
+                self.failing = True
+                return False
+            self.taken += sum(len(line.content) for line in self.burst)
+            counters.logged.inc(sum(line.predictions for line in self.burst))
+            self.burst = []
+        if self.failing:
+            logger.info("prediction log: written again")
+        self.failing = self.overflowing = False
+        return True
+
+    def _next_burst(self) -> list[Line]:
+        """Of what waits the lines that are written next, one or more."""
+        burst: list[Line] = []
+        size, most = 0, min(BURST, self.settings.max_file_bytes)
+        while self.waiting:
+            size += len(self.waiting[0].content)
+            if burst and size > most:
+                break
+            burst.append(self.waiting.popleft())
+        return burst
+
+    def _write(self, lines: bytes) -> None:
+        """Append the lines, all or none of them; OSError if they cannot be written."""
+        file = self._file(len(lines))
+        try:
+            written = 0
+            while written < len(lines):
+                written += os.write(file, lines[written:])
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(file, self.size)
+            raise
+        self.size += written
+
+    def _file(self, more: int) -> int:
+        """The file to write `more` bytes to: the open one, or a new one if it is full, of yesterday or deleted."""
+        now = datetime.now(UTC)
+        day = f"{now:%Y%m%d}"
+        if self.file is not None:
+            fits = self.size + more <= self.settings.max_file_bytes or self.size == 0
+            if fits and self.day == day and os.fstat(self.file).st_nlink:
+                return self.file
+            self._close_file()
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._make_room()
+        path = self.folder / f"{now:%Y%m%dT%H%M%S.%fZ}-{os.getpid()}.jsonl"
+        # What callers send may be personal: for the service's own account only.
+        self.file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
+        self.day, self.size = day, 0
+        return self.file
+
+    def _close_file(self) -> None:
+        file, self.file = self.file, None  # whatever close says, the number is another file's from now on
+        if file is not None:
+            with contextlib.suppress(OSError):
+                os.close(file)
+
+    def _make_room(self) -> None:
+        """Delete the oldest files until what is left, and a whole file a worker, are within the limit."""
+        files = []
+        for path in sorted(self.folder.glob(NAMES)):
+            with contextlib.suppress(FileNotFoundError):  # another worker has made room too
+                files.append((path, path.stat().st_size))
+        total = sum(size for _, size in files)
+        for path, size in files:
+            if total <= self.room:
+                break
+            path.unlink(missing_ok=True)
+            total -= size

@@ -1,0 +1,89 @@
+"""The BentoML service: the routes mounted in it, the guard before them, and BentoML set up for short requests."""
+
+import asyncio
+import gc
+import os
+import sys
+from pathlib import Path
+
+import bentoml
+from bentoml.images import Image
+
+from kiban.core.errors import KibanError
+from kiban.core.paths import EVALUATION
+from kiban.core.settings import PARAMS, Sections, read
+from kiban.servable import manifest
+from kiban.servable.load import load
+from kiban.serve import guard
+from kiban.serve.app import ASSETS, create_app, ready
+from kiban.serve.model import Served
+from kiban.serve.prediction_log import PredictionLog
+from kiban.serve.settings import Serving
+from kiban.serve.watch import Answering, Watch
+
+ROOT = Path(__file__).resolve().parents[3]  # of the repository, and of the copy that a Bento carries
+SERVABLE = Path(os.environ.get("KIBAN_SERVABLE") or ROOT / manifest.FOLDER)
+LOG = Path(os.environ.get("KIBAN_PREDICTION_LOG") or ROOT / "logs/predictions")
+REPORT = ROOT / EVALUATION
+PYTHON = "{}.{}".format(*sys.version_info)  # what a Bento is built with is what its image has
+
+
+class Params(Sections):
+    serving: Serving
+
+
+def answering(folder: Path) -> Answering:
+    """The model that lies in the folder now, ready to answer; KibanError if it cannot."""
+    return ready(Served(load(folder), limits, REPORT), app, bool(keys))
+
+
+try:
+    limits = read(Params, ROOT / PARAMS).serving
+    keys = guard.read_keys(os.environ)
+    log = PredictionLog(LOG, limits.prediction_log, limits.workers)
+    app = create_app(bool(keys), log)
+    watch = Watch(answering, SERVABLE, REPORT, limits.watch_seconds)
+    log.check(watch.answering.served.schema.features)
+except (KibanError, OSError) as error:
+    sys.exit(f"error: {error}")
+
+methods = dict.fromkeys(("/livez", "/readyz", *ASSETS), "GET")
+methods |= {route.path: method for route in app.routes for method in route.methods}  # type: ignore[attr-defined]
+
+
+@bentoml.service(
+    name="kiban",
+    # Of a distribution that it knows BentoML would install a compiler, git and GnuPG, which wheels do not need.
+    image=Image(base_image=f"python:{PYTHON}-slim", distro="none").run("install -d -o bentoml -g bentoml /log"),
+    workers=limits.workers,
+    http={"host": "127.0.0.1", "port": 3000},
+    # The guard's limit ends first; BentoML keeps a timer a request for as long as this, so it is short.
+    traffic={"timeout": limits.max_seconds + 1},
+    metrics={"enabled": False},  # BentoML has a series for each path that was ever asked for
+    tracing={"excluded_urls": ".*"},  # a span a request, and nowhere to send it
+    logging={"access": {"enabled": False}},
+)
+@bentoml.asgi_app(app, path="/")
+class Service:
+    """Answers with the servable in models/servable; on loopback unless `bentoml serve --host` says otherwise."""
+
+    @bentoml.on_startup
+    async def start(self) -> None:
+        # BentoML keeps a timer a request for seconds: a full collection that walks them all, and all else, would stop
+        # us for 50 ms.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(700, 10, 1000)
+        log.start()
+        self.watching = asyncio.create_task(watch.run())
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        """When the last request has been answered."""
+        self.watching.cancel()
+        await asyncio.to_thread(log.close)
+
+
+Service.add_asgi_middleware(  # type: ignore[attr-defined]
+    guard.Guard, methods=methods, limits=limits, keys=keys, current=lambda: watch.answering
+)

@@ -1,0 +1,42 @@
+"""The whole section `dataset`, with the source of each raw table."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from kiban.core.settings import UNSHOWN, Settings
+from kiban.data.settings import Identity
+
+CREDENTIALS = re.compile(r"://.*@|[?&]\w*(password|secret|token|credential|key)\w*=", re.IGNORECASE)
+
+
+def _no_password(options: dict[str, Any]) -> dict[str, Any]:
+    for name, value in options.items():
+        if name.endswith("_env") and not re.fullmatch(r"[A-Za-z_]\w*", str(value)):
+            raise PydanticCustomError(UNSHOWN, "{name} must be the name of an environment variable", {"name": name})
+        if CREDENTIALS.search(str(value)):
+            raise PydanticCustomError(
+                UNSHOWN, "{name} holds credentials, which belong in the environment", {"name": name}
+            )
+    return options
+
+
+class Source(Settings):
+    """Where a table's batches come from: `_target_` names a class in kiban.sources, the rest are its options."""
+
+    target: Annotated[str, Field(alias="_target_", pattern=r"^kiban\.sources\.\w+$")]
+    options: Annotated[dict[str, Any], AfterValidator(_no_password)] = {}
+
+
+class TableSettings(Settings):
+    source: Source
+
+
+class Dataset(Identity):
+    """The whole section: with the raw tables by name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tables: dict[str, TableSettings]

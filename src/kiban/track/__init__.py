@@ -1,0 +1,1 @@
+"""Stage track: runs go to MLflow, if MLflow takes them."""

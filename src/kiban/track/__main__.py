@@ -1,0 +1,128 @@
+"""Stage track: the run, with all that it came from and gave, goes to MLflow; the pipeline goes on in any case."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kiban.core.errors import exit_on_error
+from kiban.core.paths import EVALUATION, METRICS, MODEL, PLOTS
+from kiban.core.settings import PARAMS, Sections, read
+from kiban.data import contract, prepared, verdict
+from kiban.data.settings import Identity
+from kiban.data.split import SPLITS
+from kiban.ingest import ledger
+from kiban.servable import manifest
+from kiban.track import delivery, outbox, plots
+from kiban.track import run as tracked
+from kiban.track.commit import state
+from kiban.track.settings import Tracking
+
+STAMP = Path("reports/track.stamp")
+LOCK = Path("dvc.lock")
+LEVELS: tuple[verdict.Level, ...] = ("raw", "prepared")
+MODEL_PACKAGES = ("scikit-learn", "skops", "pandas", "numpy")
+
+
+class Params(Sections):
+    dataset: Identity
+    tracking: Tracking
+
+
+def main() -> None:
+    params = read(Params)
+    # An experiment of `dvc exp run --temp` runs in a copy of the repository; DVC_ROOT is the repository itself.
+    root = Path(os.environ.get("DVC_ROOT", "."))
+    try:
+        run = _run(params)
+        _put(root, run, params.dataset.name)
+        outcome = delivery.deliver(root, params.tracking, run.key)
+        _tell(root, run, outcome)
+    except Exception as error:  # whatever goes wrong with tracking, the pipeline's result is the same
+        reason = " ".join(delivery.shown(str(error)).split())[:300]
+        print(f"warning: the run was not tracked: {reason}", file=sys.stderr)
+    STAMP.write_text("the run was offered to MLflow\n")
+
+
+def _tell(root: Path, run: tracked.Run, outcome: delivery.Outcome) -> None:
+    where = delivery.shown(delivery.store(root))
+    if run.key in outcome.delivered or not (root / outbox.FOLDER / run.key).exists():  # another process was quicker
+        print(f"track: {run.name} is in {where}")
+    else:
+        print(f"warning: {where} did not take the run: {outcome.failure}", file=sys.stderr)
+    if waiting := len(outbox.waiting(root)):
+        advice = "the next run delivers them, or `kiban track --deliver`"
+        print(f"track: {waiting} runs wait in {outbox.FOLDER}: {advice}", file=sys.stderr)
+
+
+def _put(root: Path, run: tracked.Run, dataset: str) -> None:
+    paths = [
+        PARAMS,
+        METRICS,
+        EVALUATION,
+        prepared.REPORT,
+        PLOTS,
+        verdict.folder("raw"),
+        verdict.folder("prepared"),
+        ledger.ledger_path(dataset),
+        LOCK,
+        manifest.FOLDER,
+    ]
+    artifacts = {path.as_posix(): path for path in paths}
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            drawn = plots.draw(plots.specifications(Path()), Path(folder))
+            artifacts |= {f"pictures/{file.name}": file for file in drawn.values()}
+        except Exception as error:  # DVC's, the renderer's: the run is worth more than its pictures
+            print(f"warning: the tracked run has no pictures: {error}", file=sys.stderr)
+        outbox.put(root, run, artifacts, MODEL)
+
+
+def _run(params: Params) -> tracked.Run:
+    _, model_id = manifest.read_checked(manifest.FOLDER)
+    parameters = yaml.load(PARAMS.read_bytes(), yaml.CSafeLoader)
+    evaluation = json.loads(EVALUATION.read_bytes())
+    by_split = {name: evaluation[name] for name in (*SPLITS, "without")}
+    stages: dict[str, Any] = yaml.load(LOCK.read_bytes(), yaml.CSafeLoader)["stages"]
+    features = contract.read_prepared(manifest.FOLDER / manifest.CONTRACT).features()
+    hashes = {out["path"]: out.get("md5", "") for stage in stages.values() for out in stage.get("outs", [])}
+    return tracked.Run(
+        key=_key(stages),
+        at=round(time.time() * 1000),
+        experiment=params.tracking.experiment,
+        name=os.environ.get("DVC_EXP_NAME") or f"{parameters['model']['_target_'].rsplit('.')[-1]} {model_id[:12]}",
+        parameters=tracked.parameters(parameters),
+        metrics=[*tracked.metrics(by_split), *tracked.metrics_by_batch(evaluation["by_batch"])],
+        tags={
+            "model_id": model_id,
+            "gate": "passed" if evaluation["gate"]["passed"] else "not passed",
+            **{f"validation.{level}": verdict.read(level).in_words() for level in LEVELS},
+            **state(Path()),
+        },
+        data=[
+            tracked.Data(digest=digest.removesuffix(".dir"), path=path)
+            for path, digest in hashes.items()
+            if path.startswith("data/")
+        ],
+        model=tracked.Model(
+            features={name: "string" if of.type == "string" else "double" for name, of in features.items()},
+            requirements=[f"{name}=={importlib.metadata.version(name)}" for name in MODEL_PACKAGES],
+        ),
+    )
+
+
+def _key(stages: dict[str, Any]) -> str:
+    """The digest of dvc.lock without the entries of config, which no result rests on, and of this stage's last run."""
+    results = {name: of for name, of in stages.items() if name not in ("config", "track")}
+    return hashlib.sha256(json.dumps(results, sort_keys=True).encode()).hexdigest()[:32]
+
+
+if __name__ == "__main__":
+    exit_on_error(main)

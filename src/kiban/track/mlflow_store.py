@@ -1,0 +1,111 @@
+"""One run to MLflow: found by its key, or created, filled and finished. The only module that imports MLflow."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow.sklearn
+from mlflow.entities import Dataset, DatasetInput, ViewType
+from mlflow.entities import Metric as MlflowMetric
+from mlflow.entities import Param as MlflowParam
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from kiban.servable import skops_file
+from kiban.track import outbox
+from kiban.track.run import Metric, Model, Run
+
+KEY = "kiban.key"
+FINISHED = "FINISHED"
+
+for _name in ("alembic", "mlflow"):
+    logging.getLogger(_name).setLevel(logging.ERROR)
+
+
+def deliver(entry: Path, run: Run, uri: str, artifacts: str | None, step: Callable[[], None]) -> str:
+    """Bring the run that waits in `entry` to the store at `uri`, if it has not got it whole, and return its id.
+
+    `artifacts` is where a new experiment keeps its files, None for the server's own choice. `step` is called after each
+    request, so that a caller can see that it goes on. Raises whatever MLflow raises; KibanError or FileNotFoundError if
+    the entry itself is not whole.
+    """
+    files = sorted(path for path in (entry / outbox.ARTIFACTS).rglob("*") if path.is_file())
+    model = skops_file.load(entry / outbox.MODEL) if run.model else None
+    mlflow.set_tracking_uri(uri)
+    client = mlflow.MlflowClient(uri)
+    experiment = _experiment(client, run.experiment, artifacts)
+    step()
+    for found in client.search_runs([experiment], f"tags.`{KEY}` = '{run.key}'", ViewType.ACTIVE_ONLY):
+        if found.info.status == FINISHED:
+            return found.info.run_id
+        _remove_partial(client, experiment, found.info.run_id)
+        step()
+    run_id = client.create_run(experiment, run.at, {**run.tags, KEY: run.key}, run.name).info.run_id
+    step()
+    client.log_batch(run_id, _metrics(run.metrics, run.at), _parameters(run.parameters))
+    step()
+    if run.data:
+        inputs = [Dataset(data.path, data.digest, "dvc", data.path) for data in run.data]
+        client.log_inputs(run_id, [DatasetInput(each, []) for each in inputs])
+        step()
+    for file in files:
+        parent = file.relative_to(entry / outbox.ARTIFACTS).parent.as_posix()
+        client.log_artifact(run_id, str(file), None if parent == "." else parent)
+        step()
+    if run.model:
+        _log_model(model, run.model, run_id)
+        step()
+    for child in run.children:
+        tags = {**child.tags, MLFLOW_PARENT_RUN_ID: run_id}
+        child_id = client.create_run(experiment, run.at, tags, child.name).info.run_id
+        client.log_batch(child_id, _metrics(child.metrics, run.at), _parameters(child.parameters))
+        client.set_terminated(child_id, FINISHED, run.at)
+        step()
+    client.set_terminated(run_id, FINISHED, run.at)
+    return run_id
+
+
+def _experiment(client: Any, name: str, artifacts: str | None) -> str:
+    known = client.get_experiment_by_name(name)
+    if known is None:
+        try:
+            return client.create_experiment(name, artifacts)
+        except MlflowException:  # another machine has just made it, or it cannot be made
+            known = client.get_experiment_by_name(name)
+            if known is None:
+                raise
+    return known.experiment_id
+
+
+def _remove_partial(client: Any, experiment: str, run_id: str) -> None:
+    """Remove a run whose delivery was cut off, with its models and children: it is begun anew."""
+    for model in client.search_logged_models([experiment], f"source_run_id = '{run_id}'"):
+        client.delete_logged_model(model.model_id)
+    for child in client.search_runs([experiment], f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'"):
+        client.delete_run(child.info.run_id)
+    client.delete_run(run_id)
+
+
+def _metrics(metrics: list[Metric], at: int) -> list[Any]:
+    return [MlflowMetric(metric.name, metric.value, at, metric.step) for metric in metrics]
+
+
+def _parameters(parameters: dict[str, str]) -> list[Any]:
+    return [MlflowParam(name, value) for name, value in parameters.items()]
+
+
+def _log_model(model: Any, about: Model, run_id: str) -> None:
+    inputs: list[Any] = [ColSpec(kind, name) for name, kind in about.features.items()]
+    with mlflow.start_run(run_id):
+        mlflow.sklearn.log_model(
+            model,
+            name="model",
+            signature=ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec("double")])),
+            pip_requirements=about.requirements,  # to find them out itself MLflow would load the model elsewhere
+            serialization_format="skops",
+            skops_trusted_types=skops_file.TRUSTED,
+            pyfunc_predict_fn="predict_proba",
+        )

@@ -1,0 +1,71 @@
+"""Runs that MLflow has not got yet: a folder each, named by the run's key."""
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from kiban.track.run import Run
+
+FOLDER = Path(".kiban_outbox")
+RUN = "run.json"
+MODEL = "model.skops"
+ARTIFACTS = "artifacts"
+PART = ".part"
+
+
+def put(root: Path, run: Run, artifacts: Mapping[str, Path], model: Path | None = None) -> None:
+    """Keep a run, files and folders by the name that they will have, and its model; whole or not at all.
+
+    A run that waits already under the same key is left as it is. Raises OSError if there is no room, or no right.
+    """
+    entry = root / FOLDER / run.key
+    if (entry / RUN).exists():
+        return
+    entry.parent.mkdir(exist_ok=True)
+    # Of its own, for another process may put the same run.
+    beside = Path(tempfile.mkdtemp(dir=entry.parent, prefix=f"{run.key}-", suffix=PART))
+    try:
+        for name, path in artifacts.items():
+            target = beside / ARTIFACTS / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if path.is_dir() else shutil.copyfile)(path, target)
+        if model:
+            shutil.copyfile(model, beside / MODEL)
+        (beside / RUN).write_text(run.model_dump_json(indent=1), encoding="utf-8")
+        beside.rename(entry)
+    except OSError:
+        if not (entry / RUN).exists():
+            raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def waiting(root: Path) -> list[tuple[Path, Run]]:
+    """The folders and runs that wait, the newest first."""
+    found = [(entry, run) for entry in _entries(root) if (run := _read(entry)) is not None]
+    return sorted(found, key=lambda each: (-each[1].at, each[1].key))
+
+
+def unreadable(root: Path) -> list[Path]:
+    """The folders that nobody can deliver, since they hold no run that this version reads."""
+    return [entry for entry in _entries(root) if _read(entry) is None]
+
+
+def _entries(root: Path) -> list[Path]:
+    folders = (path for path in (root / FOLDER).glob("*") if path.is_dir())
+    return sorted(path for path in folders if path.suffix != PART)
+
+
+def _read(entry: Path) -> Run | None:
+    try:
+        return Run.model_validate_json((entry / RUN).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def remove(entry: Path) -> None:
+    """Forget a run that was delivered."""
+    shutil.rmtree(entry, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Stage train: the model, and the servable made of it."""

@@ -1,0 +1,83 @@
+"""Contract and configuration to an unfitted scikit-learn pipeline."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from hydra.errors import HydraException
+from hydra.utils import get_class, instantiate
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+
+from kiban.core.errors import KibanError
+from kiban.data.contract import Column
+from kiban.train.settings import Model, Preprocessing
+
+
+def pipeline(features: Mapping[str, Column], preprocessing: Preprocessing, model: Model) -> Pipeline:
+    """Preprocessing of the contract's `features`, then the estimator; KibanError if the model cannot be built."""
+    return make_pipeline(_preprocessor(features, preprocessing), _estimator(model))
+
+
+def _preprocessor(features: Mapping[str, Column], preprocessing: Preprocessing) -> ColumnTransformer:
+    """A level that the contract does not list, and null, become -1 (ordinal) or no column at all (one_hot)."""
+    categories = {name: column.levels for name, column in features.items() if column.type == "string"}
+    numbers = [name for name in features if name not in categories]
+    levels = [np.array(of, dtype=object) for of in categories.values()]
+    if preprocessing.categories == "one_hot":
+        encoder: Any = OneHotEncoder(categories=levels, handle_unknown="ignore", sparse_output=False)
+    else:
+        encoder = OrdinalEncoder(categories=levels, handle_unknown="use_encoded_value", unknown_value=-1)
+    if preprocessing.numbers == "standardize":
+        scaler: Any = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
+    else:
+        scaler = "passthrough"
+    return ColumnTransformer([("categories", encoder, list(categories)), ("numbers", scaler, numbers)])
+
+
+def _estimator(model: Model) -> BaseEstimator:
+    _check_targets(model, "model")
+    try:
+        estimator = instantiate(model, _convert_="all")
+    except (HydraException, TypeError) as error:
+        raise KibanError(f"params.yaml: model: {_cause(error)}") from None
+    if not is_classifier(estimator) or not hasattr(estimator, "predict_proba"):
+        raise KibanError(f"params.yaml: model._target_: {model['_target_']} is no classifier that gives probabilities")
+    return estimator
+
+
+def _check_targets(node: Any, key: str) -> None:
+    """Nothing but scikit-learn's estimators is ever imported or called, however deep it stands."""
+    if isinstance(node, list):
+        for index, item in enumerate(node):
+            _check_targets(item, f"{key}.{index}")
+    if not isinstance(node, dict):
+        return
+    if key == "model" and "_target_" not in node:
+        raise KibanError("params.yaml: model._target_: missing; choose one with `kiban compose model=NAME`")
+    if "_target_" in node:
+        _check_target(node["_target_"], set(node) - {"_target_"}, key)
+    for name, item in node.items():
+        _check_targets(item, f"{key}.{name}")
+
+
+def _check_target(target: Any, arguments: set[str], key: str) -> None:
+    if not isinstance(target, str) or not target.startswith("sklearn."):
+        raise KibanError(f"params.yaml: {key}._target_: {target!r} does not begin with sklearn.")
+    try:
+        kind = get_class(target)
+    except (HydraException, ImportError, ValueError, AttributeError):
+        raise KibanError(f"params.yaml: {key}._target_: there is no class {target!r} in scikit-learn") from None
+    if not issubclass(kind, BaseEstimator) or not kind.__module__.startswith("sklearn."):
+        raise KibanError(f"params.yaml: {key}._target_: {target!r} is no estimator of scikit-learn")
+    unknown = sorted(arguments - set(inspect.signature(kind).parameters))
+    if unknown:
+        raise KibanError(f"params.yaml: {key}.{unknown[0]}: {kind.__name__} has no such argument")
+
+
+def _cause(error: BaseException) -> str:
+    return " ".join(str(error.__cause__ or error).split())

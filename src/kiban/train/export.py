@@ -1,0 +1,105 @@
+"""A fitted pipeline to a servable: ONNX where it gives the same answers as scikit-learn, else skops."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from skl2onnx import convert_sklearn
+from skl2onnx.common import tree_ensemble
+from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+from sklearn.pipeline import Pipeline
+
+from kiban.core.files import sha256
+from kiban.data.contract import Column
+from kiban.servable import load, manifest, skops_file
+from kiban.servable.columns import Columns, frame
+from kiban.servable.manifest import Manifest, Parity
+
+LARGEST_DIFFERENCE = 1e-5  # of a probability between scikit-learn and ONNX, which computes in single precision
+
+
+def save(
+    model: Pipeline,
+    features: Mapping[str, Column],
+    contract_file: Path,
+    validation: Columns,
+    about: dict[str, Any],
+    folder: Path = manifest.FOLDER,
+) -> Manifest:
+    """Write the servable, whole or not at all, and return its manifest.
+
+    `validation` are the rows on which ONNX must agree with scikit-learn; `about` has the manifest's dataset,
+    threshold, parameters, example and prepared.
+    """
+    beside = folder.with_name(folder.name + ".part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    shutil.copyfile(contract_file, beside / manifest.CONTRACT)
+    parity = _export_onnx(model, features, validation, about["threshold"], beside)
+    if parity is None:
+        (beside / manifest.MODEL_FILES["skops"]).write_bytes(skops_file.dumps(model))
+    files = {path.name: sha256(path) for path in sorted(beside.iterdir())}
+    result = Manifest(format="onnx" if parity else "skops", parity=parity, files=files, **about)
+    (beside / manifest.FILE).write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    old = folder.with_name(folder.name + ".old.part")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    beside.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+    return result
+
+
+def _export_onnx(
+    model: Pipeline, features: Mapping[str, Column], rows: Columns, threshold: float, folder: Path
+) -> Parity | None:
+    """Write model.onnx and say how it agrees; None, and no file, if it cannot be converted or does not agree."""
+    path = folder / manifest.MODEL_FILES["onnx"]
+    try:
+        path.write_bytes(to_onnx(model, features))
+    except Exception as error:  # skl2onnx raises RuntimeError, NameError, its own kinds and more
+        print(f"train: not exported to ONNX, served by scikit-learn: {' '.join(str(error).split())[:160]}")
+        return None
+    expected = model.predict_proba(frame(rows))[:, 1]
+    actual = load.onnx_scorer(path)(rows)
+    parity = Parity(
+        rows=len(expected),
+        largest_difference=float(f"{np.abs(actual - expected).max():.1e}"),
+        labels_flipped=int(((actual >= threshold) != (expected >= threshold)).sum()),
+    )
+    if parity.largest_difference <= LARGEST_DIFFERENCE and parity.labels_flipped == 0:
+        return parity
+    print(f"train: ONNX does not agree with scikit-learn, served by scikit-learn: {parity}")
+    path.unlink()
+    return None
+
+
+def to_onnx(model: Pipeline, features: Mapping[str, Column]) -> bytes:
+    """The pipeline as ONNX with one input a feature and the outputs label and probabilities."""
+    inputs = [
+        (name, StringTensorType([None, 1]) if column.type == "string" else FloatTensorType([None, 1]))
+        for name, column in features.items()
+    ]
+    add_node = tree_ensemble.add_node
+
+    def add_node_with_integer(*args: Any, **kwargs: Any) -> Any:
+        # skl2onnx 1.20 passes a bool from HistGradientBoosting's trees, which ONNX refuses.
+        if "nodes_missing_value_tracks_true" in kwargs:
+            kwargs["nodes_missing_value_tracks_true"] = int(kwargs["nodes_missing_value_tracks_true"])
+        return add_node(*args, **kwargs)
+
+    tree_ensemble.add_node = add_node_with_integer
+    try:
+        converted = convert_sklearn(
+            model,
+            name="kiban",  # a fixed name: the default is random
+            initial_types=inputs,
+            options={id(model): {"zipmap": False}},
+            target_opset={"": 18, "ai.onnx.ml": 3},
+        )
+    finally:
+        tree_ensemble.add_node = add_node
+    content: bytes = converted.SerializeToString(deterministic=True)
+    return content

@@ -1,0 +1,220 @@
+"""A search for hyperparameters: Optuna proposes, every core tries, and a journal keeps what was found."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import joblib
+import numpy as np
+import optuna
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from kiban.core.errors import KibanError
+from kiban.core.settings import Sections
+from kiban.core.settings import leaves as leaves_of
+from kiban.data import contract, prepared
+from kiban.data.missing import Missing
+from kiban.evaluate import metrics
+from kiban.servable import columns
+from kiban.train import estimator, missing
+from kiban.train.settings import Model, Preprocessing
+from kiban.tune.settings import Choice, Range, Tune
+from kiban.tune.trials import Trial
+
+SCORES = "scores"
+ERROR = "error"
+
+
+class Trained(Sections):
+    """The sections of params.yaml that a trial trains with."""
+
+    model: Model
+    preprocessing: Preprocessing
+    missing: Missing
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One batch to score, and the batches before it to train on."""
+
+    train: tuple[str, ...]
+    test: str
+
+
+def folds(batches: list[str], number: int) -> list[Fold]:
+    """The last `number` of the training batches in turn; KibanError if the first would have none before it."""
+    ordered = sorted(batches)
+    if len(ordered) <= number:
+        raise KibanError(f"{number} folds want at least {number + 1} training batches, and there are {len(ordered)}")
+    return [Fold(tuple(ordered[:at]), ordered[at]) for at in range(len(ordered) - number, len(ordered))]
+
+
+def with_values(params: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with the values at dotted keys; KibanError if a key leads through what is no mapping."""
+    result = dict(params)
+    for key, value in values.items():
+        node = result
+        *parents, last = key.split(".")
+        for parent in parents:
+            if not isinstance(node.get(parent), dict):
+                raise KibanError(f"space: {key}: params.yaml has no section {parent}")
+            node[parent] = dict(node[parent])
+            node = node[parent]
+        node[last] = value
+    return result
+
+
+def cross_validate(
+    params: dict[str, Any], dataset: str, of: list[Fold], metric: str, values: Mapping[str, Any]
+) -> list[float]:
+    """The metric of each fold, of the settings with `values` at dotted keys.
+
+    Raises KibanError if the model cannot be built, ValueError if it cannot be fitted.
+    """
+    settings = Trained.model_validate(with_values(params, values))
+    features = contract.read_prepared(contract.prepared_path(dataset)).features()
+    scores = []
+    for fold in of:
+        rows, target = _batches(dataset, fold.train)
+        repeated, origin = missing.repeat_without(rows, features, settings.missing)
+        model = estimator.pipeline(features, settings.preprocessing, settings.model)
+        model.fit(columns.frame(repeated), target[origin])
+        unseen, truth = _batch(dataset, fold.test)
+        score = metrics.summary(truth, model.predict_proba(columns.frame(unseen))[:, 1])[metric]
+        if score is None:
+            raise KibanError(f"batch {fold.test} has one value of the target only: it cannot be a fold")
+        scores.append(float(score))
+    return scores
+
+
+@cache
+def _batch(dataset: str, batch: str) -> tuple[columns.Columns, metrics.Target]:
+    """Features and target of a prepared batch; a process reads it once."""
+    table = contract.read_prepared(contract.prepared_path(dataset))
+    rows = prepared.read(dataset, [batch])
+    return columns.from_arrow(rows, table.features()), rows[table.target()].to_numpy()
+
+
+def _batches(dataset: str, batches: tuple[str, ...]) -> tuple[columns.Columns, metrics.Target]:
+    parts = [_batch(dataset, batch) for batch in batches]
+    names = parts[0][0]
+    rows = {name: np.concatenate([features[name] for features, _ in parts]) for name in names}
+    return rows, np.concatenate([target for _, target in parts])
+
+
+def default(params: dict[str, Any], settings: Tune) -> dict[str, Any]:
+    """The values that `params` has of what is varied; nothing if one of them lies outside of the space."""
+    leaves = {".".join(path): value for path, value in leaves_of(params)}
+    values = {key: leaves.get(key) for key in settings.space}
+    return values if all(_holds(settings.space[key], value) for key, value in values.items()) else {}
+
+
+def _holds(kind: Range | Choice, value: Any) -> bool:
+    if isinstance(kind, Choice):
+        return value in kind.choices
+    return isinstance(value, int | float) and kind.low <= value <= kind.high
+
+
+def study(journal: Path, seed: int, first: Mapping[str, Any]) -> optuna.Study:
+    """The study that the journal keeps, or a new one that tries the values `first`.
+
+    Trials that a kill cut off are closed, and their parameters tried again. Only one process may have it open.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # Optuna's lock, left by a process that was killed while it wrote: it would be waited for without end.
+    Path(f"{journal}.lock").unlink(missing_ok=True)
+    if journal.exists():
+        content = journal.read_bytes()
+        whole = content.rfind(b"\n") + 1  # a line that was cut off would spoil the next, and with it the journal
+        if whole < len(content):
+            os.truncate(journal, whole)
+    kept = optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(journal))),
+        direction="maximize",
+        study_name=journal.stem,
+        load_if_exists=True,
+    )
+    # Not the same random numbers again when it goes on.
+    kept.sampler = optuna.samplers.TPESampler(seed=seed + len(kept.trials), multivariate=True)
+    if first and not kept.trials:
+        kept.enqueue_trial(dict(first))
+    for trial in kept.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if SCORES in trial.user_attrs:
+            kept.tell(trial.number, fmean(trial.user_attrs[SCORES]))
+            continue
+        kept.tell(trial.number, state=TrialState.FAIL)
+        if ERROR not in trial.user_attrs:
+            kept.enqueue_trial(trial.params)
+    return kept
+
+
+def trials(of: optuna.Study) -> list[Trial]:
+    """The trials that have ended by themselves, with scores or with an error."""
+    return [
+        Trial(trial.number, trial.params, attributes.get(SCORES, []), trial.value, attributes.get(ERROR))
+        for trial in of.get_trials(deepcopy=False)
+        if (attributes := trial.user_attrs).keys() & {SCORES, ERROR}
+    ]
+
+
+def search(
+    of: optuna.Study,
+    settings: Tune,
+    evaluate: Callable[[dict[str, Any]], list[float]],
+    tell: Callable[[], None],
+) -> None:
+    """Try until `settings.trials` have ended, one on each core; `tell` is called after each.
+
+    `evaluate` runs in other processes, and returns the scores of the folds. A ValueError of it ends its trial only;
+    KibanError if a process was ended from outside.
+    """
+    open_trials: dict[int, optuna.Trial] = {}
+
+    def tasks() -> Iterator[Any]:
+        for _ in range(settings.trials - len(trials(of))):
+            trial = of.ask()
+            open_trials[trial.number] = trial
+            values = {key: _suggest(trial, key, kind) for key, kind in settings.space.items()}
+            yield joblib.delayed(_try)(trial.number, values, evaluate)
+
+    with joblib.parallel_config(backend="loky", n_jobs=-1, inner_max_num_threads=1):
+        results = joblib.Parallel(return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)(tasks())
+        try:
+            for number, outcome in results:
+                _tell(of, open_trials.pop(number), outcome)
+                tell()
+        except TerminatedWorkerError:
+            raise KibanError("a process that trained was ended, as likely as not for want of memory") from None
+
+
+def _tell(of: optuna.Study, trial: optuna.Trial, outcome: list[float] | str) -> None:
+    if isinstance(outcome, str):
+        trial.set_user_attr(ERROR, outcome)
+        of.tell(trial, state=TrialState.FAIL)
+    else:
+        trial.set_user_attr(SCORES, outcome)
+        of.tell(trial, fmean(outcome))
+
+
+def _try(
+    number: int, values: dict[str, Any], evaluate: Callable[[dict[str, Any]], list[float]]
+) -> tuple[int, list[float] | str]:
+    try:
+        return number, evaluate(values)
+    except ValueError as error:
+        return number, " ".join(str(error).split())[:300]
+
+
+def _suggest(trial: optuna.Trial, key: str, kind: Range | Choice) -> Any:
+    if isinstance(kind, Choice):
+        return trial.suggest_categorical(key, kind.choices)
+    if isinstance(kind.low, int) and isinstance(kind.high, int):
+        return trial.suggest_int(key, kind.low, kind.high, step=int(kind.step or 1), log=kind.log)
+    return trial.suggest_float(key, kind.low, kind.high, step=kind.step, log=kind.log)

@@ -1,0 +1,85 @@
+"""Rows to verdict: every batch against its contract, and the batches of a dataset against each other."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from rich.progress import track
+
+from kiban.core import files, memo
+from kiban.core.errors import KibanError
+from kiban.data import parquet
+from kiban.data.batches import STATIC
+from kiban.data.contract import Table
+from kiban.data.verdict import Checked, Finding, Verdict
+
+# What a batch's findings depend on, beside its bytes, its contract, its name and its time zone.
+CODE = (
+    "kiban.data.batches",
+    "kiban.data.contract",
+    "kiban.validate.expectations",
+    "kiban.data.parquet",
+    "kiban.validate.check",
+    "kiban.data.verdict",
+)
+PACKAGES = ("great-expectations", "pandas", "pyarrow")
+
+
+def validate(tables: Mapping[str, Table], paths: Mapping[tuple[str, str], Path], timezone: str) -> Verdict:
+    """The verdict on the Parquet files by table and batch; a batch that was checked before is not read again.
+
+    Raises KibanError if a file cannot be read, or an expectation of the contract cannot be computed.
+    """
+    accepted: dict[str, dict[str, str]] = {}
+    rejected: dict[str, dict[str, str]] = {}
+    counts: dict[str, int] = {}
+    findings: list[Finding] = []
+    for (table, batch), path in track(paths.items(), description="validate", transient=True):
+        if not path.exists():
+            raise KibanError(f"{path} is missing: run `dvc repro`")
+        digest = files.sha256(path)
+        checked = _checked(path, digest, tables[table], table, batch, timezone)
+        counts[table] = checked.expectations
+        findings += checked.findings
+        good = all(finding.severity == "warn" for finding in checked.findings)
+        (accepted if good else rejected).setdefault(table, {})[batch] = digest
+    return Verdict(accepted=accepted, rejected=rejected, expectations=counts, findings=findings)
+
+
+def _checked(path: Path, digest: str, contract: Table, table: str, batch: str, timezone: str) -> Checked:
+    key = memo.key(
+        what="validate",
+        file=digest,
+        contract=contract.model_dump(mode="json"),
+        table=table,
+        batch=batch,
+        timezone=timezone,
+        code=memo.code(CODE, PACKAGES),
+    )
+    if (known := memo.recall(key, Checked)) is not None:
+        return known
+    from kiban.validate import expectations  # takes seconds
+
+    checked = expectations.check(parquet.read(path), contract, table, batch, timezone)
+    memo.remember(key, checked)
+    return checked
+
+
+def absent(batches: Mapping[str, Collection[str]]) -> list[Finding]:
+    """A finding for every table that lacks a batch which another has; a static table has no part in it."""
+    batched = {table: set(names) for table, names in batches.items() if STATIC not in names}
+    names = sorted(set().union(*batched.values()))
+    return [
+        Finding(
+            table=table,
+            batch=batch,
+            column=None,
+            expectation="expect_batch_in_every_table()",
+            severity="reject",
+            rows=None,
+            observed=f"{', '.join(sorted(other for other in batched if batch in batched[other]))} has it",
+            examples=[],
+        )
+        for batch in names
+        for table, of in batched.items()
+        if batch not in of
+    ]

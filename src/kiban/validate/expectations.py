@@ -1,0 +1,159 @@
+"""Contract to Great Expectations suite, suite and rows to findings.
+
+Great Expectations takes seconds to import: check.py imports this module only where there is something to check.
+"""
+
+import math
+from collections.abc import Iterable
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import great_expectations as gx
+import pandas as pd
+import pyarrow as pa
+from great_expectations.core import ExpectationValidationResult
+from great_expectations.core.batch_definition import BatchDefinition
+from great_expectations.exceptions import GreatExpectationsError
+from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+
+from kiban.core.errors import KibanError
+from kiban.data.batches import Period, period
+from kiban.data.contract import Column, Table
+from kiban.data.verdict import Checked, Finding
+
+EXAMPLES = 5
+WARNING = "warning"  # Great Expectations' severity for what the contract calls warn
+Config = dict[str, Any]
+
+
+def suite(contract: Table, within: Period | None) -> list[Config]:
+    """The expectations of one batch: its shape, its key, its time, each column."""
+    configs: list[Config] = [
+        _config("expect_table_columns_to_match_set", column_set=list(contract.columns), exact_match=True),
+        _config("expect_table_row_count_to_be_between", min_value=1),
+        _config("expect_compound_columns_to_be_unique", column_list=contract.key)
+        if len(contract.key) > 1
+        else _config("expect_column_values_to_be_unique", column=contract.key[0]),
+    ]
+    if contract.time and within:
+        start, end = (pd.Timestamp(bound).tz_convert("UTC") for bound in within)
+        limits: Config = {"min_value": start, "max_value": end, "strict_max": True}
+        configs.append(_config("expect_column_values_to_be_between", column=contract.time, **limits))
+    for name, column in contract.columns.items():
+        configs.extend(_of_column(name, column))
+    return configs + [_config(extra.type, **extra.kwargs) for extra in contract.expectations]
+
+
+def _of_column(name: str, column: Column) -> Iterable[Config]:
+    if not column.nullable:
+        yield _config("expect_column_values_to_not_be_null", column=name)
+    if column.min is not None or column.max is not None:
+        limits = {"min_value": column.min, "max_value": column.max}
+        yield _config("expect_column_values_to_be_between", column.out_of_range == "warn", column=name, **limits)
+    if column.levels is not None:
+        warn = column.unseen == "warn"
+        yield _config("expect_column_values_to_be_in_set", warn, column=name, value_set=column.levels)
+
+
+def _config(kind: str, warn: bool = False, **kwargs: Any) -> Config:
+    return {"type": kind, "kwargs": kwargs, "severity": WARNING if warn else "critical"}
+
+
+def check(rows: pa.Table, contract: Table, table: str, batch: str, timezone: str) -> Checked:
+    """What validation finds in the rows of one batch.
+
+    Raises KibanError if an expectation of the contract is none, or cannot be computed.
+    """
+    configs = suite(contract, period(batch, timezone))
+    failed = _failed(rows, contract.key, f"{table} {batch}", configs)
+    return Checked(expectations=len(configs), findings=[_finding(table, batch, result) for result in failed])
+
+
+@cache
+def _definition() -> BatchDefinition:
+    """Great Expectations, quiet and in memory, ready to be given data frames."""
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    asset = context.data_sources.add_pandas("pandas").add_dataframe_asset("batch")
+    return asset.add_batch_definition_whole_dataframe("whole")
+
+
+def _failed(rows: pa.Table, key: list[str], where: str, configs: list[Config]) -> list[ExpectationValidationResult]:
+    """The results of the expectations that `rows` do not meet.
+
+    Collecting examples costs more than checking, so only what failed without is checked again with them.
+    """
+    examples = {"result_format": "SUMMARY", "unexpected_index_column_names": key, "partial_unexpected_count": EXAMPLES}
+    batch = _definition().get_batch(batch_parameters={"dataframe": rows.to_pandas()})
+
+    def run(configs: list[Config], result_format: dict[str, Any]) -> list[ExpectationValidationResult]:
+        outcome = batch.validate(_named_suite(where, configs), result_format=result_format)
+        for result in outcome.results:
+            _check_computed(result, where)
+        return [result for result in outcome.results if not result.success]
+
+    failed = run(configs, {"result_format": "BOOLEAN_ONLY"})
+    return run([result.expectation_config.to_json_dict() for result in failed], examples) if failed else []
+
+
+def _named_suite(where: str, configs: list[Config]) -> gx.ExpectationSuite:
+    """A suite of all `configs`: Great Expectations would only log that it leaves out one that it does not know."""
+    built = gx.ExpectationSuite(name=where, expectations=[])
+    for config in configs:
+        try:
+            built.add_expectation_configuration(ExpectationConfiguration(**config))
+        except (GreatExpectationsError, ValueError, TypeError) as error:
+            kind, kwargs = config["type"], config["kwargs"]
+            raise KibanError(
+                f"{where}: the contract's {kind} {kwargs} is no valid expectation: {_line(error)}"
+            ) from None
+    return built
+
+
+def _check_computed(result: ExpectationValidationResult, where: str) -> None:
+    info, config = result.exception_info, result.expectation_config
+    # One exception of the expectation itself, or one for each metric that it needs.
+    for raised in [info] if "raised_exception" in info else info.values():
+        if raised["raised_exception"]:
+            message = f"{where}: the contract's {config.type} {config.kwargs} cannot be computed"
+            raise KibanError(f"{message}: {_line(raised['exception_message'])}")
+
+
+def _finding(table: str, batch: str, failed: ExpectationValidationResult) -> Finding:
+    config, result = failed.expectation_config, failed.result
+    kwargs = {name: value for name, value in config.kwargs.items() if name not in ("column", "batch_id")}
+    if condition := kwargs.pop("row_condition", None):
+        kwargs["where"] = condition.get("pass_through_filter", condition)
+    limits = ", ".join(f"{name}={_text(value)}" for name, value in kwargs.items() if value is not None)
+    observed = result.get("observed_value")
+    return Finding(
+        table=table,
+        batch=batch,
+        column=config.kwargs.get("column"),
+        expectation=f"{config.type}({limits})",
+        severity="warn" if config.severity == WARNING else "reject",
+        rows=result.get("unexpected_count"),
+        observed=None if observed is None else f"observed {_text(observed)}",
+        examples=[
+            {name: _text(value) for name, value in example.items()}
+            for example in (result.get("partial_unexpected_index_list") or [])[:EXAMPLES]
+        ],
+    )
+
+
+def _text(value: Any) -> str:
+    """A value for people: the same text for the same value, whatever type pandas gave it."""
+    if value is None or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
+        return "null"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, pd.Timestamp | datetime):
+        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if isinstance(value, list) and len(value) > 8:
+        return f"{len(value)} levels"
+    return str(value)
+
+
+def _line(error: object) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,55 @@
+"""What validation found, for people: the table on the terminal and the page."""
+
+import importlib.resources
+from collections.abc import Sequence
+from typing import Any
+
+import jinja2
+from rich.console import Console
+from rich.table import Table
+
+from kiban.data.verdict import Finding, Verdict
+
+
+def page(verdict: Verdict, title: str) -> str:
+    """One self-contained HTML page: no script, nothing loaded from elsewhere, no time, no id."""
+    template = importlib.resources.files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    rejected = {(finding.table, finding.batch) for of in verdict.reasons().values() for finding in of}
+    warned = {(finding.table, finding.batch) for finding in verdict.findings} - rejected
+    batches = sorted({(table, batch) for table, of in verdict.accepted.items() for batch in of} | rejected)
+    states = [
+        (table, batch, "rejected" if (table, batch) in rejected else "warned" if (table, batch) in warned else "passed")
+        for table, batch in batches
+    ]
+    return environment.from_string(template).render(verdict=verdict, title=title, states=states, shown=shown)
+
+
+def shown(examples: Sequence[dict[str, Any]]) -> str:
+    """Examples as one line of text."""
+    return "; ".join(", ".join(f"{name}={value}" for name, value in example.items()) for example in examples)
+
+
+def print_findings(dataset: str, findings: Sequence[Finding]) -> None:
+    """Print findings as a table that fits a terminal of 100 columns, worst first."""
+    table = Table(title=f"Validation of {dataset}", title_justify="left", show_lines=True)
+    for name in ("batch", "column", "expectation", "rows", "offending values with their keys"):
+        table.add_column(name, justify="right" if name == "rows" else "left", overflow="fold")
+    for finding in sorted(findings, key=lambda finding: (finding.severity, finding.table, finding.batch)):
+        mark = "" if finding.severity == "reject" else "\n(warning)"
+        table.add_row(
+            f"{finding.table}\n{finding.batch}{mark}",
+            finding.column or "-",
+            _in_words(finding.expectation),
+            "-" if finding.rows is None else f"{finding.rows:,}",
+            shown(finding.examples[:3]) or finding.observed or "",
+        )
+    # A fixed width: the table is read in the logs of CI too.
+    Console(width=100, stderr=True, markup=False, highlight=False).print(table)
+
+
+def _in_words(expectation: str) -> str:
+    """`expect_column_values_to_not_be_null()` as `not be null`."""
+    kind, _, limits = expectation.partition("(")
+    words = kind.removeprefix("expect_").removeprefix("column_values_to_").replace("_", " ")
+    return f"{words}\n({limits}" if limits != ")" else words

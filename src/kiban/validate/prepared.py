@@ -1,0 +1,49 @@
+"""Stage validate_prepared: every prepared batch meets its contract, or the pipeline stops, or goes on without it.
+
+It also writes the account of the data that a model can see: reports/data.json, which lies in git.
+"""
+
+import json
+
+from kiban.core.errors import exit_on_error
+from kiban.core.settings import Sections, read
+from kiban.data import contract, prepared, verdict
+from kiban.data.settings import Identity
+from kiban.data.verdict import Finding
+from kiban.validate import check
+from kiban.validate.conclude import conclude
+from kiban.validate.settings import Validation
+
+
+class Params(Sections):
+    dataset: Identity
+    validation: Validation
+
+
+def main() -> None:
+    params = read(Params)
+    dataset = params.dataset
+    tables = {prepared.TABLE: contract.read_prepared(contract.prepared_path(dataset.name))}
+    counts = prepared.read_counts()
+    files = {(prepared.TABLE, batch): prepared.batch_file(dataset.name, batch) for batch in counts}
+    found = check.validate(tables, files, dataset.timezone)
+    hashes = found.accepted.get(prepared.TABLE, {})
+    quarantined = verdict.read("raw").reasons() | found.reasons()
+    report = {
+        "rows": sum(counts[batch].rows for batch in hashes),
+        "left_out_without_target": sum(counts[batch].left_out_without_target for batch in hashes),
+        "batches": {batch: {**counts[batch].model_dump(), "sha256": digest} for batch, digest in hashes.items()},
+        "quarantined": {batch: [_reason(finding) for finding in of] for batch, of in sorted(quarantined.items())},
+    }
+    conclude(found, "prepared", dataset.name, params.validation.on_failure)
+    prepared.REPORT.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def _reason(finding: Finding) -> str:
+    column = f".{finding.column}" if finding.column else ""
+    rows = "" if finding.rows is None else f", {finding.rows} rows"
+    return f"{finding.table}{column}: {finding.expectation}{rows}"
+
+
+if __name__ == "__main__":
+    exit_on_error(main)

@@ -1,0 +1,34 @@
+"""Stage validate_raw: every raw batch meets its contract, or the pipeline stops, or goes on without it."""
+
+from kiban.core.errors import exit_on_error
+from kiban.core.settings import Sections, read
+from kiban.data import contract
+from kiban.data.settings import Identity
+from kiban.ingest import ledger
+from kiban.validate import check
+from kiban.validate.conclude import conclude
+from kiban.validate.settings import Validation
+
+
+class Params(Sections):
+    dataset: Identity
+    validation: Validation
+
+
+def main() -> None:
+    params = read(Params)
+    dataset = params.dataset
+    tables = contract.read_raw(contract.raw_path(dataset.name))
+    recorded = ledger.read(ledger.ledger_path(dataset.name))
+    files = {
+        (table, batch): ledger.raw_file(dataset.name, table, batch)
+        for table in tables
+        for batch in recorded.get(table, {})
+    }
+    found = check.validate(tables, files, dataset.timezone)
+    findings = found.findings + check.absent({table: recorded.get(table, {}) for table in tables})
+    conclude(found.model_copy(update={"findings": findings}), "raw", dataset.name, params.validation.on_failure)
+
+
+if __name__ == "__main__":
+    exit_on_error(main)

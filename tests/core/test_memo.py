@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from kiban.core import memo
+
+
+class Value(BaseModel):
+    rows: int
+    text: str
+
+
+VALUE = Value(rows=3, text="°F")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_what_was_remembered_is_recalled_under_its_key_only() -> None:
+    key = memo.key(files={"a": "1", "b": "2"}, batch="2013-01")
+    assert memo.recall(key, Value) is None
+    memo.remember(key, VALUE)
+    assert memo.recall(key, Value) == VALUE
+    assert memo.key(batch="2013-01", files={"b": "2", "a": "1"}) == key
+    assert memo.recall(memo.key(files={"a": "1", "b": "3"}, batch="2013-01"), Value) is None
+
+
+@pytest.mark.parametrize("content", ["", '{"ro', "[1]", '{"rows": "many", "text": ""}'])
+def test_a_damaged_entry_is_none_and_is_mended(content: str) -> None:
+    key = memo.key(a=1)
+    memo.remember(key, VALUE)
+    (path,) = memo.FOLDER.rglob("*.json")
+    path.write_text(content)
+    assert memo.recall(key, Value) is None
+    memo.remember(key, VALUE)
+    assert memo.recall(key, Value) == VALUE
+
+
+def test_code_is_its_source_and_the_versions_of_packages() -> None:
+    one = memo.code(("kiban.data.batches",), ("pyarrow",))
+    assert memo.code(("kiban.data.batches",), ("pyarrow",)) == one
+    assert (
+        len({one, memo.code(("kiban.core.memo",), ("pyarrow",)), memo.code(("kiban.data.batches",), ("pandas",))}) == 3
+    )

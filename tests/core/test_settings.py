@@ -1,0 +1,66 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from slice import ROOT
+
+from kiban.config.__main__ import Params
+from kiban.core.errors import KibanError
+from kiban.core.settings import read
+
+
+def edited(tmp_path: Path, key: str, value: Any) -> Path:
+    """The committed params.yaml with one value set, or removed where it is None."""
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    *parents, last = key.split(".")
+    node = content
+    for parent in parents:
+        node = node[parent]
+    if value is None:
+        del node[last]
+    else:
+        node[last] = value
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_the_committed_params_are_valid() -> None:
+    assert read(Params, ROOT / "params.yaml").dataset.name == "flights"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("modle", {}, "modle: unknown key"),
+        ("split.tset", {}, "split.tset: unknown key"),
+        ("dataset.tables.planes.source.path", "x", "dataset.tables.planes.source.path: unknown key"),
+        ("gate.minimum", None, "gate.minimum: missing"),
+        ("decision", None, "decision: missing"),
+        ("decision.threshold", "high", "decision.threshold: Input should be a valid number, not 'high'"),
+        ("decision.threshold", True, "decision.threshold: Input should be a valid number, not True"),
+        ("decision.threshold", 1.5, "decision.threshold: Input should be less than 1, not 1.5"),
+        ("engine", "spark", "engine: Input should be 'duckdb', not 'spark'"),
+        ("dataset.timezone", "Mars/Olympus", "dataset.timezone: must be a time zone"),
+        ("dataset.name", "../secrets", "dataset.name: String should match"),
+        ("dataset.tables.planes.source._target_", "os.system", "source._target_: String should match"),
+        ("split.test.first", "2013-10", "split: train, validation and test must follow one another without overlap"),
+        ("split.train.last", "2012-09", "split: train, validation and test must follow one another"),
+        ("tracking.time_limit", 0, "tracking.time_limit: Input should be greater than 0, not 0"),
+    ],
+)
+def test_a_mistake_is_named_by_its_key(tmp_path: Path, key: str, value: Any, message: str) -> None:
+    with pytest.raises(KibanError) as raised:
+        read(Params, edited(tmp_path, key, value))
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("text", "message"), [("a: [", "is not YAML"), ("", "the whole file"), (None, "is missing")])
+def test_a_file_that_is_no_params_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "params.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(KibanError, match=message):
+        read(Params, path)

@@ -1,0 +1,83 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from slice import ROOT
+
+from kiban.core.errors import KibanError
+from kiban.data import contract
+from kiban.data.contract import Table
+
+RAW = ROOT / "conf/contract/flights.raw.yaml"
+PREPARED = ROOT / "conf/contract/flights.prepared.yaml"
+
+
+def test_the_shipped_contracts_parse() -> None:
+    assert set(contract.read_raw(RAW)) == {"flights", "weather", "planes"}
+    prepared = contract.read_prepared(PREPARED)
+    assert prepared.target() == "late"
+    assert not {"late", "flight", "scheduled_departure"} & set(prepared.features())
+
+
+def test_every_feature_says_how_it_is_computed_and_what_may_be_null() -> None:
+    for name, column in contract.read_prepared(PREPARED).features().items():
+        assert len(column.description) >= 9, name
+        assert column.nullable == name.startswith(("plane_", "weather_", "state_")), name
+
+
+def edited(tmp_path: Path, edit: dict[str, Any]) -> Path:
+    content = yaml.safe_load(PREPARED.read_text())
+    content["columns"]["distance"].update(edit)
+    path = tmp_path / "edited.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        ({"unitt": "miles"}, r"columns\.distance\.unitt: Extra inputs"),
+        ({"type": "int"}, r"columns\.distance\.type: Input should be 'string'"),
+        ({"type": "string"}, "min and max need type integer or number"),
+        ({"levels": ["1"]}, "levels need type string"),
+        ({"type": "date", "min": None, "max": None}, "a feature must be a string"),
+        ({"type": "string", "min": None, "max": None}, "needs levels"),
+        ({"out_of_range": "ignore"}, r"columns\.distance\.out_of_range"),
+    ],
+)
+def test_a_mistake_in_a_column_is_named(tmp_path: Path, edit: dict[str, Any], message: str) -> None:
+    path = edited(tmp_path, edit)
+    with pytest.raises(KibanError, match=message) as raised:
+        contract.read_prepared(path)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("columns: [", "not YAML"),
+        ("", "Input should be"),
+        ("description: x\nkey: [a]\ncolumns: {}", "names the column"),
+    ],
+)
+def test_a_file_that_is_no_contract_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "contract.yaml"
+    path.write_text(text)
+    with pytest.raises(KibanError, match=message):
+        contract.read_prepared(path)
+
+
+def test_a_missing_contract_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KibanError, match=r"absent\.yaml: there is no such contract"):
+        contract.read_raw(tmp_path / "absent.yaml")
+
+
+def test_a_key_must_not_be_nullable_and_a_target_must_be_one() -> None:
+    column: dict[str, Any] = {"type": "integer", "description": "number"}
+    with pytest.raises(ValueError, match="must not be nullable"):
+        Table.model_validate({"description": "", "key": ["id"], "columns": {"id": {**column, "nullable": True}}})
+    table = Table.model_validate({"description": "", "key": ["id"], "columns": {"id": column}})
+    with pytest.raises(KibanError, match="exactly one column with role target"):
+        table.target()

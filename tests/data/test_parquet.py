@@ -1,0 +1,105 @@
+import random
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from slice import ROOT
+
+from kiban.core import files
+from kiban.core.errors import KibanError
+from kiban.data import contract, parquet
+from kiban.data.contract import Column, Table, Type
+
+FLIGHTS = contract.read_raw(ROOT / "conf/contract/flights.raw.yaml")["flights"]
+
+
+@pytest.fixture
+def rows(project: Path) -> pa.Table:
+    return parquet.read(Path("data/raw/flights/flights/2013-01.parquet"))
+
+
+def test_equal_rows_give_equal_bytes(rows: pa.Table, tmp_path: Path) -> None:
+    order = list(range(rows.num_rows))
+    random.Random(0).shuffle(order)
+    other = rows.take(order).select(sorted(rows.column_names, reverse=True)).replace_schema_metadata({"by": "someone"})
+    narrow = other.set_column(other.column_names.index("month"), "month", other["month"].cast("int8"))
+    pq.write_table(narrow, tmp_path / "foreign.parquet", compression="gzip", row_group_size=100)
+    again = parquet.conform(parquet.read(tmp_path / "foreign.parquet"), FLIGHTS, "test")
+    parquet.write(again, tmp_path / "again.parquet")
+    assert files.sha256(tmp_path / "again.parquet") == files.sha256(Path("data/raw/flights/flights/2013-01.parquet"))
+    assert sorted(path.name for path in tmp_path.glob("*.par*")) == ["again.parquet", "foreign.parquet"]
+
+
+def test_missing_and_extra_columns_are_named(rows: pa.Table) -> None:
+    with pytest.raises(KibanError, match="where: column 'dest' is missing, column 'spare' is not in the contract"):
+        parquet.conform(rows.drop_columns(["dest"]).append_column("spare", rows["year"]), FLIGHTS, "where")
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("distance", pa.array(["100", "1O0"]), "column 'distance', row 2: '1O0' is not of type integer"),
+        ("distance", pa.array([100.0, 100.5]), "column 'distance', row 2: 100.5 is not of type integer"),
+        ("time_hour", pa.array(["2013-01-01T10:00:00Z", "yesterday"]), "row 2: 'yesterday' is not of type timestamp"),
+        ("time_hour", pa.array([0, 0], pa.timestamp("us")), "times without a time zone"),
+        ("time_hour", pa.array([1357034400, 1357034400]), "'time_hour', row 1: '<int64>' is not of type timestamp"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named(rows: pa.Table, column: str, values: pa.Array, message: str) -> None:
+    two = rows.slice(0, 2)
+    with pytest.raises(KibanError, match=message):
+        parquet.conform(two.set_column(two.column_names.index(column), column, values), FLIGHTS, "where")
+
+
+def test_decimals_are_the_same_numbers_as_their_text() -> None:
+    table = Table(description="", key=["id"], columns={"id": Column(type="number", description="")})
+    texts = [f"{number / 100:.2f}" for number in range(-5000, 15000)]
+    decimals = pa.array([Decimal(text) for text in texts])
+    assert pa.types.is_decimal(decimals.type)
+    of_text, of_decimals = (parquet.conform(pa.table({"id": of}), table, "where") for of in (pa.array(texts), decimals))
+    assert of_decimals.equals(of_text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("boolean", pa.array([1, 2])),
+        ("boolean", pa.array([0.5])),
+        ("date", pa.array([datetime(2013, 1, 1, 12, tzinfo=UTC)])),
+        ("date", pa.array([5])),
+        ("integer", pa.array([Decimal("5.50")])),
+    ],
+)
+def test_a_cast_that_would_guess_is_refused(kind: Type, values: pa.Array) -> None:
+    table = Table(description="", key=["id"], columns={"id": Column(type=kind, description="")})
+    with pytest.raises(KibanError, match=f"column 'id', row .* is not of type {kind}"):
+        parquet.conform(pa.table({"id": values}), table, "where")
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "expected"),
+    [
+        ("boolean", pa.array([1, 0, None]), [None, True, False]),
+        ("boolean", pa.array(["true", "0"]), [False, True]),
+        ("integer", pa.array([Decimal("5.00")]), [5]),
+        ("number", pa.array(["NaN", "1.5"]), [1.5, None]),
+        ("number", pa.array([float("nan"), 1.5]), [1.5, None]),
+        ("date", pa.array(["2013-01-31"]), [date(2013, 1, 31)]),
+    ],
+)
+def test_what_fits_without_loss_is_taken(kind: Type, values: pa.Array, expected: list[object]) -> None:
+    table = Table(description="", key=["id"], columns={"id": Column(type=kind, description="")})
+    taken = parquet.conform(pa.table({"id": values}), table, "where")["id"].to_pylist()
+    assert sorted(map(str, taken)) == sorted(map(str, expected))
+
+
+def test_a_file_that_is_missing_or_truncated_is_named(rows: pa.Table, tmp_path: Path) -> None:
+    with pytest.raises(KibanError, match=r"absent\.parquet is missing"):
+        parquet.read(tmp_path / "absent.parquet")
+    parquet.write(rows, tmp_path / "whole.parquet")
+    (tmp_path / "half.parquet").write_bytes((tmp_path / "whole.parquet").read_bytes()[:1000])
+    with pytest.raises(KibanError, match=r"half\.parquet is not a whole Parquet file"):
+        parquet.read(tmp_path / "half.parquet")

@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from kiban.core import files
+from kiban.core.errors import KibanError
+from kiban.data import parquet
+from kiban.data.batches import Period
+from kiban.data.contract import Column, Table
+from kiban.ingest.ledger import Entry
+from kiban.ingest.take import take
+from kiban.sources.kinds import KINDS, open_source
+from kiban.sources.settings import Source
+
+ZONE = "America/New_York"
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "message"),
+    [
+        ("kiban.sources.Nowhere", {}, "there is no source 'kiban.sources.Nowhere'"),
+        (
+            "kiban.sources.PackageCsv",
+            {"package": "p", "file": "f", "fiel": 1},
+            "option 'fiel': Unexpected",
+        ),
+        ("kiban.sources.PackageCsv", {"package": "p"}, "option 'file': Missing required argument"),
+        ("kiban.sources.Files", {"path": "{batch}/{batch}.csv"}, "it takes {batch} once"),
+        ("kiban.sources.Files", {"path": "in/**/{batch}.csv"}, "within a name, nothing else"),
+        ("kiban.sources.Files", {"path": 5}, "option 'path': Input should be a valid string"),
+        ("kiban.sources.Sql", {"url_env": "U", "query": "select 1", "batches": "select 1"}, "takes :start and :end"),
+        ("kiban.sources.Sql", {"url_env": "U", "query": "select :start, :end"}, "else no parameter"),
+    ],
+)
+def test_settings_that_fit_no_source_are_refused(target: str, options: dict[str, object], message: str) -> None:
+    with pytest.raises(KibanError, match=message):
+        open_source(Source.model_validate({"_target_": target, "options": options}))
+
+
+def test_every_kind_can_be_named() -> None:
+    options = {
+        "PackageCsv": {"package": "p", "file": "f"},
+        "Files": {"path": "incoming/{batch}.csv"},
+        "Sql": {"url_env": "U", "query": "select 1"},
+    }
+    for kind in KINDS:
+        settings = Source.model_validate({"_target_": f"kiban.sources.{kind}", "options": options[kind]})
+        assert type(open_source(settings)).__name__ == kind
+
+
+class TwoRows:
+    """A source in memory."""
+
+    def batches(self) -> list[str]:
+        return ["2013-01"]
+
+    def read(self, batch: str, period: Period | None) -> pa.Table:
+        return pa.table({"id": ["2", "1"]})
+
+    def describe(self) -> str:
+        return "memory"
+
+
+def test_take_keeps_a_snapshot_only_if_it_is_the_recorded_one(tmp_path: Path) -> None:
+    contract = Table(description="", key=["id"], columns={"id": Column(type="integer", description="")})
+    path = tmp_path / "table/2013-01.parquet"
+    entry = take(TwoRows(), contract, "2013-01", ZONE, path)
+    assert (entry.rows, entry.bytes, entry.source) == (2, path.stat().st_size, "memory")
+    assert entry.sha256 == files.sha256(path)
+    assert parquet.read(path)["id"].to_pylist() == [1, 2]
+    path.unlink()
+    other = Entry(rows=3, bytes=1, sha256="0" * 64, source="memory", taken_at="")
+    with pytest.raises(KibanError, match=r"other rows now \(2\) than the snapshot in the ledger \(3\)"):
+        take(TwoRows(), contract, "2013-01", ZONE, path, expected=other)
+    assert list(path.parent.iterdir()) == []
