@@ -11,7 +11,7 @@ from slice import compose_here, run_stage, write_package
 
 from kiban import cli
 from kiban.cli.ingest import ingest
-from kiban.core import files
+from kiban.core import files, paths
 from kiban.ingest import ledger
 
 DATA = ("ingest", "validate_raw", "prepare", "validate_prepared")
@@ -56,10 +56,10 @@ def repository(
         shell("git", "init", "-q")
         shell("dvc", "init", "-q")
         Path(".gitignore").write_text("/.kiban_cache/\n/models/\n/reports/validation/\n/reports/plots/\n*.stamp\n")
-        recorded = ledger.read(ledger.ledger_path("flights"))
+        recorded = ledger.read(paths.ledger("flights"))
         for table in ("flights", "weather"):
             del recorded[table]["2013-03"]
-        ledger.write(ledger.ledger_path("flights"), recorded)
+        ledger.write(paths.ledger("flights"), recorded)
         run_data()
         first = commit("two months")
 
@@ -134,7 +134,7 @@ def test_what_is_not_committed_or_checked_is_said(
 
 def test_a_quarantined_batch_is_listed_as_such(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     compose_here("validation.on_failure=quarantine")
-    recorded = ledger.read(ledger.ledger_path("flights"))
+    recorded = ledger.read(paths.ledger("flights"))
     contract = Path("conf/contract/flights.raw.yaml")
     contract.write_text(contract.read_text().replace("{column: temp, min_value: 5}", "{column: temp, min_value: 28}"))
     run_data()
@@ -216,12 +216,12 @@ def test_git_and_dvc_checkout_bring_back_the_exact_bytes(
     for revision in (*versions, versions[0]):
         shell("git", "checkout", "-q", revision)
         shell("dvc", "checkout", "-q", "--force")
-        recorded = ledger.read(ledger.ledger_path("flights"))
+        recorded = ledger.read(paths.ledger("flights"))
         present = sorted(path.stem for path in RAW.glob("*.parquet"))
         assert present == list(recorded["flights"])
         for table, entries in recorded.items():
             for batch, entry in entries.items():
-                assert files.is_file(ledger.raw_file("flights", table, batch), entry.sha256)
+                assert files.is_file(paths.raw_file("flights", table, batch), entry.sha256)
         report = json.loads(Path("reports/data.json").read_text())
         for batch, of in report["batches"].items():
             assert files.is_file(Path(f"data/prepared/flights/{batch}.parquet"), of["sha256"])

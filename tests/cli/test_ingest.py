@@ -12,12 +12,12 @@ import yaml
 from slice import take_new, write_package
 
 from kiban.cli.ingest import ingest
-from kiban.core import files
+from kiban.core import files, paths
 from kiban.core.errors import KibanError
 from kiban.data import parquet
 from kiban.ingest import ledger
 
-LEDGER = ledger.ledger_path("flights")
+LEDGER = paths.ledger("flights")
 RAW = Path("data/raw/flights/flights/2013-02.parquet")
 
 
@@ -49,7 +49,7 @@ def test_new_takes_only_what_is_beyond_the_ledger(
     take_new()
     assert capsys.readouterr().out.split(":")[0] == "flights 2013-03"
     after = ledger.read(LEDGER)
-    assert after["flights"].pop("2013-03").sha256 == files.sha256(ledger.raw_file("flights", "flights", "2013-03"))
+    assert after["flights"].pop("2013-03").sha256 == files.sha256(paths.raw_file("flights", "flights", "2013-03"))
     after["weather"].pop("2013-03")
     assert after == before
 
@@ -184,7 +184,7 @@ def test_killed_at_any_moment_nothing_is_lost(
         killed += process.wait() == -9
         for table, entries in ledger.read(LEDGER).items():
             for batch, entry in entries.items():
-                assert files.is_file(ledger.raw_file("flights", table, batch), entry.sha256)
+                assert files.is_file(paths.raw_file("flights", table, batch), entry.sha256)
     assert killed >= 1
     subprocess.run(command, env=environment, check=True)
     assert {table: len(entries) for table, entries in ledger.read(LEDGER).items()} == {

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from kiban.core import memo
+from kiban.core import memo, paths
 
 
 class Value(BaseModel):
@@ -32,7 +32,7 @@ def test_what_was_remembered_is_recalled_under_its_key_only() -> None:
 def test_a_damaged_entry_is_none_and_is_mended(content: str) -> None:
     key = memo.key(a=1)
     memo.remember(key, VALUE)
-    (path,) = memo.FOLDER.rglob("*.json")
+    (path,) = paths.CACHE.rglob("*.json")
     path.write_text(content)
     assert memo.recall(key, Value) is None
     memo.remember(key, VALUE)

@@ -7,7 +7,7 @@ from slice import ROOT
 
 from kiban.config.__main__ import Params
 from kiban.core.errors import KibanError
-from kiban.core.settings import read
+from kiban.core.settings import leaves, read
 
 
 def edited(tmp_path: Path, key: str, value: Any) -> Path:
@@ -64,3 +64,7 @@ def test_a_file_that_is_no_params_is_refused(tmp_path: Path, text: str | None, m
         path.write_text(text)
     with pytest.raises(KibanError, match=message):
         read(Params, path)
+
+
+def test_leaves_are_named_by_their_path() -> None:
+    assert leaves({"a": {"b": 1, "c": [2]}, "d": None, "e": {}}) == {"a.b": 1, "a.c": [2], "d": None, "e": {}}

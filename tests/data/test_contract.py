@@ -37,7 +37,7 @@ def edited(tmp_path: Path, edit: dict[str, Any]) -> Path:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        ({"unitt": "miles"}, r"columns\.distance\.unitt: Extra inputs"),
+        ({"unitt": "miles"}, r"columns\.distance\.unitt: unknown key"),
         ({"type": "int"}, r"columns\.distance\.type: Input should be 'string'"),
         ({"type": "string"}, "min and max need type integer or number"),
         ({"levels": ["1"]}, "levels need type string"),

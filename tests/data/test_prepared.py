@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.data import prepared
 
@@ -16,7 +17,7 @@ def test_accepted_batches_are_read_in_order(project: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["alter", "remove"])
 def test_a_file_that_is_not_the_validated_one_is_refused(project: Path, damage: str) -> None:
-    path = prepared.batch_file("flights", "2013-02")
+    path = paths.prepared_file("flights", "2013-02")
     if damage == "alter":
         path.write_bytes(path.read_bytes() + b"\0")
     else:

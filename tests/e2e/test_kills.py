@@ -13,7 +13,7 @@ from clones import environment, run
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from voluptuous import Invalid
 
-from kiban.core import files
+from kiban.core import files, paths
 from kiban.ingest import ledger
 
 KILLS = 20
@@ -32,7 +32,7 @@ def test_no_batch_is_lost_to_a_kill(small: Path) -> None:
     lock = (small / "dvc.lock").read_bytes()
     recorded = ledger.read(small / "data/flights.batches.yaml")
     raw = {
-        small / ledger.raw_file("flights", table, batch): entry.sha256
+        small / paths.raw_file("flights", table, batch): entry.sha256
         for table, entries in recorded.items()
         for batch, entry in entries.items()
     }

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from slice import run_stage, take_new
 
-from kiban.core import files
+from kiban.core import files, paths
 from kiban.core.errors import KibanError
 from kiban.data import parquet
 from kiban.ingest import ledger
@@ -31,9 +31,9 @@ Arrive = Callable[[bytes, str], None]
 def arrive(project: Path) -> Arrive:
     """Lay down the content of a file as February's flights, which the ledger and data/raw do not have yet."""
     params = yaml.safe_load(Path("params.yaml").read_text())
-    recorded = ledger.read(ledger.ledger_path("flights"))
+    recorded = ledger.read(paths.ledger("flights"))
     del recorded["flights"]["2013-02"]
-    ledger.write(ledger.ledger_path("flights"), recorded)
+    ledger.write(paths.ledger("flights"), recorded)
     RAW.unlink()
 
     def lay_down(content: bytes, suffix: str) -> None:
@@ -121,12 +121,12 @@ def test_what_is_no_table_of_the_contract_is_refused_at_the_door(
     arrive: Arrive, february: list[str], make: Callable[[list[str]], bytes], says: str
 ) -> None:
     arrive(make(february), "csv")
-    before = ledger.ledger_path("flights").read_bytes()
+    before = paths.ledger("flights").read_bytes()
     with pytest.raises(KibanError, match=says) as raised:
         take_new()
     assert "2013-02" in str(raised.value)
     assert "\n" not in str(raised.value)
-    assert ledger.ledger_path("flights").read_bytes() == before
+    assert paths.ledger("flights").read_bytes() == before
     assert not RAW.exists()
 
 

@@ -9,9 +9,8 @@ from clones import commit, run
 from slice import SMALL_TREES, compose_here, run_stage
 
 from kiban.cli import commands
-from kiban.core import files
+from kiban.core import files, paths
 from kiban.core.errors import KibanError
-from kiban.data import contract
 from kiban.ingest import ledger
 from kiban.servable import load
 
@@ -46,7 +45,7 @@ def test_an_id_leads_to_the_commit_that_brought_the_model_in(models: dict[str, s
 def test_data_metrics_and_validation_are_those_of_the_commit(models: dict[str, str]) -> None:
     model_id, *_ = models
     found = json.loads(lineage(model_id, "--json"))
-    for table, entries in ledger.read(ledger.ledger_path("flights")).items():
+    for table, entries in ledger.read(paths.ledger("flights")).items():
         for batch, entry in entries.items():
             assert found["data"][table][batch]["sha256"] == entry.sha256
             assert found["data"][table][batch]["rows"] == entry.rows
@@ -65,10 +64,10 @@ def test_the_text_has_all_of_it_and_fits(models: dict[str, str]) -> None:
     assert ": trees\n" in text
     assert "model.max_iter: " in text
     assert "3 batches accepted, 0 rejected" in text
-    table = contract.raw_path("flights")
+    table = paths.raw_contract("flights")
     assert table.exists()
     assert all(len(line) <= 100 for line in text.splitlines()[3:])
-    entry = next(iter(ledger.read(ledger.ledger_path("flights"))["weather"].values()))
+    entry = next(iter(ledger.read(paths.ledger("flights"))["weather"].values()))
     assert entry.sha256[:12] in text
 
 

@@ -18,15 +18,16 @@ import skops.io
 from sklearn.ensemble import RandomForestClassifier
 from slice import compose_here, run_stage
 
+from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.core.paths import MODEL
 from kiban.data import prepared
-from kiban.servable import columns, manifest, skops_file
+from kiban.servable import columns, skops_file
 from kiban.servable.columns import Columns
 from kiban.servable.load import Servable, load
 from kiban.train import export
 
-FOLDER = manifest.FOLDER
+FOLDER = paths.SERVABLE
 
 
 @pytest.fixture

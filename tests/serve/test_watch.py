@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from kiban.core.paths import EVALUATION
+from kiban.core.paths import EVALUATION, SERVABLE
 from kiban.core.settings import Sections, read
 from kiban.data.contract import Column
 from kiban.servable.load import load
-from kiban.servable.manifest import FOLDER
 from kiban.serve import accepted
 from kiban.serve.app import create_app, ready
 from kiban.serve.model import Served
@@ -75,7 +74,9 @@ def test_a_disk_that_was_full_is_tried_again(
     monkeypatch.setenv(accepted.FOLDER, str(tmp_path))
     limits = read(Params).serving
     app = create_app(False, PredictionLog(tmp_path / "log", limits.prediction_log, workers=1))
-    watch = Watch(lambda folder: ready(Served(load(folder), limits, EVALUATION), app, False), FOLDER, EVALUATION, 0.01)
+    watch = Watch(
+        lambda folder: ready(Served(load(folder), limits, EVALUATION), app, False), SERVABLE, EVALUATION, 0.01
+    )
     before, keep, tries = watch.answering, accepted.keep, iter(range(4))
 
     def full_at_first(servable: Path, model_id: str) -> bool:

@@ -22,9 +22,10 @@ from servers import MlflowServer, free_port_between, wait_for
 from slice import PICTURES, ROOT, run_stage
 
 from kiban.cli.track import track
+from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.data import prepared
-from kiban.servable import columns, manifest
+from kiban.servable import columns
 from kiban.servable.load import load
 from kiban.track import outbox
 
@@ -457,10 +458,10 @@ def test_a_relative_store_is_the_repositorys_and_not_that_of_a_copy(
 
 def test_a_damaged_entry_is_said_and_keeps_no_other_back(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for name in ("no-run", "no-model"):
-        (outbox.FOLDER / name).mkdir(parents=True)
+        (paths.OUTBOX / name).mkdir(parents=True)
     run_stage("track")
     another_lock(1)
-    (outbox.FOLDER / "no-model/run.json").write_text(
+    (paths.OUTBOX / "no-model/run.json").write_text(
         json.dumps(
             {
                 "key": "no-model",
@@ -516,7 +517,7 @@ def test_the_command_lists_what_waits(
 def test_a_servable_that_is_not_whole_is_said_and_the_pipeline_goes_on(
     project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    (manifest.FOLDER / "model.onnx").write_bytes(b"")
+    (paths.SERVABLE / "model.onnx").write_bytes(b"")
     run_stage("track")
     assert "warning: the run was not tracked: " in capfd.readouterr().err
     assert STAMP.exists()

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from kiban.core import paths
 from kiban.track import outbox
 from kiban.track.run import Run
 
@@ -33,12 +34,12 @@ def test_a_run_that_cannot_be_kept_whole_is_not_kept(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         outbox.put(tmp_path, a_run("k"), {"a": tmp_path / "nosuchfile"})
     assert outbox.waiting(tmp_path) == []
-    assert list((tmp_path / outbox.FOLDER).iterdir()) == []
+    assert list((tmp_path / paths.OUTBOX).iterdir()) == []
 
 
 def test_what_was_cut_off_or_is_no_run_does_not_count(tmp_path: Path) -> None:
     outbox.put(tmp_path, a_run("k"), {})
-    folder = tmp_path / outbox.FOLDER
+    folder = tmp_path / paths.OUTBOX
     (folder / "k").rename(folder / "k.part")
     (folder / "other").mkdir()
     (folder / "other/run.json").write_text("{")
@@ -65,4 +66,4 @@ def test_two_processes_that_put_the_same_run_leave_it_whole(tmp_path: Path, monk
     outbox.put(tmp_path, a_run("k"), artifacts)
     ((entry, _),) = outbox.waiting(tmp_path)
     assert sorted(path.name for path in (entry / "artifacts").iterdir()) == ["a", "b", "c"]
-    assert [path.name for path in (tmp_path / outbox.FOLDER).iterdir()] == ["k"]
+    assert [path.name for path in (tmp_path / paths.OUTBOX).iterdir()] == ["k"]

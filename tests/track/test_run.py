@@ -1,8 +1,4 @@
-from kiban.track.run import MOST_VALUE, Metric, flatten, metrics, metrics_by_batch, parameters
-
-
-def test_flatten_names_leaves_by_their_path() -> None:
-    assert dict(flatten({"a": {"b": 1, "c": [2]}, "d": None})) == {"a.b": 1, "a.c": [2], "d": None}
+from kiban.track.run import MOST_VALUE, Metric, metrics, metrics_by_batch, parameters
 
 
 def test_parameters_are_text_of_a_length_that_mlflow_takes() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from slice import run_stage
 
+from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.ingest import ledger
 
@@ -42,11 +43,11 @@ def test_ingest_removes_strays_and_keeps_what_matches(project: Path) -> None:
 def test_a_source_that_changed_does_not_replace_a_snapshot(
     project: Path, with_source: Callable[..., None], slices: Lines
 ) -> None:
-    saved = ledger.ledger_path("flights").read_bytes()
+    saved = paths.ledger("flights").read_bytes()
     with_source(
         **{**slices, "flights": [re.sub(r"^(2013,2,.*),1400,", r"\1,1401,", line) for line in slices["flights"]]}
     )
-    ledger.ledger_path("flights").write_bytes(saved)
+    paths.ledger("flights").write_bytes(saved)
     with pytest.raises(KibanError, match=r"flights 2013-02 .*: the source has other rows now"):
         run_stage("ingest")
     assert not RAW.exists()
@@ -54,15 +55,15 @@ def test_a_source_that_changed_does_not_replace_a_snapshot(
 
 
 def test_no_ledger_says_what_to_do(project: Path) -> None:
-    ledger.ledger_path("flights").unlink()
+    paths.ledger("flights").unlink()
     with pytest.raises(KibanError, match="has no batch of flights: run `kiban ingest --new`"):
         run_stage("ingest")
     assert RAW.exists()
 
 
 def test_a_ledger_of_other_tables_is_refused(project: Path) -> None:
-    recorded = ledger.read(ledger.ledger_path("flights"))
-    ledger.write(ledger.ledger_path("flights"), {**recorded, "trains": recorded["planes"]})
+    recorded = ledger.read(paths.ledger("flights"))
+    ledger.write(paths.ledger("flights"), {**recorded, "trains": recorded["planes"]})
     with pytest.raises(KibanError, match="has the table trains, which conf/dataset has not"):
         run_stage("ingest")
     assert RAW.exists()
@@ -80,9 +81,9 @@ def test_raw_data_altered_after_its_validation_is_not_prepared(project: Path) ->
 
 
 def test_a_table_without_a_batch_that_another_has_stops(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    recorded = ledger.read(ledger.ledger_path("flights"))
+    recorded = ledger.read(paths.ledger("flights"))
     del recorded["weather"]["2013-02"]
-    ledger.write(ledger.ledger_path("flights"), recorded)
+    ledger.write(paths.ledger("flights"), recorded)
     with pytest.raises(KibanError, match="weather 2013-02 did not pass validation"):
         run_stage("validate_raw")
     assert "batch in every table" in capsys.readouterr().err

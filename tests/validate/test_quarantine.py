@@ -9,7 +9,7 @@ import pytest
 from slice import compose_here, run_stage, write_package
 
 from kiban.cli.ingest import ingest
-from kiban.core import files
+from kiban.core import files, paths
 from kiban.core.errors import KibanError
 from kiban.data import prepared
 from kiban.ingest import ledger
@@ -63,7 +63,7 @@ def bad_january(project: Path, slices: dict[str, list[str]], source_with: Callab
 
 
 def digests() -> dict[str, str]:
-    return {path.stem: files.sha256(path) for path in sorted(prepared.folder("flights").glob("*.parquet"))}
+    return {path.stem: files.sha256(path) for path in sorted(paths.prepared_folder("flights").glob("*.parquet"))}
 
 
 def test_stop_is_the_default(bad_january: None) -> None:
@@ -136,9 +136,9 @@ def test_only_what_looks_back_on_a_change_is_computed_again(
 
 def test_weather_that_has_not_come_yet_keeps_its_month_out(project: Path) -> None:
     compose_here(QUARANTINE)
-    recorded = ledger.read(ledger.ledger_path("flights"))
+    recorded = ledger.read(paths.ledger("flights"))
     del recorded["weather"]["2013-03"]
-    ledger.write(ledger.ledger_path("flights"), recorded)
+    ledger.write(paths.ledger("flights"), recorded)
     report = run_data()
     assert set(report["batches"]) == {"2013-01", "2013-02"}
     assert report["quarantined"] == {"2013-03": ["weather: expect_batch_in_every_table()"]}

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import click
 
-from kiban.config.composition import CONFIG, EXPERIMENTS, check_name, composed, overlay, with_default, write_overlay
+from kiban.config.composition import check_name, composed, overlay, with_default, write_overlay
 from kiban.core import files
 from kiban.core.errors import KibanError
-from kiban.core.settings import PARAMS, load
+from kiban.core.paths import CONFIG, EXPERIMENTS, PARAMS
+from kiban.core.settings import load
 
 
 @click.command()

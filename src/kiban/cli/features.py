@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kiban.core import files
+from kiban.core import files, paths
 from kiban.core.errors import KibanError
 from kiban.core.settings import Sections, read
 from kiban.data import contract
@@ -45,13 +45,13 @@ def features(raw: tuple[str, ...], asked: str, output: Path | None) -> None:
         raise KibanError(f"--output {output}: a name must end with {' or '.join(SUFFIXES)}")
     params = read(Params)
     dataset = params.dataset
-    tables = contract.read_raw(contract.raw_path(dataset.name))
-    paths = _paths(raw, list(tables))
+    tables = contract.read_raw(paths.raw_contract(dataset.name))
+    given = _paths(raw, list(tables))
     rows = Files(asked).read(STATIC, None)
-    recent = {table: Files(path).read(STATIC, None) for table, path in paths.items()}
-    recent |= new_rows.recent_rows(dataset, rows, [table for table in tables if table not in paths])
+    recent = {table: Files(path).read(STATIC, None) for table, path in given.items()}
+    recent |= new_rows.recent_rows(dataset, rows, [table for table in tables if table not in given])
     found = new_rows.features(dataset, params.engine, rows, recent)
-    of = contract.read_prepared(contract.prepared_path(dataset.name))
+    of = contract.read_prepared(paths.prepared_contract(dataset.name))
     if output:
         columns = [*of.key, *(name for name in of.features() if name not in of.key)]
         _write(found.select(columns), output)
@@ -66,13 +66,13 @@ def features(raw: tuple[str, ...], asked: str, output: Path | None) -> None:
 
 def _paths(raw: tuple[str, ...], tables: list[str]) -> dict[str, str]:
     """The path by table; KibanError if one is not TABLE=PATH."""
-    paths: dict[str, str] = {}
+    by_table: dict[str, str] = {}
     for each in raw:
         table, equals, path = each.partition("=")
-        if not (equals and path and table in tables) or table in paths:
+        if not (equals and path and table in tables) or table in by_table:
             raise KibanError(f"{each!r} is not TABLE=PATH, once for each of the tables {', '.join(tables)}")
-        paths[table] = path
-    return paths
+        by_table[table] = path
+    return by_table
 
 
 def _write(rows: "pa.Table", path: Path) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.core.settings import Sections, read
 from kiban.data import contract
@@ -36,8 +37,8 @@ def ingest(new: bool, refresh: str | None, table: str | None) -> None:
     if new == bool(refresh):
         raise click.UsageError("give either --new or --refresh BATCH")
     dataset = read(Params).dataset
-    tables = contract.read_raw(contract.raw_path(dataset.name))
-    recorded = ledger.read(ledger.ledger_path(dataset.name))
+    tables = contract.read_raw(paths.raw_contract(dataset.name))
+    recorded = ledger.read(paths.ledger(dataset.name))
     for name in [*dataset.tables, *([table] if table else [])]:
         if name not in tables or name not in dataset.tables:
             raise KibanError(f"there is no table {name!r} both in conf/dataset and in the raw contract")

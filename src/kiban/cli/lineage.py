@@ -36,8 +36,8 @@ def _print(found: "Lineage") -> None:
     else:
         print("commit  none yet: only the working tree has it")
     print("\nparameters")
-    for path, value in leaves(found.parameters):
-        print(f"  {'.'.join(path)}: {value}")
+    for key, value in leaves(found.parameters).items():
+        print(f"  {key}: {value}")
     print("\nvalidation")
     for level, verdict in found.verdicts.items():
         print(f"  {level:<11} {verdict.in_words() if verdict else 'not here: `dvc fetch --all-commits` brings it'}")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kiban.core.errors import KibanError
-from kiban.servable import manifest
+from kiban.core import paths
+from kiban.core.errors import KibanError, one_line
 
 if TYPE_CHECKING:
     from kiban.score.read import Input
@@ -41,7 +41,7 @@ class Counts:
     "--servable",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
-    default=manifest.FOLDER,
+    default=paths.SERVABLE,
     show_default=True,
     help="The folder of the model.",
 )
@@ -71,7 +71,7 @@ def score(source: str, target: str, on_error: str, folder: Path) -> None:
         try:
             counts = _write(found, servable, source, target, rejected, skip=on_error == "skip")
         except (pa.ArrowException, OverflowError) as error:  # a value that Arrow, or Python, has no form for
-            raise KibanError(f"{source}: a column cannot be written to {target}: {stores.line(error)}") from None
+            raise KibanError(f"{source}: a column cannot be written to {target}: {one_line(error)}") from None
         absent = [name for name in servable.contract.features() if name not in found.schema.names]
     if absent:
         click.echo(f"no column, so null in every row: {', '.join(absent)}", err=True)

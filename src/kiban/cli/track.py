@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.core.settings import Sections, read
 from kiban.track import delivery, outbox
@@ -29,10 +30,10 @@ def track(deliver: bool) -> None:
             print(f"delivered to {where}: {name}")
         if outcome.failure:
             left = len(outbox.waiting(root))
-            raise KibanError(f"{left} runs wait on in {outbox.FOLDER}, {where} did not take them: {outcome.failure}")
+            raise KibanError(f"{left} runs wait on in {paths.OUTBOX}, {where} did not take them: {outcome.failure}")
         return
     for _, run in reversed(before):
         print(f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime(run.at / 1000))}  {run.experiment}  {run.name}")
     print(f"{len(before)} runs wait for {where}")
     for entry in outbox.unreadable(root):
-        print(f"{outbox.FOLDER / entry.name} holds no run that this version can read: look, then remove it")
+        print(f"{paths.OUTBOX / entry.name} holds no run that this version can read: look, then remove it")

@@ -1,9 +1,8 @@
 """Stage config: params.yaml is valid, and composed from conf/ as it is now."""
 
-from pathlib import Path
-
 from kiban.config.digest import digest
 from kiban.core.errors import KibanError, exit_on_error
+from kiban.core.paths import CONF, CONFIG_STAMP
 from kiban.core.settings import Settings, read
 from kiban.data.missing import Missing
 from kiban.data.settings import Engine
@@ -14,8 +13,6 @@ from kiban.sources.settings import Dataset
 from kiban.track.settings import Tracking
 from kiban.train.settings import Decision, Model, Preprocessing
 from kiban.validate.settings import Validation
-
-STAMP = Path("reports/config.stamp")
 
 
 class Params(Settings):
@@ -36,11 +33,11 @@ class Params(Settings):
 
 def main() -> None:
     params = read(Params)
-    if params.conf_digest != digest(Path("conf")):
+    if params.conf_digest != digest(CONF):
         raise KibanError("conf/ was edited after params.yaml was composed from it: run `kiban compose`")
-    STAMP.parent.mkdir(exist_ok=True)
+    CONFIG_STAMP.parent.mkdir(exist_ok=True)
     # Constant, so that no later stage runs because this one did.
-    STAMP.write_text("params.yaml is composed from conf/\n")
+    CONFIG_STAMP.write_text("params.yaml is composed from conf/\n")
 
 
 if __name__ == "__main__":

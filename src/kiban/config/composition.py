@@ -8,10 +8,8 @@ import yaml
 
 from kiban.core import files
 from kiban.core.errors import KibanError
+from kiban.core.paths import CONFIG, EXPERIMENTS
 from kiban.core.settings import Nested, leaves, load
-
-CONFIG = Path("conf/config.yaml")
-EXPERIMENTS = Path("conf/experiment")
 
 
 def composed(root: Path, overrides: list[str]) -> bytes:
@@ -41,10 +39,9 @@ def overlay(root: Path, wanted: Nested, comment: str) -> str:
         raise KibanError("params.yaml is what conf/ composes to without an overlay: there is nothing to adopt")
     chosen = {group: _nearest(root, group, default, wanted, plain) for group, default in defaults.items()}
     base = load(composed(root, [*plain, *(f"{group}={option}" for group, option in chosen.items())]))
-    lacking = sorted(dict(leaves(base)).keys() - dict(leaves(wanted)).keys())
+    lacking = sorted(leaves(base).keys() - leaves(wanted).keys())
     if lacking:
-        key = ".".join(lacking[0])
-        raise KibanError(f"params.yaml lacks {key}, which conf/ has, and an overlay cannot take a key away")
+        raise KibanError(f"params.yaml lacks {lacking[0]}, which conf/ has, and an overlay cannot take a key away")
     values = _differing(base, wanted)
     named = [
         f"  - override /{group}: {option}\n"
@@ -101,11 +98,11 @@ def _nearest(root: Path, group: str, default: str, wanted: Nested, plain: list[s
     options = sorted(path.stem for path in (root / "conf" / group).glob("*.yaml"))
     if len(options) < 2:
         return default
-    aim = dict(leaves(wanted))
+    aim = leaves(wanted)
 
     def distance(option: str) -> tuple[int, int, bool]:
         """Keys that an overlay would have to take away, then values that it would have to change."""
-        found = dict(leaves(load(composed(root, [*plain, f"{group}={option}"]))))
+        found = leaves(load(composed(root, [*plain, f"{group}={option}"])))
         differing = sum(path not in found or found[path] != value for path, value in aim.items())
         return len(found.keys() - aim.keys()), differing, option != default
 

@@ -1,6 +1,9 @@
 """Files by their bytes: hashed, compared, written whole."""
 
 import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -15,11 +18,41 @@ def is_file(path: Path, digest: str) -> bool:
     return path.is_file() and sha256(path) == digest
 
 
+@contextmanager
+def whole(path: Path, beside: Path | None = None) -> Iterator[Path]:
+    """A path to write a file or a folder to, which takes the place of `path` when the context ends.
+
+    If it ends with an exception, what stood at `path` stays. `beside` is where it is written meanwhile, on the same
+    file system: `path` with the suffix .part if it is not given, which DVC does not see.
+    """
+    part = beside or path.with_name(f"{path.name}.part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    _remove(part)
+    try:
+        yield part
+        if part.is_dir() and path.exists():  # a folder cannot be replaced in one step
+            old = path.with_name(f"{path.name}.old.part")
+            _remove(old)
+            path.rename(old)
+            part.rename(path)
+            _remove(old)
+        else:
+            part.replace(path)
+    finally:
+        _remove(part)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def write(path: Path, content: bytes) -> None:
-    """Write `content` to `path`, whole or not at all: beside it, then renamed."""
-    beside = path.with_name(path.name + ".part")
-    beside.write_bytes(content)
-    beside.replace(path)
+    """Write `content` to `path`, whole or not at all."""
+    with whole(path) as part:
+        part.write_bytes(content)
 
 
 def keep_only(folder: Path, files: set[Path]) -> None:

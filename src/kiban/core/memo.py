@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from kiban.core import files
+from kiban.core.paths import CACHE
 
-FOLDER = Path(".kiban_cache")
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -53,4 +53,4 @@ def remember(key: str, value: BaseModel) -> None:
 
 
 def _path(key: str) -> Path:
-    return FOLDER / key[:2] / f"{key[2:]}.json"
+    return CACHE / key[:2] / f"{key[2:]}.json"

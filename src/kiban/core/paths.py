@@ -1,9 +1,68 @@
-"""Where the stages leave what later ones, and people, read."""
+"""Where everything lies, from the root of the repository."""
 
 from pathlib import Path
 
+# Configuration
+PARAMS = Path("params.yaml")
+CONF = Path("conf")
+CONFIG = CONF / "config.yaml"
+EXPERIMENTS = CONF / "experiment"
+SEARCHES = CONF / "tune"
+
+# What the stages leave
+CONFIG_STAMP = Path("reports/config.stamp")
+PREPARED_COUNTS = Path("reports/prepared.json")
+DATA = Path("reports/data.json")
+MODEL = Path("models/model.skops")
+SERVABLE = Path("models/servable")
 EVALUATION = Path("reports/evaluation.json")
 METRICS = Path("reports/metrics.json")
 PREDICTIONS = Path("reports/predictions.parquet")
 PLOTS = Path("reports/plots")
-MODEL = Path("models/model.skops")
+TRACK_STAMP = Path("reports/track.stamp")
+TUNING = Path("reports/tuning")
+LOCK = Path("dvc.lock")
+
+# What git ignores
+CACHE = Path(".kiban_cache")
+OUTBOX = Path(".kiban_outbox")
+STUDIES = Path(".kiban_studies")
+
+
+def raw_contract(dataset: str) -> Path:
+    """The contract of a dataset's raw tables."""
+    return CONF / "contract" / f"{dataset}.raw.yaml"
+
+
+def prepared_contract(dataset: str) -> Path:
+    """The contract of a dataset's prepared table."""
+    return CONF / "contract" / f"{dataset}.prepared.yaml"
+
+
+def ledger(dataset: str) -> Path:
+    return Path("data") / f"{dataset}.batches.yaml"
+
+
+def raw_folder(dataset: str) -> Path:
+    return Path("data/raw") / dataset
+
+
+def raw_file(dataset: str, table: str, batch: str) -> Path:
+    return raw_folder(dataset) / table / f"{batch}.parquet"
+
+
+def prepared_folder(dataset: str) -> Path:
+    return Path("data/prepared") / dataset
+
+
+def prepared_file(dataset: str, batch: str) -> Path:
+    return prepared_folder(dataset) / f"{batch}.parquet"
+
+
+def validation(level: str) -> Path:
+    """The folder with verdict.json and index.html of a level of data, raw or prepared."""
+    return Path("reports/validation") / level
+
+
+def verdict(level: str) -> Path:
+    return validation(level) / "verdict.json"

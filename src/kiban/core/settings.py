@@ -1,17 +1,25 @@
-"""Reading params.yaml into typed settings."""
+"""Reading params.yaml, and other YAML, into typed settings."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from kiban.core.errors import KibanError
+from kiban.core.errors import KibanError, one_line
+from kiban.core.paths import PARAMS
 
-PARAMS = Path("params.yaml")
 UNSHOWN = "unshown"
 """The type of an error of which the input is not shown."""
+
+DIGEST = "conf_digest"
+"""The key of params.yaml that says of which conf/ it is composed, and nothing of what runs."""
+
+COMPOSE = "run `kiban compose`"
+
+Nested = dict[str, Any]
+"""Settings as YAML has them: mappings in mappings."""
 
 
 class Settings(BaseModel):
@@ -27,25 +35,51 @@ class Sections(BaseModel):
 
 
 S = TypeVar("S", bound=BaseModel)
+T = TypeVar("T")
 
 
 def read(kind: type[S], path: Path = PARAMS) -> S:
     """The settings of `kind` in the YAML file at `path`; KibanError naming the first key that is wrong."""
     try:
-        content = yaml.load(path.read_bytes(), yaml.CSafeLoader)
+        content = path.read_bytes()
     except FileNotFoundError:
-        raise KibanError(f"{path} is missing: run `kiban compose`") from None
-    except yaml.YAMLError as error:
-        raise KibanError(f"{path} is not YAML ({' '.join(str(error).split())}): run `kiban compose`") from None
+        raise KibanError(f"{path} is missing: {COMPOSE}") from None
+    advice = f"correct it under conf/, then {COMPOSE}" if path == PARAMS else "correct it"
+    return parse(content, TypeAdapter(kind), str(path), advice)
+
+
+def load(content: bytes) -> Nested:
+    """The settings in the bytes of a params.yaml, without the digest; KibanError if it holds none."""
+    params = yaml_of(content, str(PARAMS), COMPOSE)
+    if not isinstance(params, dict):
+        raise KibanError(f"{PARAMS} holds no settings: {COMPOSE}")
+    return {name: value for name, value in params.items() if name != DIGEST}
+
+
+def parse(content: bytes, kind: TypeAdapter[T], where: str, advice: str) -> T:
+    """What the YAML in `content` says, as `kind`.
+
+    Raises KibanError if it does not fit: it names the place `where`, the first wrong key, and ends with `advice`.
+    """
     try:
-        return kind.model_validate(content)
+        return kind.validate_python(yaml_of(content, where, advice))
     except ValidationError as error:
-        advice = "; correct it under conf/, then run `kiban compose`" if path == PARAMS else ""
-        raise KibanError(f"{path}: {explain(error)}{advice}") from None
+        raise KibanError(f"{where}: {explain(error)}; {advice}") from None
 
 
-def explain(error: ValidationError) -> str:
-    """The first of pydantic's findings as `key.of.the.value: what is wrong`."""
+def yaml_of(content: bytes, where: str, advice: str) -> Any:
+    """The content of a YAML file; KibanError that names the place `where`, and ends with `advice`, if it is none."""
+    try:
+        return yaml.load(content, yaml.CSafeLoader)
+    except yaml.YAMLError as error:
+        raise KibanError(f"{where} is not YAML ({one_line(error)}): {advice}") from None
+
+
+def explain(error: ValidationError, show_input: bool = True) -> str:
+    """The first of pydantic's findings as `key.of.the.value: what is wrong`.
+
+    Without `show_input` the value is left out: it may be a secret that stands in the wrong place.
+    """
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"]) or "the whole file"
     match first["type"]:
@@ -53,34 +87,20 @@ def explain(error: ValidationError) -> str:
             return f"{key}: unknown key"
         case "missing":
             return f"{key}: missing"
-        case type if type == UNSHOWN:
-            return f"{key}: {first['msg']}"
-        case _:
-            return f"{key}: {first['msg'].removeprefix('Value error, ')}, not {first['input']!r}"
+        case kind:
+            shown = show_input and kind != UNSHOWN
+            return f"{key}: {first['msg'].removeprefix('Value error, ')}" + (f", not {first['input']!r}" * shown)
 
 
-DIGEST = "conf_digest"
-"""The key of params.yaml that says of which conf/ it is composed, and nothing of what runs."""
+def leaves(node: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of nested mappings by dotted key, such as model.max_iter; an empty mapping is a value."""
+    return dict(_leaves(node, ""))
 
 
-Nested = dict[str, Any]
-
-
-def load(content: bytes) -> Nested:
-    """The settings in the bytes of a params.yaml, without the digest; KibanError if it holds none."""
-    try:
-        params = yaml.load(content, yaml.CSafeLoader)
-    except yaml.YAMLError as error:
-        raise KibanError(f"params.yaml is not YAML ({' '.join(str(error).split())}): run `kiban compose`") from None
-    if not isinstance(params, dict):
-        raise KibanError("params.yaml holds no settings: run `kiban compose`")
-    return {name: value for name, value in params.items() if name != DIGEST}
-
-
-def leaves(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The leaves of nested mappings, with the keys that lead to them."""
-    if isinstance(node, Mapping) and node:
-        for name, value in node.items():
-            yield from leaves(value, (*path, str(name)))
-    else:
-        yield path, node
+def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in node.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{key}.")
+        else:
+            yield key, value

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from kiban.core.errors import KibanError
+from kiban.core.settings import parse
 
 Type = Literal["string", "integer", "number", "boolean", "timestamp", "date"]
 Policy = Literal["reject", "warn"]
+ADVICE = "correct the contract"
 
 
 class _Strict(BaseModel):
@@ -85,19 +86,9 @@ class Table(_Strict):
         return names[0]
 
 
-def raw_path(dataset: str) -> Path:
-    """Where the contract of a dataset's raw tables lies."""
-    return Path("conf/contract") / f"{dataset}.raw.yaml"
-
-
-def prepared_path(dataset: str) -> Path:
-    """Where the contract of a dataset's prepared table lies."""
-    return Path("conf/contract") / f"{dataset}.prepared.yaml"
-
-
 def read_raw(path: Path) -> Mapping[str, Table]:
     """The tables of a raw contract by name; KibanError naming file and key if it does not parse."""
-    return _parse(path, TypeAdapter(dict[str, Table]))
+    return parse_raw(_content(path), str(path))
 
 
 def read_prepared(path: Path) -> Table:
@@ -105,22 +96,26 @@ def read_prepared(path: Path) -> Table:
 
     It needs a time column, which its batches bound, and one target of type boolean.
     """
-    table: Table = _parse(path, TypeAdapter(Table))
+    return parse_prepared(_content(path), str(path))
+
+
+def parse_raw(content: bytes, where: str) -> Mapping[str, Table]:
+    """`read_raw` of the content of a file that errors call `where`."""
+    return parse(content, TypeAdapter(dict[str, Table]), where, ADVICE)
+
+
+def parse_prepared(content: bytes, where: str) -> Table:
+    """`read_prepared` of the content of a file that errors call `where`."""
+    table = parse(content, TypeAdapter(Table), where, ADVICE)
     if table.time is None:
-        raise KibanError(f"{path}: time: missing; a prepared table needs a time column")
+        raise KibanError(f"{where}: time: missing; a prepared table needs a time column")
     if table.columns[table.target()].type != "boolean":
-        raise KibanError(f"{path}: columns.{table.target()}.type: a target must be of type boolean")
+        raise KibanError(f"{where}: columns.{table.target()}.type: a target must be of type boolean")
     return table
 
 
-def _parse(path: Path, adapter: TypeAdapter[Any]) -> Any:
+def _content(path: Path) -> bytes:
     try:
-        return adapter.validate_python(yaml.load(path.read_bytes(), yaml.CSafeLoader))
+        return path.read_bytes()
     except FileNotFoundError:
         raise KibanError(f"{path}: there is no such contract; write one, or correct dataset.name") from None
-    except yaml.YAMLError as error:
-        raise KibanError(f"{path}: this is not YAML: {' '.join(str(error).split())}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise KibanError(f"{path}: {where or 'contract'}: {first['msg']}") from None

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kiban.core.errors import KibanError
+from kiban.core import files
+from kiban.core.errors import KibanError, one_line
 from kiban.data.contract import Column, Table
 
 ARROW_TYPES: dict[str, pa.DataType] = {
@@ -94,10 +95,8 @@ def _first_misfit(values: pa.ChunkedArray, target: pa.DataType) -> tuple[int, ob
 
 def write(rows: pa.Table, path: Path) -> None:
     """Write `rows` to `path`, whole or not at all; everything that shapes the bytes is fixed here."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    pq.write_table(rows, beside, compression="zstd", compression_level=3, version="2.6", row_group_size=1 << 20)
-    beside.replace(path)
+    with files.whole(path) as part:
+        pq.write_table(rows, part, compression="zstd", compression_level=3, version="2.6", row_group_size=1 << 20)
 
 
 def read(path: Path, columns: list[str] | None = None) -> pa.Table:
@@ -107,5 +106,5 @@ def read(path: Path, columns: list[str] | None = None) -> pa.Table:
     except FileNotFoundError:
         raise KibanError(f"{path} is missing: run `dvc repro`") from None
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = one_line(error)
         raise KibanError(f"{path} is not a whole Parquet file ({reason}): restore it with `dvc checkout`") from None

@@ -2,21 +2,16 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.data import parquet, verdict
 
 TABLE = "prepared"
 """The name under which the verdict knows the prepared table."""
-
-COUNTS = Path("reports/prepared.json")
-
-REPORT = Path("reports/data.json")
-"""The account, in git, of the data that a model can see: validate_prepared writes it."""
 
 
 class Counts(BaseModel):
@@ -28,36 +23,28 @@ class Counts(BaseModel):
     left_out_without_target: int
 
 
-def folder(dataset: str) -> Path:
-    return Path("data/prepared") / dataset
-
-
-def batch_file(dataset: str, batch: str) -> Path:
-    return folder(dataset) / f"{batch}.parquet"
-
-
 def write_counts(counts: Mapping[str, Counts]) -> None:
-    COUNTS.parent.mkdir(exist_ok=True)
+    paths.PREPARED_COUNTS.parent.mkdir(exist_ok=True)
     text = json.dumps({batch: of.model_dump() for batch, of in counts.items()}, indent=1) + "\n"
-    COUNTS.write_text(text, encoding="utf-8")
+    paths.PREPARED_COUNTS.write_text(text, encoding="utf-8")
 
 
 def read_counts() -> dict[str, Counts]:
     """The counts of every batch that was prepared; KibanError if there are none."""
     try:
-        return TypeAdapter(dict[str, Counts]).validate_json(COUNTS.read_bytes())
+        return TypeAdapter(dict[str, Counts]).validate_json(paths.PREPARED_COUNTS.read_bytes())
     except (FileNotFoundError, ValidationError):
-        raise KibanError(f"{COUNTS} is missing or not whole: run `dvc repro`") from None
+        raise KibanError(f"{paths.PREPARED_COUNTS} is missing or not whole: run `dvc repro`") from None
 
 
 def accepted(dataset: str) -> dict[str, str]:
     """The SHA-256 of each prepared batch that passed validation; KibanError if a file is not what was validated."""
     hashes = verdict.read("prepared").accepted.get(TABLE, {})
     for batch, digest in hashes.items():
-        verdict.check_file(batch_file(dataset, batch), digest)
+        verdict.check_file(paths.prepared_file(dataset, batch), digest)
     return dict(sorted(hashes.items()))
 
 
 def read(dataset: str, batches: Iterable[str]) -> pa.Table:
     """The rows of the named batches, in the order of their names."""
-    return pa.concat_tables([parquet.read(batch_file(dataset, batch)) for batch in sorted(batches)])
+    return pa.concat_tables([parquet.read(paths.prepared_file(dataset, batch)) for batch in sorted(batches)])

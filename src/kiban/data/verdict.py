@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kiban.core import files
+from kiban.core import files, paths
 from kiban.core.errors import KibanError
 
 Level = Literal["raw", "prepared"]
@@ -59,11 +59,6 @@ class Verdict(_Model):
         return f"{accepted} batches accepted, {rejected} rejected, {warnings} warnings"
 
 
-def folder(level: Level) -> Path:
-    """Where verdict.json and index.html of a level of data lie."""
-    return Path("reports/validation") / level
-
-
 def check_file(path: Path, digest: str) -> None:
     """Raise KibanError if the file at `path` is not the one of this SHA-256, to which a verdict was given."""
     if not files.is_file(path, digest):
@@ -72,7 +67,7 @@ def check_file(path: Path, digest: str) -> None:
 
 def read(level: Level) -> Verdict:
     """The verdict on the raw or prepared data; KibanError if there is none."""
-    path = folder(level) / "verdict.json"
+    path = paths.verdict(level)
     try:
         return Verdict.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):

@@ -1,10 +1,8 @@
 """Stage ingest: data/raw is what the ledger says."""
 
-from pathlib import Path
-
 from rich.progress import track
 
-from kiban.core import files
+from kiban.core import files, paths
 from kiban.core.errors import KibanError, exit_on_error
 from kiban.core.settings import Sections, read
 from kiban.data import contract
@@ -20,17 +18,17 @@ class Params(Sections):
 
 def main() -> None:
     dataset = read(Params).dataset
-    tables = contract.read_raw(contract.raw_path(dataset.name))
+    tables = contract.read_raw(paths.raw_contract(dataset.name))
     if set(tables) != set(dataset.tables):
         raise KibanError(f"conf/dataset has the tables {sorted(dataset.tables)}, the raw contract {sorted(tables)}")
-    recorded = ledger.read(ledger.ledger_path(dataset.name))
+    recorded = ledger.read(paths.ledger(dataset.name))
     for table in sorted(set(tables) | set(recorded)):
         if not recorded.get(table):
-            raise KibanError(f"{ledger.ledger_path(dataset.name)} has no batch of {table}: run `kiban ingest --new`")
+            raise KibanError(f"{paths.ledger(dataset.name)} has no batch of {table}: run `kiban ingest --new`")
         if table not in tables:
-            raise KibanError(f"{ledger.ledger_path(dataset.name)} has the table {table}, which conf/dataset has not")
+            raise KibanError(f"{paths.ledger(dataset.name)} has the table {table}, which conf/dataset has not")
     wanted = {
-        ledger.raw_file(dataset.name, table, batch): (table, batch, entry)
+        paths.raw_file(dataset.name, table, batch): (table, batch, entry)
         for table, entries in recorded.items()
         for batch, entry in entries.items()
     }
@@ -40,7 +38,7 @@ def main() -> None:
             f"{altered[0]} is not the snapshot that the ledger records: its bytes were altered; "
             f"delete the file, then `dvc repro` brings the snapshot back"
         )
-    files.keep_only(Path("data/raw") / dataset.name, set(wanted))
+    files.keep_only(paths.raw_folder(dataset.name), set(wanted))
     missing = {path for path in wanted if not path.exists()}
     for name, settings in dataset.tables.items():
         of_table = [path for path in sorted(missing) if wanted[path][0] == name]

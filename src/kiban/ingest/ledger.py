@@ -6,11 +6,10 @@ Only `kiban ingest` writes it; the ingest stage makes data/raw be what it says.
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from kiban.core import files
-from kiban.core.errors import KibanError
-from kiban.core.settings import explain
+from kiban.core.settings import parse
 
 HEADER = "# Which batches we have; `kiban ingest --new` takes what the source has beyond. Do not edit.\n"
 
@@ -31,25 +30,14 @@ Ledger = dict[str, dict[str, Entry]]
 """Entries by table and batch."""
 
 
-def ledger_path(dataset: str) -> Path:
-    return Path("data") / f"{dataset}.batches.yaml"
-
-
-def raw_file(dataset: str, table: str, batch: str) -> Path:
-    return Path("data/raw") / dataset / table / f"{batch}.parquet"
-
-
 def read(path: Path) -> Ledger:
     """The ledger at `path`, empty if there is none; KibanError if it does not parse."""
-    try:
-        content = yaml.load(path.read_bytes(), yaml.CSafeLoader)
-        return TypeAdapter(Ledger).validate_python(content or {})
-    except FileNotFoundError:
-        return {}
-    except yaml.YAMLError:
-        raise KibanError(f"{path} is not YAML: restore it with `git checkout`") from None
-    except ValidationError as error:
-        raise KibanError(f"{path}: {explain(error)}: restore it with `git checkout`") from None
+    return parse_ledger(path.read_bytes(), str(path)) if path.exists() else {}
+
+
+def parse_ledger(content: bytes, where: str) -> Ledger:
+    """The ledger in the content of a file that errors call `where`; KibanError if it does not parse."""
+    return parse(content or b"{}", TypeAdapter(Ledger), where, "restore it with `git checkout`")
 
 
 def write(path: Path, ledger: Ledger) -> None:

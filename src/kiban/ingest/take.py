@@ -10,7 +10,7 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import track
 
-from kiban.core import files
+from kiban.core import files, paths
 from kiban.core.errors import KibanError
 from kiban.data import parquet
 from kiban.data.batches import period
@@ -30,18 +30,15 @@ def take(
     KibanError says so.
     """
     where = f"{path.parent.name} {batch} ({source.describe()})"
-    path.parent.mkdir(parents=True, exist_ok=True)
     rows = parquet.conform(source.read(batch, period(batch, timezone)), contract, where)
-    beside = path.with_name(path.name + ".taken")
-    parquet.write(rows, beside)
-    digest = files.sha256(beside)
-    if expected is not None and digest != expected.sha256:
-        beside.unlink()
-        raise KibanError(
-            f"{where}: the source has other rows now ({rows.num_rows}) than the snapshot in the ledger "
-            f"({expected.rows}); get the snapshot with `dvc pull` from a remote that has it"
-        )
-    beside.replace(path)
+    with files.whole(path) as beside:
+        parquet.write(rows, beside)
+        digest = files.sha256(beside)
+        if expected is not None and digest != expected.sha256:
+            raise KibanError(
+                f"{where}: the source has other rows now ({rows.num_rows}) than the snapshot in the ledger "
+                f"({expected.rows}); get the snapshot with `dvc pull` from a remote that has it"
+            )
     return Entry(
         rows=rows.num_rows,
         bytes=path.stat().st_size,
@@ -73,12 +70,12 @@ def take_new(dataset: Dataset, tables: Mapping[str, Table], recorded: Ledger, ch
             continue
         for batch in track(beyond, description=name, console=Console(stderr=True), transient=True):
             try:
-                entry = take(source, tables[name], batch, dataset.timezone, ledger.raw_file(dataset.name, name, batch))
+                entry = take(source, tables[name], batch, dataset.timezone, paths.raw_file(dataset.name, name, batch))
             except KibanError as error:
                 taken.problems.append(str(error))
                 continue
             recorded.setdefault(name, {})[batch] = entry
-            ledger.write(ledger.ledger_path(dataset.name), recorded)
+            ledger.write(paths.ledger(dataset.name), recorded)
             taken.entries.setdefault(name, {})[batch] = entry
     return taken
 
@@ -117,12 +114,11 @@ def refresh(
         raise KibanError(f"the ledger has no batch {batch} of {' or '.join(chosen)}: `kiban data` lists what it has")
     for name in having:
         entry = recorded[name][batch]
-        path = ledger.raw_file(dataset.name, name, batch)
+        path = paths.raw_file(dataset.name, name, batch)
         old = parquet.read(path) if files.is_file(path, entry.sha256) else None
-        beside = path.with_name(f"{path.name}.refreshed")
-        fresh = take(open_source(dataset.tables[name].source), tables[name], batch, dataset.timezone, beside)
-        yield Refreshed(name, entry, fresh, old, parquet.read(beside))
-        beside.replace(path)
+        with files.whole(path) as beside:
+            fresh = take(open_source(dataset.tables[name].source), tables[name], batch, dataset.timezone, beside)
+            yield Refreshed(name, entry, fresh, old, parquet.read(beside))
         if fresh.sha256 != entry.sha256:
             recorded[name][batch] = fresh
-            ledger.write(ledger.ledger_path(dataset.name), recorded)
+            ledger.write(paths.ledger(dataset.name), recorded)

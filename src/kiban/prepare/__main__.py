@@ -11,14 +11,13 @@ from pydantic import BaseModel
 from rich.progress import track
 
 from kiban import features
-from kiban.core import files, memo
+from kiban.core import files, memo, paths
 from kiban.core.errors import KibanError, exit_on_error
 from kiban.core.settings import Sections, read
 from kiban.data import batches, contract, parquet, prepared, verdict
 from kiban.data.contract import Table
 from kiban.data.prepared import Counts
 from kiban.data.settings import Engine, Identity
-from kiban.ingest import ledger
 from kiban.prepare.engine import compute, connect
 
 # What a prepared batch depends on, beside the modules of kiban.features, the bytes of its raw files, the contracts and
@@ -53,8 +52,8 @@ class Prepared(BaseModel):
 def main() -> None:
     params = read(Params)
     dataset = params.dataset
-    table = contract.read_prepared(contract.prepared_path(dataset.name))
-    raw = contract.read_raw(contract.raw_path(dataset.name))
+    table = contract.read_prepared(paths.prepared_contract(dataset.name))
+    raw = contract.read_raw(paths.raw_contract(dataset.name))
     accepted = verdict.read("raw").accepted
     module = importlib.import_module(f"kiban.features.{dataset.name}")
     # All of them: one may import another.
@@ -64,7 +63,7 @@ def main() -> None:
     computed = 0
     for batch in track(_batches(raw, accepted), description="prepare", transient=True):
         needed = _needed(accepted, batch, module.LOOKBACK_DAYS, dataset.timezone)
-        path = prepared.batch_file(dataset.name, batch)
+        path = paths.prepared_file(dataset.name, batch)
         key = memo.key(
             what="prepare",
             raw=needed,
@@ -79,7 +78,7 @@ def main() -> None:
             memo.remember(key, known)
             computed += 1
         counts[batch] = known.counts
-    files.keep_only(prepared.folder(dataset.name), {prepared.batch_file(dataset.name, batch) for batch in counts})
+    files.keep_only(paths.prepared_folder(dataset.name), {paths.prepared_file(dataset.name, batch) for batch in counts})
     prepared.write_counts(counts)
     rows, left_out = (sum(getattr(of, name) for of in counts.values()) for name in Counts.model_fields)
     print(f"prepare: {rows:,} rows, {left_out:,} left out for want of a target; {computed} batches computed")
@@ -124,10 +123,10 @@ def _prepare(
     engine = connect(params.engine)
     tables = {}
     for name, of in needed.items():
-        paths = {ledger.raw_file(dataset.name, name, part): digest for part, digest in of.items()}
-        for raw_path, digest in paths.items():
+        hashes = {paths.raw_file(dataset.name, name, part): digest for part, digest in of.items()}
+        for raw_path, digest in hashes.items():
             verdict.check_file(raw_path, digest)
-        rows, time = engine.read_parquet([str(raw_path) for raw_path in paths]), raw[name].time
+        rows, time = engine.read_parquet([str(raw_path) for raw_path in hashes]), raw[name].time
         tables[name] = rows.filter(rows[time] >= since) if time else rows
     rows_of_all = module.features(tables)
     of_batch = rows_of_all.filter((rows_of_all[table.time] >= start) & (rows_of_all[table.time] < end))

@@ -6,7 +6,7 @@ import pyarrow as pa
 from ibis.backends import BaseBackend
 from ibis.common.exceptions import IbisError
 
-from kiban.core.errors import KibanError
+from kiban.core.errors import KibanError, one_line
 from kiban.data.settings import Engine
 
 
@@ -20,5 +20,4 @@ def compute(session: BaseBackend, expression: ibis.Table, where: str) -> pa.Tabl
     try:
         return session.to_pyarrow(expression)
     except (duckdb.Error, IbisError) as error:  # such as a date that there is not, 31 February
-        reason = " ".join(str(error).split())[:200]
-        raise KibanError(f"{where} cannot be computed from the raw rows: {reason}") from None
+        raise KibanError(f"{where} cannot be computed from the raw rows: {one_line(error)}") from None

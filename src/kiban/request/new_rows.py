@@ -9,11 +9,11 @@ import ibis
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.data import batches, contract, parquet, verdict
 from kiban.data.contract import Column, Table
 from kiban.data.settings import Engine, Identity
-from kiban.ingest import ledger
 from kiban.prepare.engine import compute, connect
 
 ASKED = "the rows that are asked about"
@@ -30,8 +30,8 @@ def features(dataset: Identity, engine: Engine, asked: pa.Table, recent: Mapping
     is missing.
     """
     module = importlib.import_module(f"kiban.features.{dataset.name}")
-    raw = contract.read_raw(contract.raw_path(dataset.name))
-    prepared = contract.read_prepared(contract.prepared_path(dataset.name))
+    raw = contract.read_raw(paths.raw_contract(dataset.name))
+    prepared = contract.read_prepared(paths.prepared_contract(dataset.name))
     of = raw[module.ROWS_OF]
     asked = _whole(asked, of)
     since = _since(asked, of, module)
@@ -76,7 +76,7 @@ def recent_rows(dataset: Identity, asked: pa.Table, tables: Iterable[str]) -> di
     Raises KibanError if nothing was validated, or a file is not the one that was.
     """
     module = importlib.import_module(f"kiban.features.{dataset.name}")
-    raw = contract.read_raw(contract.raw_path(dataset.name))
+    raw = contract.read_raw(paths.raw_contract(dataset.name))
     of = raw[module.ROWS_OF]
     since = _since(_whole(asked, of), of, module)
     accepted = verdict.read("raw").accepted
@@ -89,8 +89,8 @@ def recent_rows(dataset: Identity, asked: pa.Table, tables: Iterable[str]) -> di
             if batch == batches.STATIC or batches.bounds(batch, dataset.timezone)[1] > since
         }
         for batch, digest in needed.items():
-            verdict.check_file(ledger.raw_file(dataset.name, table, batch), digest)
-        parts = [parquet.read(ledger.raw_file(dataset.name, table, batch)) for batch in needed]
+            verdict.check_file(paths.raw_file(dataset.name, table, batch), digest)
+        parts = [parquet.read(paths.raw_file(dataset.name, table, batch)) for batch in needed]
         found[table] = pa.concat_tables([parquet.schema(raw[table]).empty_table(), *parts])
     return found
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.data import prepared, verdict
 from kiban.ingest import ledger
@@ -12,7 +13,7 @@ from kiban.validate.settings import OnFailure
 
 def listed(dataset: str, on_failure: OnFailure) -> list[dict[str, Any]]:
     """One record a batch, the raw tables first, then `prepared`; what is not known is None."""
-    path = ledger.ledger_path(dataset)
+    path = paths.ledger(dataset)
     commits, state = revision.brought_in_by(path), _states("raw", on_failure)
     records = [
         {
@@ -26,10 +27,10 @@ def listed(dataset: str, on_failure: OnFailure) -> list[dict[str, Any]]:
         for batch, entry in entries.items()
     ]
     report = revision.read_report()
-    commits, state = revision.brought_in_by(prepared.REPORT), _states("prepared", on_failure)
+    commits, state = revision.brought_in_by(paths.DATA), _states("prepared", on_failure)
     unknown = dict.fromkeys(("rows", "bytes", "sha256", "source", "taken_at", "commit"))
     for batch, of in report["batches"].items():
-        file = prepared.batch_file(dataset, batch)
+        file = paths.prepared_file(dataset, batch)
         known = {
             "rows": of["rows"],
             "bytes": file.stat().st_size if file.exists() else None,

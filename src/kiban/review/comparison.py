@@ -161,6 +161,6 @@ def _local(times: pa.ChunkedArray, timezone: str) -> pa.ChunkedArray:
 
 def parameters(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """[before, after] of each dotted key of params.yaml that is not the same in both."""
-    old, new = ({".".join(path): value for path, value in leaves(side)} for side in (before, after))
+    old, new = (leaves(side) for side in (before, after))
     names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
     return {name: (old.get(name), new.get(name)) for name in names}

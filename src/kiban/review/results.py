@@ -10,9 +10,9 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from kiban.core.errors import KibanError
-from kiban.core.paths import EVALUATION, PREDICTIONS
-from kiban.core.settings import PARAMS, load
-from kiban.data.verdict import Level, Verdict, folder
+from kiban.core.paths import EVALUATION, PARAMS, PREDICTIONS, validation
+from kiban.core.settings import load
+from kiban.data.verdict import Level, Verdict
 from kiban.review.revision import commit, content
 
 
@@ -47,7 +47,7 @@ def results(revision: str | None) -> Results:
 
 def _verdict(level: Level, revision: str | None) -> Verdict | None:
     try:
-        return Verdict.model_validate_json(content(folder(level) / "verdict.json", revision))
+        return Verdict.model_validate_json(content(validation(level) / "verdict.json", revision))
     except (FileNotFoundError, ValidationError):
         return None
 

@@ -15,10 +15,10 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from kiban.core import files
+from kiban.core import files, paths
 from kiban.core.errors import KibanError
 from kiban.core.git import git
-from kiban.core.settings import PARAMS
+from kiban.core.paths import PARAMS
 from kiban.data import contract, parquet, prepared
 from kiban.data.contract import Table
 from kiban.ingest import ledger
@@ -70,20 +70,20 @@ def _read(root: Path, revision: str | None) -> Version:
         raise KibanError(f"{PARAMS} is missing, or names no dataset") from None
     batches = {
         table: {
-            name: Batch(entry.rows, entry.sha256, ledger.raw_file(dataset, table, name))
+            name: Batch(entry.rows, entry.sha256, paths.raw_file(dataset, table, name))
             for name, entry in entries.items()
         }
-        for table, entries in ledger.read(root / ledger.ledger_path(dataset)).items()
+        for table, entries in ledger.read(root / paths.ledger(dataset)).items()
     }
     report = read_report(root)["batches"]
     batches[prepared.TABLE] = {
-        name: Batch(of["rows"], of["sha256"], prepared.batch_file(dataset, name))
+        name: Batch(of["rows"], of["sha256"], paths.prepared_file(dataset, name))
         for name, of in report.items()
         if "sha256" in of  # reports of the first version have none
     }
     contracts = {
-        **contract.read_raw(root / contract.raw_path(dataset)),
-        prepared.TABLE: contract.read_prepared(root / contract.prepared_path(dataset)),
+        **contract.read_raw(root / paths.raw_contract(dataset)),
+        prepared.TABLE: contract.read_prepared(root / paths.prepared_contract(dataset)),
     }
     return Version(revision, contracts, batches)
 
@@ -147,7 +147,7 @@ def _file_system(root: Path, revision: str | None) -> Any:
 def read_report(root: Path = Path()) -> dict[str, Any]:
     """reports/data.json: `batches` that were prepared and accepted, and reasons by batch in `quarantined`."""
     try:
-        report: dict[str, Any] = json.loads((root / prepared.REPORT).read_bytes())
+        report: dict[str, Any] = json.loads((root / paths.DATA).read_bytes())
         return report
     except (FileNotFoundError, ValueError):
         return {"batches": {}, "quarantined": {}}

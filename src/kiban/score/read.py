@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from kiban.core.errors import KibanError
+from kiban.core.errors import KibanError, one_line
 from kiban.sources import stores
 
 PIECE = 4 << 20  # bytes of CSV
@@ -76,7 +76,7 @@ def _read(path: str, ask: Callable[[], T]) -> T:
         return ask()
     except (pa.ArrowException, csv.Error, OSError, EOFError, ValueError) as error:
         kind = "Parquet" if path.endswith(".parquet") else "CSV"
-        raise KibanError(f"{path} cannot be read as {kind}: {stores.line(error)}") from None
+        raise KibanError(f"{path} cannot be read as {kind}: {one_line(error)}") from None
 
 
 def _explained(path: str, pieces: Iterator[Piece]) -> Iterator[Piece]:

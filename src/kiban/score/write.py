@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from kiban.core.errors import KibanError
+from kiban.core import files
+from kiban.core.errors import KibanError, one_line
 from kiban.score.read import Rejected
 from kiban.sources import stores
 
@@ -29,7 +30,7 @@ def whole(path: str) -> Iterator[Path]:
         with _sent(path) if path.startswith(stores.S3) else _renamed(path) as file:
             yield file
     except OSError as error:
-        raise KibanError(f"{path} cannot be written: {stores.line(error)}") from None
+        raise KibanError(f"{path} cannot be written: {one_line(error)}") from None
 
 
 @contextmanager
@@ -51,14 +52,10 @@ def _renamed(path: str) -> Iterator[Path]:
     if target.is_dir():
         raise KibanError(f"{path} cannot be written: it is a folder")
     # A name that nobody else has: another run may be writing to the same.
-    file = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
-    try:
+    with files.whole(target, target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")) as file:
         yield file
         if target.exists():
             file.chmod(target.stat().st_mode & 0o777)
-        file.replace(target)
-    finally:
-        file.unlink(missing_ok=True)
 
 
 def table_writer(file: Path, schema: pa.Schema, is_csv: bool) -> pq.ParquetWriter | pyarrow.csv.CSVWriter:

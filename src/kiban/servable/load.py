@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kiban.core.errors import KibanError
+from kiban.core import paths
+from kiban.core.errors import KibanError, one_line
 from kiban.data import contract
 from kiban.data.contract import Table
 from kiban.servable import manifest
@@ -32,7 +33,7 @@ class Servable:
         return labels
 
 
-def load(folder: Path = manifest.FOLDER) -> Servable:
+def load(folder: Path = paths.SERVABLE) -> Servable:
     """The servable in `folder`; KibanError if any byte of it is not what its manifest says, or it cannot be loaded."""
     described, model_id = manifest.read_checked(folder)
     model = folder / manifest.MODEL_FILES[described.format]
@@ -50,7 +51,7 @@ def onnx_scorer(path: Path) -> Callable[[Columns], Scores]:
     try:
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no base class
-        reason = str(error).splitlines()[0]
+        reason = one_line(error)
         raise KibanError(f"{path} is not an ONNX model ({reason}): {manifest.RESTORE}") from None
     names = [item.name for item in session.get_inputs()]
     output = session.get_outputs()[1].name

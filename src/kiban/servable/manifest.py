@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from kiban.core.errors import KibanError
 from kiban.core.files import sha256
 
-FOLDER = Path("models/servable")
 FILE = "manifest.json"
 CONTRACT = "contract.yaml"
 MODEL_FILES = {"onnx": "model.onnx", "skops": "model.skops"}

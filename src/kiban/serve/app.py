@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic_core import to_json
 
-from kiban.core.errors import KibanError
+from kiban.core.errors import KibanError, one_line
 from kiban.request import refusal
 from kiban.request.refusal import RefusedError, finding
 from kiban.serve import answer, counters, formats, openapi, page
@@ -80,7 +80,7 @@ def _try(served: Served) -> None:
         reason = refusal.sentence(refused)
         raise KibanError(f"model {served.model_id[:12]} refuses its own example: {reason}") from None
     except Exception as error:  # the engine's errors share no base class
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise KibanError(f"model {served.model_id[:12]} cannot answer about its own example: {reason}") from None
     for each in predictions:
         if not 0 <= each["probability"] <= 1:

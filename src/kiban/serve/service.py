@@ -9,10 +9,10 @@ from pathlib import Path
 import bentoml
 from bentoml.images import Image
 
+from kiban.core import paths
 from kiban.core.errors import KibanError
-from kiban.core.paths import EVALUATION
-from kiban.core.settings import PARAMS, Sections, read
-from kiban.servable import manifest
+from kiban.core.paths import EVALUATION, PARAMS
+from kiban.core.settings import Sections, read
 from kiban.servable.load import load
 from kiban.serve import guard
 from kiban.serve.app import ASSETS, create_app, ready
@@ -22,7 +22,7 @@ from kiban.serve.settings import Serving
 from kiban.serve.watch import Answering, Watch
 
 ROOT = Path(__file__).resolve().parents[3]  # of the repository, and of the copy that a Bento carries
-SERVABLE = Path(os.environ.get("KIBAN_SERVABLE") or ROOT / manifest.FOLDER)
+SERVABLE = Path(os.environ.get("KIBAN_SERVABLE") or ROOT / paths.SERVABLE)
 LOG = Path(os.environ.get("KIBAN_PREDICTION_LOG") or ROOT / "logs/predictions")
 REPORT = ROOT / EVALUATION
 PYTHON = "{}.{}".format(*sys.version_info)  # what a Bento is built with is what its image has

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from fsspec.spec import AbstractFileSystem
 from pydantic import validate_call
 
-from kiban.core.errors import KibanError
+from kiban.core.errors import KibanError, one_line
 from kiban.data.batches import STATIC, Period
 from kiban.sources import stores, text
 
@@ -49,7 +49,7 @@ class Files:
         try:
             return pa.concat_tables(parts, promote_options="permissive")
         except pa.ArrowException as error:
-            raise KibanError(f"the files of {self.path}, batch {batch}, differ: {stores.line(error)}") from None
+            raise KibanError(f"the files of {self.path}, batch {batch}, differ: {one_line(error)}") from None
 
     def describe(self) -> str:
         return self.path
@@ -83,7 +83,7 @@ class Files:
             try:
                 return pq.read_table(pa.BufferReader(content)).replace_schema_metadata()
             except (pa.ArrowException, OSError) as error:
-                raise KibanError(f"{where} is not a whole Parquet file: {stores.line(error)}") from None
+                raise KibanError(f"{where} is not a whole Parquet file: {one_line(error)}") from None
         if file.endswith((".csv", ".csv.gz")):
             return text.rows(_plain(content, file, where), where, self.delimiter, self.encoding)
         raise KibanError(f"{where}: a name must end with .csv, .csv.gz or .parquet")
@@ -98,7 +98,7 @@ def _plain(content: bytes, file: str, where: str) -> bytes:
     try:
         return gzip.decompress(content)
     except (OSError, EOFError, zlib.error) as error:
-        raise KibanError(f"{where} is not a whole gzip file: {stores.line(error)}") from None
+        raise KibanError(f"{where} is not a whole gzip file: {one_line(error)}") from None
 
 
 def _as_pattern(glob: str) -> str:

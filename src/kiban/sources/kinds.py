@@ -12,6 +12,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from kiban.core.errors import KibanError
+from kiban.core.settings import explain
 from kiban.data.batches import Period
 from kiban.sources.settings import Source as SourceSettings
 
@@ -44,7 +45,6 @@ def open_source(settings: SourceSettings) -> Source:
     try:
         source: Source = kind(**settings.options)
     except ValidationError as error:
-        first = error.errors()[0]  # its value is not shown: it may be what should not have been written there
-        option = ".".join(str(part) for part in first["loc"])
-        raise KibanError(f"dataset source {settings.target}: option {option!r}: {first['msg']}") from None
+        # The value is not shown: it may be what should not have been written there.
+        raise KibanError(f"dataset source {settings.target}: option {explain(error, show_input=False)}") from None
     return source

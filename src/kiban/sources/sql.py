@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import NullPool
 
-from kiban.core.errors import KibanError
+from kiban.core.errors import KibanError, one_line
 from kiban.data.batches import STATIC, Period
 
 ROWS_AT_ONCE = 50_000
@@ -79,7 +79,7 @@ class Sql:
             raise KibanError(f"{self.describe()}: {error}: install the extra of this database") from None
         except Exception as error:  # every driver has exceptions of its own
             reason = " ".join(str(getattr(error, "orig", None) or error).split())
-            raise KibanError(f"{self.describe()} failed: {self._without_secrets(reason)[:300]}") from None
+            raise KibanError(f"{self.describe()} failed: {one_line(self._without_secrets(reason))}") from None
 
     def _without_secrets(self, reason: str) -> str:
         """A driver's message without a URL, which a driver may have written in its own way, and without its values."""

@@ -6,7 +6,7 @@ from typing import TypeVar
 import fsspec
 from fsspec.spec import AbstractFileSystem
 
-from kiban.core.errors import KibanError
+from kiban.core.errors import KibanError, one_line
 
 S3 = "s3://"
 # A store that does not answer is given up after seconds, not minutes.
@@ -27,12 +27,7 @@ def reached(path: str, ask: Callable[[], T], what: str = "read") -> T:
     try:
         return ask()
     except Exception as error:  # the clients of a store raise what they like
-        raise KibanError(f"{path} cannot be {what}: {line(error)}; {_advice(error)}") from None
-
-
-def line(error: Exception) -> str:
-    """What an error says, on one line, shortened."""
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+        raise KibanError(f"{path} cannot be {what}: {one_line(error)}; {_advice(error)}") from None
 
 
 def _advice(error: Exception) -> str:

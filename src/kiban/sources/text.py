@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pyarrow.csv
 
-from kiban.core.errors import KibanError
+from kiban.core.errors import KibanError, one_line
 
 NULLS = ("", "NA")
 
@@ -19,7 +19,7 @@ def rows(content: bytes, where: str, delimiter: str = ",", encoding: str = "utf-
         )
         table = pyarrow.csv.read_csv(pa.BufferReader(content), read, parse, convert)
     except (pa.ArrowException, LookupError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = one_line(error)
         raise KibanError(
             f"{where} is not a CSV file in {encoding} with {delimiter!r} between values: {reason}"
         ) from None

@@ -12,21 +12,19 @@ from typing import Any
 
 import yaml
 
-from kiban.core.errors import exit_on_error
-from kiban.core.paths import EVALUATION, METRICS, MODEL, PLOTS
-from kiban.core.settings import PARAMS, Sections, read
-from kiban.data import contract, prepared, verdict
+from kiban.core import paths
+from kiban.core.errors import exit_on_error, one_line
+from kiban.core.paths import EVALUATION, LOCK, METRICS, MODEL, PARAMS, PLOTS, TRACK_STAMP
+from kiban.core.settings import Sections, load, read
+from kiban.data import contract, verdict
 from kiban.data.settings import Identity
 from kiban.data.split import SPLITS
-from kiban.ingest import ledger
 from kiban.servable import manifest
 from kiban.track import delivery, outbox, plots
 from kiban.track import run as tracked
 from kiban.track.commit import state
 from kiban.track.settings import Tracking
 
-STAMP = Path("reports/track.stamp")
-LOCK = Path("dvc.lock")
 LEVELS: tuple[verdict.Level, ...] = ("raw", "prepared")
 MODEL_PACKAGES = ("scikit-learn", "skops", "pandas", "numpy")
 
@@ -46,36 +44,36 @@ def main() -> None:
         outcome = delivery.deliver(root, params.tracking, run.key)
         _tell(root, run, outcome)
     except Exception as error:  # whatever goes wrong with tracking, the pipeline's result is the same
-        reason = " ".join(delivery.shown(str(error)).split())[:300]
+        reason = one_line(delivery.shown(str(error)))
         print(f"warning: the run was not tracked: {reason}", file=sys.stderr)
-    STAMP.write_text("the run was offered to MLflow\n")
+    TRACK_STAMP.write_text("the run was offered to MLflow\n")
 
 
 def _tell(root: Path, run: tracked.Run, outcome: delivery.Outcome) -> None:
     where = delivery.shown(delivery.store(root))
-    if run.key in outcome.delivered or not (root / outbox.FOLDER / run.key).exists():  # another process was quicker
+    if run.key in outcome.delivered or not (root / paths.OUTBOX / run.key).exists():  # another process was quicker
         print(f"track: {run.name} is in {where}")
     else:
         print(f"warning: {where} did not take the run: {outcome.failure}", file=sys.stderr)
     if waiting := len(outbox.waiting(root)):
         advice = "the next run delivers them, or `kiban track --deliver`"
-        print(f"track: {waiting} runs wait in {outbox.FOLDER}: {advice}", file=sys.stderr)
+        print(f"track: {waiting} runs wait in {paths.OUTBOX}: {advice}", file=sys.stderr)
 
 
 def _put(root: Path, run: tracked.Run, dataset: str) -> None:
-    paths = [
+    tracked_paths = [
         PARAMS,
         METRICS,
         EVALUATION,
-        prepared.REPORT,
+        paths.DATA,
         PLOTS,
-        verdict.folder("raw"),
-        verdict.folder("prepared"),
-        ledger.ledger_path(dataset),
+        paths.validation("raw"),
+        paths.validation("prepared"),
+        paths.ledger(dataset),
         LOCK,
-        manifest.FOLDER,
+        paths.SERVABLE,
     ]
-    artifacts = {path.as_posix(): path for path in paths}
+    artifacts = {path.as_posix(): path for path in tracked_paths}
     with tempfile.TemporaryDirectory() as folder:
         try:
             drawn = plots.draw(plots.specifications(Path()), Path(folder))
@@ -86,12 +84,12 @@ def _put(root: Path, run: tracked.Run, dataset: str) -> None:
 
 
 def _run(params: Params) -> tracked.Run:
-    _, model_id = manifest.read_checked(manifest.FOLDER)
-    parameters = yaml.load(PARAMS.read_bytes(), yaml.CSafeLoader)
+    _, model_id = manifest.read_checked(paths.SERVABLE)
+    parameters = load(PARAMS.read_bytes())
     evaluation = json.loads(EVALUATION.read_bytes())
     by_split = {name: evaluation[name] for name in (*SPLITS, "without")}
     stages: dict[str, Any] = yaml.load(LOCK.read_bytes(), yaml.CSafeLoader)["stages"]
-    features = contract.read_prepared(manifest.FOLDER / manifest.CONTRACT).features()
+    features = contract.read_prepared(paths.SERVABLE / manifest.CONTRACT).features()
     hashes = {out["path"]: out.get("md5", "") for stage in stages.values() for out in stage.get("outs", [])}
     return tracked.Run(
         key=_key(stages),

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from kiban.core.errors import KibanError
+from kiban.core import paths
+from kiban.core.errors import KibanError, one_line
 from kiban.track import outbox
 from kiban.track.settings import Tracking
 
@@ -89,7 +90,7 @@ def _deliver(root: Path, settings: Tracking, own: str | None, answers: Connectio
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(shown(str(error)).split())[:300] or type(error).__name__
+    return one_line(shown(str(error)) or type(error).__name__)
 
 
 def _deliver_waiting(root: Path, time_limit: float, own: str | None, answers: Connection) -> str | None:
@@ -108,7 +109,7 @@ def _deliver_waiting(root: Path, time_limit: float, own: str | None, answers: Co
     failure = None
     handled: set[Path] = set()
     # One at a time: to search for a run and then to create it is two requests, and sqlite has one writer.
-    with FileLock(outbox.FOLDER / "lock", timeout=STEP):
+    with FileLock(paths.OUTBOX / "lock", timeout=STEP):
         started = time.monotonic()
         while entries := [each for each in outbox.waiting(root) if each[0] not in handled]:
             entry, run = min(entries, key=lambda each: each[1].key != own)

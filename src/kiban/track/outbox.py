@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from kiban.core.paths import OUTBOX
 from kiban.track.run import Run
 
-FOLDER = Path(".kiban_outbox")
 RUN = "run.json"
 MODEL = "model.skops"
 ARTIFACTS = "artifacts"
@@ -21,7 +21,7 @@ def put(root: Path, run: Run, artifacts: Mapping[str, Path], model: Path | None 
 
     A run that waits already under the same key is left as it is. Raises OSError if there is no room, or no right.
     """
-    entry = root / FOLDER / run.key
+    entry = root / OUTBOX / run.key
     if (entry / RUN).exists():
         return
     entry.parent.mkdir(exist_ok=True)
@@ -55,7 +55,7 @@ def unreadable(root: Path) -> list[Path]:
 
 
 def _entries(root: Path) -> list[Path]:
-    folders = (path for path in (root / FOLDER).glob("*") if path.is_dir())
+    folders = (path for path in (root / OUTBOX).glob("*") if path.is_dir())
     return sorted(path for path in folders if path.suffix != PART)
 
 

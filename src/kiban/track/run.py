@@ -1,10 +1,12 @@
 """What is tracked of one run, as it waits in the outbox."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
+
+from kiban.core.settings import leaves
 
 MOST_VALUE = 6000  # characters of a parameter that MLflow takes
 
@@ -62,23 +64,14 @@ class Run(_Frozen):
     children: list[Child] = []
 
 
-def flatten(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested mappings as (dotted name, value)."""
-    if isinstance(node, Mapping):
-        for name, value in node.items():
-            yield from flatten(value, f"{prefix}.{name}" if prefix else str(name))
-    else:
-        yield prefix, node
-
-
 def parameters(node: Mapping[str, Any]) -> dict[str, str]:
     """The leaves of nested mappings as text, cut to the length that MLflow takes."""
-    return {name: str(value)[:MOST_VALUE] for name, value in flatten(node)}
+    return {name: str(value)[:MOST_VALUE] for name, value in leaves(node).items()}
 
 
 def metrics(node: Mapping[str, Any]) -> list[Metric]:
     """The leaves of nested mappings that are numbers, and finite ones."""
-    numbers = ((name, value) for name, value in flatten(node) if isinstance(value, int | float))
+    numbers = ((name, value) for name, value in leaves(node).items() if isinstance(value, int | float))
     finite = ((name, value) for name, value in numbers if not isinstance(value, bool) and math.isfinite(value))
     return [Metric(name=name, value=float(value)) for name, value in finite]
 

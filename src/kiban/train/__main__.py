@@ -1,6 +1,6 @@
 """Stage train: accepted prepared batches to a fitted model and its servable."""
 
-from kiban.core import files
+from kiban.core import files, paths
 from kiban.core.errors import KibanError, exit_on_error
 from kiban.core.paths import MODEL
 from kiban.core.settings import Sections, read
@@ -24,7 +24,7 @@ class Params(Sections):
 
 def main() -> None:
     params = read(Params)
-    contract_file = contract.prepared_path(params.dataset.name)
+    contract_file = paths.prepared_contract(params.dataset.name)
     table = contract.read_prepared(contract_file)
     features = table.features()
     hashes = prepared.accepted(params.dataset.name)

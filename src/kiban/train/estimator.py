@@ -13,7 +13,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
-from kiban.core.errors import KibanError
+from kiban.core.errors import KibanError, one_line
 from kiban.data.contract import Column
 from kiban.train.settings import Model, Preprocessing
 
@@ -80,4 +80,4 @@ def _check_target(target: Any, arguments: set[str], key: str) -> None:
 
 
 def _cause(error: BaseException) -> str:
-    return " ".join(str(error.__cause__ or error).split())
+    return one_line(error.__cause__ or error)

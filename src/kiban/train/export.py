@@ -11,7 +11,8 @@ from skl2onnx.common import tree_ensemble
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.pipeline import Pipeline
 
-from kiban.core.files import sha256
+from kiban.core import paths
+from kiban.core.files import sha256, whole
 from kiban.data.contract import Column
 from kiban.servable import load, manifest, skops_file
 from kiban.servable.columns import Columns, frame
@@ -26,29 +27,22 @@ def save(
     contract_file: Path,
     validation: Columns,
     about: dict[str, Any],
-    folder: Path = manifest.FOLDER,
+    folder: Path = paths.SERVABLE,
 ) -> Manifest:
     """Write the servable, whole or not at all, and return its manifest.
 
     `validation` are the rows on which ONNX must agree with scikit-learn; `about` has the manifest's dataset,
     threshold, parameters, example and prepared.
     """
-    beside = folder.with_name(folder.name + ".part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    shutil.copyfile(contract_file, beside / manifest.CONTRACT)
-    parity = _export_onnx(model, features, validation, about["threshold"], beside)
-    if parity is None:
-        (beside / manifest.MODEL_FILES["skops"]).write_bytes(skops_file.dumps(model))
-    files = {path.name: sha256(path) for path in sorted(beside.iterdir())}
-    result = Manifest(format="onnx" if parity else "skops", parity=parity, files=files, **about)
-    (beside / manifest.FILE).write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    old = folder.with_name(folder.name + ".old.part")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    beside.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    with whole(folder) as beside:
+        beside.mkdir()
+        shutil.copyfile(contract_file, beside / manifest.CONTRACT)
+        parity = _export_onnx(model, features, validation, about["threshold"], beside)
+        if parity is None:
+            (beside / manifest.MODEL_FILES["skops"]).write_bytes(skops_file.dumps(model))
+        files = {path.name: sha256(path) for path in sorted(beside.iterdir())}
+        result = Manifest(format="onnx" if parity else "skops", parity=parity, files=files, **about)
+        (beside / manifest.FILE).write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return result
 
 

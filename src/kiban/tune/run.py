@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from kiban.config.composition import EXPERIMENTS, check_name, composed, overlay, write_overlay
-from kiban.core import files
+from kiban.config.composition import check_name, composed, overlay, write_overlay
+from kiban.core import files, paths
 from kiban.core.errors import KibanError
 from kiban.core.settings import Sections, load, read
-from kiban.data import contract, prepared
+from kiban.data import prepared
 from kiban.data.split import Split
 from kiban.track import delivery, outbox
 from kiban.track.commit import state
@@ -22,10 +22,6 @@ from kiban.track.run import Metric, Run, parameters
 from kiban.track.settings import Tracking
 from kiban.tune import trials
 from kiban.tune.settings import Tune
-
-CONF = Path("conf/tune")
-STUDIES = Path(".kiban_studies")
-REPORTS = Path("reports/tuning")
 
 
 class Params(Sections):
@@ -42,9 +38,9 @@ def run(name: str, number: int | None) -> None:
 
     settings, tracking = _settings(name, number), read(Params).tracking
     params = load(composed(Path(), settings.overrides))
-    STUDIES.mkdir(exist_ok=True)
+    paths.STUDIES.mkdir(exist_ok=True)
     try:
-        with FileLock(STUDIES / f"{name}.lock", timeout=0):
+        with FileLock(paths.STUDIES / f"{name}.lock", timeout=0):
             tried, batches = _search(name, settings, params)
             _keep(name, settings, params, tried, batches)
     except Timeout:
@@ -53,9 +49,9 @@ def run(name: str, number: int | None) -> None:
 
 
 def _settings(name: str, number: int | None) -> Tune:
-    path = CONF / f"{name}.yaml"
+    path = paths.SEARCHES / f"{name}.yaml"
     if not path.exists():
-        known = ", ".join(sorted(file.stem for file in CONF.glob("*.yaml")))
+        known = ", ".join(sorted(file.stem for file in paths.SEARCHES.glob("*.yaml")))
         raise KibanError(f"there is no {path}; there are: {known}")
     check_name(f"tuned_{name}")
     settings = read(Tune, path)
@@ -73,10 +69,10 @@ def _search(name: str, settings: Tune, params: dict[str, Any]) -> tuple[list[tri
     folds = search.folds(list(training), settings.folds)
     # The same study only if it asks the same of the same data.
     trained = search.Trained.model_validate(params).model_dump()
-    columns = files.sha256(contract.prepared_path(dataset))
+    columns = files.sha256(paths.prepared_contract(dataset))
     asked = settings.model_dump(exclude={"trials"}), trained, training, columns
     digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
-    study = search.study(STUDIES / f"{name}-{digest}.journal", settings.seed, search.default(params, settings))
+    study = search.study(paths.STUDIES / f"{name}-{digest}.journal", settings.seed, search.default(params, settings))
     shown = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*shown) as progress:
         task = progress.add_task("")
@@ -102,12 +98,12 @@ def _keep(
     if best.score is None:
         raise KibanError(f"no trial could be scored: {best.error}")
     table = trials.table(tried, settings.metric, batches)
-    REPORTS.mkdir(parents=True, exist_ok=True)
-    files.write(REPORTS / f"{name}.csv", table.encode())
+    paths.TUNING.mkdir(parents=True, exist_ok=True)
+    files.write(paths.TUNING / f"{name}.csv", table.encode())
     found = f"{settings.metric} {best.score:.4f} in the mean of {batches[0]} to {batches[-1]}"
-    print(f"tune: {len(tried)} trials in {REPORTS / name}.csv; the best is number {best.number}: {found}")
+    print(f"tune: {len(tried)} trials in {paths.TUNING / name}.csv; the best is number {best.number}: {found}")
     wanted = with_values(params, best.parameters)
-    path = EXPERIMENTS / f"tuned_{name}.yaml"
+    path = paths.EXPERIMENTS / f"tuned_{name}.yaml"
     if wanted == load(composed(Path(), ["experiment=none"])):
         path.unlink(missing_ok=True)
         print("tune: that is conf/ without an overlay")
@@ -119,7 +115,7 @@ def _keep(
 
 def _track(name: str, settings: Tune, tracking: Tracking, tried: Sequence[trials.Trial]) -> None:
     """The search as one run, the trials under it."""
-    best, table = trials.ordered(tried)[0], REPORTS / f"{name}.csv"
+    best, table = trials.ordered(tried)[0], paths.TUNING / f"{name}.csv"
     tracked = Run(
         key=files.sha256(table)[:32],
         at=round(time.time() * 1000),
@@ -131,11 +127,11 @@ def _track(name: str, settings: Tune, tracking: Tracking, tried: Sequence[trials
         children=trials.children(tried, settings.metric),
     )
     try:
-        outbox.put(Path(), tracked, {"trials.csv": table, "tune.yaml": CONF / f"{name}.yaml"})
+        outbox.put(Path(), tracked, {"trials.csv": table, "tune.yaml": paths.SEARCHES / f"{name}.yaml"})
     except OSError as error:
         click.echo(f"warning: the search was not tracked: {error}", err=True)
         return
     outcome = delivery.deliver(Path(), tracking)
     if tracked.key not in outcome.delivered:
         where = delivery.shown(delivery.store(Path()))
-        click.echo(f"warning: {where} did not take the run, it waits in {outbox.FOLDER}: {outcome.failure}", err=True)
+        click.echo(f"warning: {where} did not take the run, it waits in {paths.OUTBOX}: {outcome.failure}", err=True)

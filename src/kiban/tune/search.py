@@ -16,9 +16,9 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from kiban.core.errors import KibanError
-from kiban.core.settings import Sections
-from kiban.core.settings import leaves as leaves_of
+from kiban.core import paths
+from kiban.core.errors import KibanError, one_line
+from kiban.core.settings import Sections, leaves
 from kiban.data import contract, prepared
 from kiban.data.missing import Missing
 from kiban.evaluate import metrics
@@ -79,7 +79,7 @@ def cross_validate(
     Raises KibanError if the model cannot be built, ValueError if it cannot be fitted.
     """
     settings = Trained.model_validate(with_values(params, values))
-    features = contract.read_prepared(contract.prepared_path(dataset)).features()
+    features = contract.read_prepared(paths.prepared_contract(dataset)).features()
     scores = []
     for fold in of:
         rows, target = _batches(dataset, fold.train)
@@ -97,7 +97,7 @@ def cross_validate(
 @cache
 def _batch(dataset: str, batch: str) -> tuple[columns.Columns, metrics.Target]:
     """Features and target of a prepared batch; a process reads it once."""
-    table = contract.read_prepared(contract.prepared_path(dataset))
+    table = contract.read_prepared(paths.prepared_contract(dataset))
     rows = prepared.read(dataset, [batch])
     return columns.from_arrow(rows, table.features()), rows[table.target()].to_numpy()
 
@@ -111,8 +111,8 @@ def _batches(dataset: str, batches: tuple[str, ...]) -> tuple[columns.Columns, m
 
 def default(params: dict[str, Any], settings: Tune) -> dict[str, Any]:
     """The values that `params` has of what is varied; nothing if one of them lies outside of the space."""
-    leaves = {".".join(path): value for path, value in leaves_of(params)}
-    values = {key: leaves.get(key) for key in settings.space}
+    present = leaves(params)
+    values = {key: present.get(key) for key in settings.space}
     return values if all(_holds(settings.space[key], value) for key, value in values.items()) else {}
 
 
@@ -209,7 +209,7 @@ def _try(
     try:
         return number, evaluate(values)
     except ValueError as error:
-        return number, " ".join(str(error).split())[:300]
+        return number, one_line(error)
 
 
 def _suggest(trial: optuna.Trial, key: str, kind: Range | Choice) -> Any:

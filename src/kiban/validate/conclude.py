@@ -4,7 +4,8 @@ import json
 import sys
 
 from kiban.core.errors import KibanError
-from kiban.data.verdict import Level, Verdict, folder
+from kiban.core.paths import validation
+from kiban.data.verdict import Level, Verdict
 from kiban.validate.page import page, print_findings
 from kiban.validate.settings import OnFailure
 
@@ -14,7 +15,7 @@ def conclude(verdict: Verdict, level: Level, dataset: str, on_failure: OnFailure
 
     With `stop` raises KibanError if a batch is rejected; with `quarantine` only warns of it.
     """
-    target = folder(level)
+    target = validation(level)
     target.mkdir(parents=True, exist_ok=True)
     text = json.dumps(verdict.model_dump(), indent=1, ensure_ascii=False) + "\n"
     (target / "verdict.json").write_text(text, encoding="utf-8")

@@ -17,7 +17,7 @@ from great_expectations.core.batch_definition import BatchDefinition
 from great_expectations.exceptions import GreatExpectationsError
 from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
-from kiban.core.errors import KibanError
+from kiban.core.errors import KibanError, one_line
 from kiban.data.batches import Period, period
 from kiban.data.contract import Column, Table
 from kiban.data.verdict import Checked, Finding
@@ -106,7 +106,7 @@ def _named_suite(where: str, configs: list[Config]) -> gx.ExpectationSuite:
         except (GreatExpectationsError, ValueError, TypeError) as error:
             kind, kwargs = config["type"], config["kwargs"]
             raise KibanError(
-                f"{where}: the contract's {kind} {kwargs} is no valid expectation: {_line(error)}"
+                f"{where}: the contract's {kind} {kwargs} is no valid expectation: {one_line(error)}"
             ) from None
     return built
 
@@ -117,7 +117,7 @@ def _check_computed(result: ExpectationValidationResult, where: str) -> None:
     for raised in [info] if "raised_exception" in info else info.values():
         if raised["raised_exception"]:
             message = f"{where}: the contract's {config.type} {config.kwargs} cannot be computed"
-            raise KibanError(f"{message}: {_line(raised['exception_message'])}")
+            raise KibanError(f"{message}: {one_line(raised['exception_message'])}")
 
 
 def _finding(table: str, batch: str, failed: ExpectationValidationResult) -> Finding:
@@ -153,7 +153,3 @@ def _text(value: Any) -> str:
     if isinstance(value, list) and len(value) > 8:
         return f"{len(value)} levels"
     return str(value)
-
-
-def _line(error: object) -> str:
-    return " ".join(str(error).split())[:300]

@@ -5,6 +5,7 @@ It also writes the account of the data that a model can see: reports/data.json, 
 
 import json
 
+from kiban.core import paths
 from kiban.core.errors import exit_on_error
 from kiban.core.settings import Sections, read
 from kiban.data import contract, prepared, verdict
@@ -23,9 +24,9 @@ class Params(Sections):
 def main() -> None:
     params = read(Params)
     dataset = params.dataset
-    tables = {prepared.TABLE: contract.read_prepared(contract.prepared_path(dataset.name))}
+    tables = {prepared.TABLE: contract.read_prepared(paths.prepared_contract(dataset.name))}
     counts = prepared.read_counts()
-    files = {(prepared.TABLE, batch): prepared.batch_file(dataset.name, batch) for batch in counts}
+    files = {(prepared.TABLE, batch): paths.prepared_file(dataset.name, batch) for batch in counts}
     found = check.validate(tables, files, dataset.timezone)
     hashes = found.accepted.get(prepared.TABLE, {})
     quarantined = verdict.read("raw").reasons() | found.reasons()
@@ -36,7 +37,7 @@ def main() -> None:
         "quarantined": {batch: [_reason(finding) for finding in of] for batch, of in sorted(quarantined.items())},
     }
     conclude(found, "prepared", dataset.name, params.validation.on_failure)
-    prepared.REPORT.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    paths.DATA.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 def _reason(finding: Finding) -> str:

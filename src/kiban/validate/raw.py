@@ -1,5 +1,6 @@
 """Stage validate_raw: every raw batch meets its contract, or the pipeline stops, or goes on without it."""
 
+from kiban.core import paths
 from kiban.core.errors import exit_on_error
 from kiban.core.settings import Sections, read
 from kiban.data import contract
@@ -18,10 +19,10 @@ class Params(Sections):
 def main() -> None:
     params = read(Params)
     dataset = params.dataset
-    tables = contract.read_raw(contract.raw_path(dataset.name))
-    recorded = ledger.read(ledger.ledger_path(dataset.name))
+    tables = contract.read_raw(paths.raw_contract(dataset.name))
+    recorded = ledger.read(paths.ledger(dataset.name))
     files = {
-        (table, batch): ledger.raw_file(dataset.name, table, batch)
+        (table, batch): paths.raw_file(dataset.name, table, batch)
         for table in tables
         for batch in recorded.get(table, {})
     }
