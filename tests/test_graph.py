@@ -9,7 +9,7 @@ import yaml
 from slice import ROOT, stage_module
 
 from kiban.core.settings import Sections
-from kiban.data.settings import Identity
+from kiban.data.settings import Featured, Identity
 
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 IMPORTS = grimp.build_graph("kiban", exclude_type_checking_imports=True, cache_dir=None)
@@ -17,7 +17,7 @@ DATASET = "flights"
 
 
 def resolved(text: str) -> str:
-    return text.replace("${dataset.name}", DATASET)
+    return text.replace("${dataset.name}", DATASET).replace("${dataset.features}", f"{DATASET}.py")
 
 
 def file_of(module: str) -> str:
@@ -49,6 +49,7 @@ BEYOND = {
     "config": {"config/composition.py"},
     "validate_raw": {"validate/prepared.py"},
     "validate_prepared": {"validate/raw.py"},
+    "train": {"servable/evaluation.py", "tasks/binary.py"},
     "evaluate": {"evaluate/bootstrap.py"},
     "track": {"servable/columns.py", "servable/load.py"},
 }
@@ -72,7 +73,8 @@ def sections(model: type[Sections]) -> set[str]:
     """The keys of params.yaml that the type reads."""
     keys: set[str] = set()
     for name, field in model.model_fields.items():
-        keys |= {f"{name}.{key}" for key in Identity.model_fields} if field.annotation is Identity else {name}
+        kind = field.annotation
+        keys |= {f"{name}.{key}" for key in kind.model_fields} if kind in (Identity, Featured) else {name}
     return keys
 
 

@@ -1,9 +1,12 @@
 from pathlib import Path
 
+import grimp
 import pytest
 from pydantic import BaseModel
 
 from kiban.core import memo, paths
+from kiban.prepare import __main__ as prepare
+from kiban.validate import check
 
 
 class Value(BaseModel):
@@ -37,6 +40,14 @@ def test_a_damaged_entry_is_none_and_is_mended(content: str) -> None:
     assert memo.recall(key, Value) is None
     memo.remember(key, VALUE)
     assert memo.recall(key, Value) == VALUE
+
+
+@pytest.mark.parametrize("roots", [check.CODE, (*prepare.CODE, "kiban.features.flights"), ("kiban.cli.data",)])
+def test_the_code_that_a_result_rests_on_is_all_that_is_imported(roots: tuple[str, ...]) -> None:
+    graph = grimp.build_graph("kiban", cache_dir=None)
+    expected = set(roots).union(*(graph.find_upstream_modules(root) for root in roots))
+    rooms = {name for name in graph.modules if name.count(".") < 2}  # their __init__ is a docstring
+    assert memo.closure(roots) == expected - rooms
 
 
 def test_code_is_its_source_and_the_versions_of_packages() -> None:

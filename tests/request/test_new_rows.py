@@ -8,10 +8,10 @@ import pytest
 
 from kiban.core.errors import KibanError
 from kiban.data import parquet, prepared
-from kiban.data.settings import Identity
+from kiban.data.settings import Featured
 from kiban.request import new_rows
 
-FLIGHTS = Identity(name="flights", timezone="America/New_York")
+FLIGHTS = Featured(features="flights.py", name="flights", timezone="America/New_York")
 OUTCOME = ["dep_time", "arr_time", "dep_delay", "arr_delay", "air_time"]
 TABLES = ["flights", "weather", "planes"]
 KEY = ["scheduled_departure", "carrier", "flight"]

@@ -72,16 +72,18 @@ def _or_dash(value: Any, text: Callable[[Any], str]) -> str:
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def diff(old: str, new: str | None, as_json: bool) -> None:
     """Tell what changed in the data from revision OLD to NEW, or to the working tree: batches, rows, columns."""
-    from kiban.review import changes, revision
+    from kiban.review.changes import between
+    from kiban.review.revision import Revision
 
-    found = changes.between(revision.version(old), revision.version(new))
+    before, after = Revision(old), Revision(new)
+    found = between(before, after)
     if as_json:
         print(json.dumps({table: of.model_dump(mode="json") for table, of in found.items()}, indent=1))
         return
     for name, of in found.items():
         _print_changes(name, of)
     if not found:
-        print(f"the data of {old} and {new or 'the working tree'} are the same")
+        print(f"the data of {old} and {after.label} are the same")
 
 
 def _print_changes(table: str, of: "TableChanges") -> None:

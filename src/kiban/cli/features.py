@@ -10,7 +10,7 @@ from kiban.core.errors import KibanError
 from kiban.core.settings import Sections, read
 from kiban.data import contract
 from kiban.data.batches import STATIC
-from kiban.data.settings import Engine, Identity
+from kiban.data.settings import Engine, Featured
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,7 +19,7 @@ SUFFIXES = (".csv", ".parquet")
 
 
 class Params(Sections):
-    dataset: Identity
+    dataset: Featured
     engine: Engine
 
 

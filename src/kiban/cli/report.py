@@ -20,13 +20,11 @@ def report(base: str, head: str | None, pictures: Path | None) -> None:
     """
     from kiban.review.comparison import compare
     from kiban.review.report import markdown
-    from kiban.review.results import results
-    from kiban.review.revision import commit
+    from kiban.review.revision import Revision
     from kiban.track import plots
 
-    before, after = results(base), results(head)
+    before, after = Revision(base), Revision(head)
     found = compare(before, after)
-    names = [f"{revision} ({commit(revision)[:7]})" if revision else "the working tree" for revision in (base, head)]
     drawn: dict[str, Path] = {}
     if pictures:
         try:
@@ -34,4 +32,4 @@ def report(base: str, head: str | None, pictures: Path | None) -> None:
         except Exception as error:  # DVC's, the renderer's: the report is worth more than its pictures
             click.echo(f"warning: the report has no pictures: {error}", err=True)
     addresses = {title: file.as_posix() for title, file in drawn.items()}
-    click.echo(markdown(before, after, found, names, addresses), nl=False)
+    click.echo(markdown(before, after, found, addresses), nl=False)

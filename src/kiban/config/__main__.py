@@ -7,7 +7,7 @@ from kiban.core.settings import Settings, read
 from kiban.data.missing import Missing
 from kiban.data.settings import Engine
 from kiban.data.split import Split
-from kiban.evaluate.settings import Evaluation, Gate
+from kiban.evaluate.settings import EvaluationSettings, Gate
 from kiban.serve.settings import Serving
 from kiban.sources.settings import Dataset
 from kiban.track.settings import Tracking
@@ -25,7 +25,7 @@ class Params(Settings):
     model: Model
     preprocessing: Preprocessing
     decision: Decision
-    evaluation: Evaluation
+    evaluation: EvaluationSettings
     gate: Gate
     serving: Serving
     tracking: Tracking

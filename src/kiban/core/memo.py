@@ -4,10 +4,11 @@ A key is a digest of everything that a result depends on; nothing in it is a tim
 git and may be removed at any time: what it held is then computed once more.
 """
 
+import ast
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,15 +27,36 @@ def key(**parts: Any) -> str:
 
 
 @cache
-def code(modules: tuple[str, ...], packages: tuple[str, ...]) -> str:
-    """A digest of the source of `modules`, found without importing them, and of the versions of `packages`."""
-    sources = {}
-    for name in modules:
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.origin is None:
-            raise ModuleNotFoundError(name)
-        sources[name] = Path(spec.origin).read_text(encoding="utf-8")
+def code(roots: tuple[str, ...], packages: tuple[str, ...]) -> str:
+    """A digest of the source of the modules `roots`, of all of kiban that they import, and of `packages`' versions."""
+    sources = {name: _file(name).read_text(encoding="utf-8") for name in closure(roots)}
     return key(sources=sources, versions={name: importlib.metadata.version(name) for name in packages})
+
+
+def closure(roots: Iterable[str]) -> set[str]:
+    """The modules of kiban that `roots` import, directly or not, and `roots` themselves; none of them is imported."""
+    modules: set[str] = set()
+    waiting = set(roots)
+    while waiting:
+        name = waiting.pop()
+        modules.add(name)
+        waiting |= _imported(_file(name)) - modules
+    return modules
+
+
+def _imported(file: Path) -> set[str]:
+    """The modules of kiban that the source in `file` names in an import, wherever in it that stands."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name for name in names if name.startswith("kiban.") and _file(name).exists()}
+
+
+def _file(module: str) -> Path:
+    return Path(__file__).parents[2].joinpath(*module.split(".")).with_suffix(".py")
 
 
 def recall(key: str, kind: type[M]) -> M | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from kiban.core import paths
+from kiban.core import files, paths
 from kiban.core.errors import KibanError
 from kiban.data import parquet, verdict
 
@@ -21,6 +21,36 @@ class Counts(BaseModel):
 
     rows: int
     left_out_without_target: int
+
+
+class PreparedBatch(Counts):
+    """A prepared batch that was accepted. Reports of the first release have no hash."""
+
+    sha256: str | None = None
+
+
+class Account(BaseModel):
+    """reports/data.json, in git: the data that a model can see. `quarantined` has the reasons by batch."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    rows: int = 0
+    left_out_without_target: int = 0
+    batches: dict[str, PreparedBatch] = {}
+    quarantined: dict[str, list[str]] = {}
+
+
+def parse_account(content: bytes) -> Account:
+    """The account in the content of reports/data.json; an empty one if that cannot be read."""
+    try:
+        return Account.model_validate_json(content)
+    except ValidationError:
+        return Account()
+
+
+def write_account(account: Account) -> None:
+    """Write reports/data.json; the stage validate_prepared does."""
+    files.write(paths.DATA, (account.model_dump_json(indent=1) + "\n").encode())
 
 
 def write_counts(counts: Mapping[str, Counts]) -> None:

@@ -17,10 +17,16 @@ def _time_zone(name: str) -> str:
 
 
 class Identity(Sections):
-    """What most stages read of the section. `name` also names contract, ledger, data folders and module of features."""
+    """What most stages read of the section. `name` also names contract, ledger and data folders."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     timezone: Annotated[str, AfterValidator(_time_zone)]
+
+
+class Featured(Identity):
+    """With `features`, the file under src/kiban/features/ that computes the prepared columns."""
+
+    features: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\.py$")]
 
 
 Engine = Literal["duckdb"]

@@ -1,7 +1,7 @@
 """What validation found: the verdict that later stages rest on."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -9,6 +9,7 @@ from kiban.core import files, paths
 from kiban.core.errors import KibanError
 
 Level = Literal["raw", "prepared"]
+LEVELS: tuple[Level, ...] = get_args(Level)
 
 
 class _Model(BaseModel):

@@ -1,22 +1,23 @@
 """Stage evaluate: what the servable, and not some object in memory, answers on data that it has and has not seen."""
 
 import json
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from rich.progress import track
 
 from kiban.core.errors import KibanError, exit_on_error
-from kiban.core.paths import EVALUATION, METRICS, PLOTS, PREDICTIONS
+from kiban.core.paths import METRICS, PLOTS, PREDICTIONS
 from kiban.core.settings import Sections, read
 from kiban.data import parquet, prepared
 from kiban.data.missing import Missing
 from kiban.data.split import SPLITS, Split, SplitName
 from kiban.evaluate import metrics
-from kiban.evaluate.settings import Evaluation, Gate
+from kiban.evaluate.settings import EvaluationSettings, Gate
 from kiban.servable import columns
+from kiban.servable.evaluation import BatchFigures, Evaluation, Figures, GateResult
 from kiban.servable.load import Servable, load
+from kiban.tasks.metric import Scores, Target
 
 COMPARED = ("roc_auc", "brier")
 """What metrics.json, and so `dvc exp show` and `dvc metrics diff`, have of evaluation.json: what a screen can hold."""
@@ -25,7 +26,7 @@ COMPARED = ("roc_auc", "brier")
 class Params(Sections):
     split: Split
     missing: Missing
-    evaluation: Evaluation
+    evaluation: EvaluationSettings
     gate: Gate
 
 
@@ -33,38 +34,42 @@ def main() -> None:
     params = read(Params)
     servable = load()
     features, target_name = servable.contract.features(), servable.contract.target()
-    by_batch: dict[str, dict[str, Any]] = {}
-    parts: dict[SplitName, list[tuple[pa.Table, metrics.Scores]]] = {split: [] for split in SPLITS}
+    by_batch: dict[str, BatchFigures] = {}
+    parts: dict[SplitName, list[tuple[pa.Table, Scores]]] = {split: [] for split in SPLITS}
     batches = _batches(servable, params.split)
     for batch, split in track(batches.items(), description="evaluate", transient=True):
         rows = prepared.read(servable.manifest.dataset, [batch])
         scores = servable.score(columns.from_arrow(rows, features))
         parts[split].append((rows, scores))
-        by_batch[batch] = {"split": split, **metrics.summary(_target(rows, target_name), scores)}
+        by_batch[batch] = BatchFigures.model_validate(
+            {"split": split, **metrics.summary(_target(rows, target_name), scores)}
+        )
     tables = {split: pa.concat_tables([rows for rows, _ in of]) for split, of in parts.items()}
     scores_of = {split: np.concatenate([scores for _, scores in of]) for split, of in parts.items()}
     targets = {split: _target(rows, target_name) for split, rows in tables.items()}
     test = columns.from_arrow(tables["test"], features)
 
-    prior = targets["train"].mean()
-    results: dict[str, Any] = {split: metrics.summary(targets[split], scores_of[split]) for split in SPLITS}
-    report = {
-        "model_id": servable.model_id,
-        **results,
-        "prior": {split: metrics.summary(of, np.full(len(of), prior)) for split, of in targets.items()},
-        "without": {
+    share = targets["train"].mean()
+    results = {split: metrics.summary(targets[split], scores_of[split]) for split in SPLITS}
+    evaluation = Evaluation(
+        model_id=servable.model_id,
+        train=results["train"],
+        validation=results["validation"],
+        test=results["test"],
+        prior={split: metrics.summary(target, np.full(len(target), share)) for split, target in targets.items()},
+        without={
             name: metrics.summary(targets["test"], servable.score(columns.without(test, features, patterns)))
             for name, patterns in params.missing.groups.items()
         },
-        "gate": _gate(params.gate, results),
-        "by_batch": by_batch,
-    }
-    EVALUATION.write_text(json.dumps(report, indent=1) + "\n")
+        gate=_gate(params.gate, results),
+        by_batch=by_batch,
+    )
+    evaluation.write()
     METRICS.write_text(json.dumps(_compared(results), indent=1) + "\n")
     parquet.write(_predictions(servable, tables, scores_of), PREDICTIONS)
     _write_plots(servable, test, targets["test"], scores_of["test"], by_batch, params.evaluation)
-    gate = params.gate
-    state = f"{'passed' if report['gate']['passed'] else 'not passed'} ({gate.split} {gate.metric} >= {gate.minimum})"
+    gate = evaluation.gate
+    state = f"{'passed' if gate.passed else 'not passed'} ({gate.split} {gate.metric} >= {gate.minimum})"
     print(f"evaluate: model {servable.model_id[:12]}, test ROC AUC {results['test']['roc_auc']}, gate {state}")
 
 
@@ -81,24 +86,23 @@ def _batches(servable: Servable, split: Split) -> dict[str, SplitName]:
     return of
 
 
-def _target(rows: pa.Table, name: str) -> metrics.Target:
-    target: metrics.Target = rows[name].to_numpy()
+def _target(rows: pa.Table, name: str) -> Target:
+    target: Target = rows[name].to_numpy()
     return target
 
 
-def _compared(results: dict[str, Any]) -> dict[str, Any]:
-    return {split: {name: results[split][name] for name in COMPARED} for split in ("validation", "test")}
+def _compared(results: dict[SplitName, Figures]) -> dict[SplitName, Figures]:
+    compared: tuple[SplitName, ...] = ("validation", "test")
+    return {split: {name: results[split][name] for name in COMPARED} for split in compared}
 
 
-def _gate(gate: Gate, results: dict[str, Any]) -> dict[str, Any]:
+def _gate(gate: Gate, results: dict[SplitName, Figures]) -> GateResult:
     value = results[gate.split][gate.metric]
-    asked = gate.model_dump(include={"metric", "split", "minimum"})
-    return {**asked, "value": value, "passed": value is not None and value >= gate.minimum}
+    passed = value is not None and value >= gate.minimum
+    return GateResult(metric=gate.metric, split=gate.split, minimum=gate.minimum, value=value, passed=passed)
 
 
-def _predictions(
-    servable: Servable, tables: dict[SplitName, pa.Table], scores: dict[SplitName, metrics.Scores]
-) -> pa.Table:
+def _predictions(servable: Servable, tables: dict[SplitName, pa.Table], scores: dict[SplitName, Scores]) -> pa.Table:
     """Key, time, split, target and score of every row that a split has; the schema's metadata name the model."""
     target = servable.contract.target()
     time = [servable.contract.time] if servable.contract.time else []
@@ -117,20 +121,23 @@ def _predictions(
 def _write_plots(
     servable: Servable,
     test: columns.Columns,
-    target: metrics.Target,
-    scores: metrics.Scores,
-    by_batch: dict[str, dict[str, Any]],
-    settings: Evaluation,
+    target: Target,
+    scores: Scores,
+    by_batch: dict[str, BatchFigures],
+    settings: EvaluationSettings,
 ) -> None:
     importance = metrics.permutation_importance(
         servable.score, test, target, settings.importance.rows, settings.importance.seed
     )
-    names = ("split", "roc_auc", "base_rate", "mean_prediction")
+    names = ("roc_auc", "base_rate", "mean_prediction")
     plots = {
         "roc": metrics.roc(target, scores),
         "precision_recall": metrics.precision_recall(target, scores),
         "calibration": metrics.calibration(target, scores),
-        "by_batch": [{"batch": batch, **{name: of[name] for name in names}} for batch, of in by_batch.items()],
+        "by_batch": [
+            {"batch": batch, "split": of.split, **{name: of.figures[name] for name in names}}
+            for batch, of in by_batch.items()
+        ],
         "importance": importance,
     }
     for name, rows in plots.items():

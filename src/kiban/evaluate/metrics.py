@@ -8,38 +8,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import (
-    average_precision_score,
-    brier_score_loss,
-    log_loss,
-    precision_recall_curve,
-    roc_auc_score,
-    roc_curve,
-)
+from sklearn.metrics import precision_recall_curve, roc_curve
 
 from kiban.servable.columns import Columns
+from kiban.servable.evaluation import Figures
+from kiban.tasks.binary import METRICS, ROC_AUC
+from kiban.tasks.metric import Scored, Scores, Target
 
 DECIMALS = 6
 CURVE_POINTS = 200
 CALIBRATION_BINS = 15
 
-Target = npt.NDArray[np.bool_]
-Scores = npt.NDArray[np.float64]
 Row = dict[str, Any]
 
 
-def summary(target: Target, scores: Scores) -> dict[str, float | int | None]:
+def summary(target: Target, scores: Scores) -> Figures:
     """The metrics of scores; those that rank are None where the target has one value only."""
-    both = bool(target.any()) and not bool(target.all())
-    values: dict[str, float | None] = {
-        "roc_auc": roc_auc_score(target, scores) if both else None,
-        "average_precision": average_precision_score(target, scores) if both else None,
-        "brier": brier_score_loss(target, scores),
-        "log_loss": log_loss(target, scores, labels=[False, True]),
-        "base_rate": target.mean(),
-        "mean_prediction": scores.mean(),
-    }
-    rounded = {name: None if value is None else round(float(value), DECIMALS) for name, value in values.items()}
+    rows = Scored(target, scores).weighted()
+    values = {name: metric.value(rows) for name, metric in METRICS.items()}
+    values |= {"base_rate": target.mean(), "mean_prediction": scores.mean()}
+    rounded = {name: None if np.isnan(value) else round(float(value), DECIMALS) for name, value in values.items()}
     return {"rows": len(target), **rounded}
 
 
@@ -78,13 +66,16 @@ def permutation_importance(
     random = np.random.default_rng(seed)
     sample = random.choice(len(target), size=min(rows, len(target)), replace=False)
     drawn, labels = {name: values[sample] for name, values in columns.items()}, target[sample]
-    full = roc_auc_score(labels, score(drawn))
+    full = _auc(labels, score(drawn))
     drops = {
-        name: full - roc_auc_score(labels, score({**drawn, name: random.permutation(values)}))
-        for name, values in drawn.items()
+        name: full - _auc(labels, score({**drawn, name: random.permutation(values)})) for name, values in drawn.items()
     }
     ordered = sorted(drops, key=lambda name: (-drops[name], name))
     return [{"feature": name, "auc_drop": round(float(drops[name]), DECIMALS)} for name in ordered]
+
+
+def _auc(target: Target, scores: Scores) -> float:
+    return ROC_AUC.value(Scored(target, scores).weighted())
 
 
 def write_csv(rows: list[Row], path: Path) -> None:

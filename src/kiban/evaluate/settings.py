@@ -15,7 +15,7 @@ class Importance(Settings):
     seed: Annotated[int, Field(ge=0)]
 
 
-class Evaluation(Settings):
+class EvaluationSettings(Settings):
     importance: Importance
 
 

@@ -1,9 +1,7 @@
 """The features of rows that are asked about now, by the expression that made the rows of training."""
 
-import importlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from types import ModuleType
 
 import ibis
 import pyarrow as pa
@@ -13,13 +11,14 @@ from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.data import batches, contract, parquet, verdict
 from kiban.data.contract import Column, Table
-from kiban.data.settings import Engine, Identity
+from kiban.data.settings import Engine, Featured
 from kiban.prepare.engine import compute, connect
+from kiban.prepare.features import Features, load
 
 ASKED = "the rows that are asked about"
 
 
-def features(dataset: Identity, engine: Engine, asked: pa.Table, recent: Mapping[str, pa.Table]) -> pa.Table:
+def features(dataset: Featured, engine: Engine, asked: pa.Table, recent: Mapping[str, pa.Table]) -> pa.Table:
     """The prepared columns, without the target, of the rows in `asked`, sorted by the prepared table's key.
 
     `asked` has rows of the raw table that the dataset's module names in ROWS_OF; what is not known yet, such as how it
@@ -29,26 +28,26 @@ def features(dataset: Identity, engine: Engine, asked: pa.Table, recent: Mapping
     Raises KibanError if there is a value or a null that the raw contract rejects, if a key stands twice, or if a table
     is missing.
     """
-    module = importlib.import_module(f"kiban.features.{dataset.name}")
     raw = contract.read_raw(paths.raw_contract(dataset.name))
+    definition = load(dataset.features, raw)
     prepared = contract.read_prepared(paths.prepared_contract(dataset.name))
-    of = raw[module.ROWS_OF]
+    of = raw[definition.rows_of]
     asked = _whole(asked, of)
-    since = _since(asked, of, module)
+    since = _since(asked, of, definition)
     tables = {}
     for name in raw:
         if name not in recent:
             raise KibanError(f"recent rows of table {name} are missing")
         rows, time = _checked(recent[name], raw[name], f"recent {name}"), raw[name].time
         tables[name] = rows.filter(pc.field(time) >= pa.scalar(since, _TIME)) if time else rows
-    known = tables[module.ROWS_OF]
+    known = tables[definition.rows_of]
     others = known.join(asked.select(of.key), of.key, join_type="left anti").select(asked.column_names)
     both = pa.concat_tables([others, _filled(asked, known, of.key)])
-    everything = _computed(module, engine, {**tables, module.ROWS_OF: both})
-    keys = _computed(module, engine, {**tables, module.ROWS_OF: asked}).select(prepared.key)
+    everything = _computed(definition, engine, {**tables, definition.rows_of: both})
+    keys = _computed(definition, engine, {**tables, definition.rows_of: asked}).select(prepared.key)
     found = everything.join(keys, prepared.key, join_type="left semi")
     if found.num_rows != asked.num_rows:  # a fault of the expression, which answers would be given to the wrong rows by
-        raise KibanError(f"{module.__name__} made {found.num_rows} rows of the {asked.num_rows} that are asked about")
+        raise KibanError(f"{definition.module} made {found.num_rows} rows of the {asked.num_rows} that are asked about")
     return parquet.conform(found, prepared, "the features").drop_columns(prepared.target())
 
 
@@ -62,23 +61,23 @@ def _filled(asked: pa.Table, known: pa.Table, key: list[str]) -> pa.Table:
     return pa.table(columns)
 
 
-def _computed(module: ModuleType, engine: Engine, tables: Mapping[str, pa.Table]) -> pa.Table:
-    expression = module.features({name: ibis.memtable(rows) for name, rows in tables.items()})
+def _computed(definition: Features, engine: Engine, tables: Mapping[str, pa.Table]) -> pa.Table:
+    expression = definition.compute({name: ibis.memtable(rows) for name, rows in tables.items()})
     return compute(connect(engine), expression, f"the features of {ASKED}")
 
 
 _TIME = pa.timestamp("us", tz="UTC")
 
 
-def recent_rows(dataset: Identity, asked: pa.Table, tables: Iterable[str]) -> dict[str, pa.Table]:
+def recent_rows(dataset: Featured, asked: pa.Table, tables: Iterable[str]) -> dict[str, pa.Table]:
     """Of each of the raw tables the accepted rows in data/raw that the features of `asked` look back on.
 
     Raises KibanError if nothing was validated, or a file is not the one that was.
     """
-    module = importlib.import_module(f"kiban.features.{dataset.name}")
     raw = contract.read_raw(paths.raw_contract(dataset.name))
-    of = raw[module.ROWS_OF]
-    since = _since(_whole(asked, of), of, module)
+    definition = load(dataset.features, raw)
+    of = raw[definition.rows_of]
+    since = _since(_whole(asked, of), of, definition)
     accepted = verdict.read("raw").accepted
     found = {}
     for table in tables:
@@ -138,11 +137,13 @@ def _rejected(values: pa.ChunkedArray, column: Column) -> dict[str, pa.ChunkedAr
     return found
 
 
-def _since(asked: pa.Table, of: Table, module: ModuleType) -> datetime:
+def _since(asked: pa.Table, of: Table, definition: Features) -> datetime:
     """The time from which on rows of other tables count for the rows that are asked about."""
     if of.time is None:
-        raise KibanError(f"conf/contract: table {module.ROWS_OF} has no time column, which its features look back from")
-    return pc.min(asked[of.time]).as_py() - timedelta(days=module.LOOKBACK_DAYS)
+        raise KibanError(
+            f"conf/contract: table {definition.rows_of} has no time column, which its features look back from"
+        )
+    return pc.min(asked[of.time]).as_py() - timedelta(days=definition.lookback_days)
 
 
 def null_throughout(rows: pa.Table) -> list[str]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pydantic import BaseModel
 
 from kiban.data.contract import Column, Table
-from kiban.review.revision import Version, rows
+from kiban.review.revision import Revision
 
 EXAMPLES = 5
 TOP_LEVELS = 5
@@ -161,7 +161,7 @@ class TableChanges(BaseModel):
     moved: dict[str, tuple[Summary, Summary]]
 
 
-def between(old: Version, new: Version) -> dict[str, TableChanges]:
+def between(old: Revision, new: Revision) -> dict[str, TableChanges]:
     """What changed from `old` to `new`, by table; a table in which nothing did is not there.
 
     Raises KibanError if the rows of a batch cannot be had.
@@ -170,7 +170,7 @@ def between(old: Version, new: Version) -> dict[str, TableChanges]:
     return {name: found for name in names if (found := _in_table(name, old, new)) is not None}
 
 
-def _in_table(name: str, old: Version, new: Version) -> TableChanges | None:
+def _in_table(name: str, old: Revision, new: Revision) -> TableChanges | None:
     sides = (old, new)
     before, after = (side.batches.get(name, {}) for side in sides)
     changed = [batch for batch in sorted(before.keys() & after.keys()) if before[batch].sha256 != after[batch].sha256]
@@ -183,7 +183,7 @@ def _in_table(name: str, old: Version, new: Version) -> TableChanges | None:
     if before.keys() == after.keys() and not changed and not columns:
         return None
     same = {column: of for column, of in _columns(new.contracts.get(name)).items() if column not in columns}
-    rows_of = [{batch: rows(side, side.batches[name][batch]) for batch in side.batches.get(name, {})} for side in sides]
+    rows_of = [{batch: side.rows(side.batches[name][batch]) for batch in side.batches.get(name, {})} for side in sides]
     key = (new.contracts.get(name) or old.contracts[name]).key
     summaries = [_summaries(list(each.values()), same) for each in rows_of]
     return TableChanges(

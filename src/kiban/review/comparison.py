@@ -15,11 +15,12 @@ from pydantic import ValidationError
 from kiban.core.errors import KibanError
 from kiban.core.settings import explain, leaves
 from kiban.data.contract import Table
+from kiban.data.prepared import TABLE
 from kiban.evaluate.bootstrap import Difference, differences
 from kiban.evaluate.settings import Gate
-from kiban.review import changes, revision
+from kiban.review import changes
 from kiban.review.changes import TableChanges
-from kiban.review.results import Results
+from kiban.review.revision import Revision
 
 Judgement = Literal["unchanged", "better", "worse", "no clear difference", "not comparable"]
 CALENDAR = ("day", "week", "month")
@@ -57,24 +58,23 @@ class Comparison:
     data_reason: str
 
 
-def compare(before: Results, after: Results) -> Comparison:
+def compare(before: Revision, after: Revision) -> Comparison:
     """Compare two versions, by the gate of the first: nobody sets their own examination.
 
     The gate is that of the second where the first has none of this form. Raises KibanError if neither has one, or if
     its cluster is no column that identifies rows.
     """
     gate = _gate(before, after)
-    version = revision.version(after.revision)
-    scores, judgement, reason = _judged(before, after, gate, version.contracts["prepared"])
+    scores, judgement, reason = _judged(before, after, gate, after.contracts[TABLE])
     data: Mapping[str, TableChanges] | None = None
     try:
-        data, data_reason = changes.between(revision.version(before.revision), version), ""
+        data, data_reason = changes.between(before, after), ""
     except KibanError as error:
         data_reason = str(error)
     return Comparison(judgement, reason, gate, scores, parameters(before.params, after.params), data, data_reason)
 
 
-def _gate(before: Results, after: Results) -> Gate:
+def _gate(before: Revision, after: Revision) -> Gate:
     with contextlib.suppress(ValidationError):
         return Gate.model_validate(before.params.get("gate"))
     try:
@@ -83,14 +83,13 @@ def _gate(before: Results, after: Results) -> Gate:
         raise KibanError(f"params.yaml: gate: {explain(error)}; correct it under conf/gate") from None
 
 
-def _judged(before: Results, after: Results, gate: Gate, table: Table) -> tuple[Scores | None, Judgement, str]:
-    if before.model_id == after.model_id:
+def _judged(before: Revision, after: Revision, gate: Gate, table: Table) -> tuple[Scores | None, Judgement, str]:
+    if before.evaluation.model_id == after.evaluation.model_id:
         return None, "unchanged", ""
-    for results in (before, after):
-        if results.predictions is None:
-            name = results.revision or "the working tree"
+    for side in (before, after):
+        if side.predictions is None:
             advice = "`dvc pull` or `dvc fetch --all-commits` brings them, if somebody has pushed them"
-            return None, "not comparable", f"the predictions of {name} are not here: {advice}"
+            return None, "not comparable", f"the predictions of {side.label} are not here: {advice}"
     rows = paired(before.predictions, after.predictions, gate.split)
     if rows.num_rows == 0:
         return None, "not comparable", f"no row of the {gate.split} split was scored by both versions"

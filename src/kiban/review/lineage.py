@@ -1,6 +1,5 @@
 """From the id of a model to what it came from: commit, data, parameters, metrics, validation."""
 
-import json
 import re
 import subprocess
 from collections.abc import Mapping
@@ -13,10 +12,10 @@ from pydantic import BaseModel, ValidationError
 from kiban.core.errors import KibanError
 from kiban.core.git import git
 from kiban.core.paths import EVALUATION
-from kiban.data.split import SPLITS, Split
+from kiban.data.split import Split
 from kiban.data.verdict import Level, Verdict
-from kiban.review.results import results
-from kiban.review.revision import Batch, content, version
+from kiban.review.revision import Batch, Revision
+from kiban.servable.evaluation import Figures
 
 PARAMETERS = ("engine", "split", "missing", "model", "preprocessing", "decision")
 """The sections of params.yaml that shape a model, beside its data."""
@@ -40,7 +39,7 @@ class Lineage:
     batches: Mapping[str, Mapping[str, Batch]]
     split: Split
     parameters: Mapping[str, Any]
-    metrics: Mapping[str, Mapping[str, float]]
+    metrics: Mapping[str, Figures]
     verdicts: Mapping[Level, Verdict | None]
 
 
@@ -57,19 +56,19 @@ def lineage(model_id: str) -> Lineage:
     if not found:
         raise KibanError(f"no commit here has a model {model_id}: `git fetch --all` brings those of others")
     ((whole, commit),) = found.items()
-    said = results(commit)
+    revision = Revision(commit)
     try:
-        split = Split.model_validate(said.params["split"])
+        split = Split.model_validate(revision.params["split"])
     except (KeyError, ValidationError):
-        raise KibanError(f"the params.yaml of {commit or 'the working tree'} has no split that can be read") from None
+        raise KibanError(f"the params.yaml of {revision.label} has no split that can be read") from None
     return Lineage(
         model_id=whole,
         commit=_described(commit) if commit else None,
-        batches=version(commit).batches,
+        batches=revision.batches,
         split=split,
-        parameters={name: said.params[name] for name in PARAMETERS if name in said.params},
-        metrics={name: said.evaluation[name] for name in SPLITS if name in said.evaluation},
-        verdicts=said.verdicts,
+        parameters={name: revision.params[name] for name in PARAMETERS if name in revision.params},
+        metrics=revision.evaluation.splits,
+        verdicts=revision.verdicts,
     )
 
 
@@ -112,12 +111,11 @@ def _commits(model_id: str) -> dict[str, str | None]:
     return found
 
 
-def _model_of(revision: str | None) -> str:
+def _model_of(commit: str | None) -> str:
     try:
-        model_id: str = json.loads(content(EVALUATION, revision))["model_id"]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return Revision(commit).evaluation.model_id
+    except KibanError:
         return ""
-    return model_id
 
 
 def _described(commit: str) -> Commit:

@@ -3,22 +3,17 @@
 import html
 import importlib.resources
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jinja2
 
-from kiban.data.verdict import Level, Verdict
+from kiban.data.verdict import LEVELS, Verdict
 from kiban.evaluate.bootstrap import Difference
 from kiban.review.comparison import Comparison
-from kiban.review.results import Results
+from kiban.review.revision import Revision
+from kiban.tasks.binary import METRICS
 
-METRICS = {
-    "roc_auc": "ROC AUC",
-    "average_precision": "average precision",
-    "brier": "Brier score (less is better)",
-    "log_loss": "log loss (less is better)",
-}
 PICTURES = "<!-- pictures -->"
 """Where the pictures begin, so that a place that cannot show them can leave them out."""
 
@@ -26,24 +21,21 @@ PICTURES = "<!-- pictures -->"
 MOST_FINDINGS = 20
 
 
-def markdown(
-    before: Results, after: Results, found: Comparison, names: Sequence[str], pictures: Mapping[str, str]
-) -> str:
-    """The report, the judgement first. `names` are the versions', `pictures` the addresses of the plots by title."""
+def markdown(before: Revision, after: Revision, found: Comparison, pictures: Mapping[str, str]) -> str:
+    """The report, the judgement first. `pictures` are the addresses of the plots by title."""
     template = importlib.resources.files(__package__).joinpath("report.md.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701
     filters: dict[str, Callable[..., str]] = {"cell": cell, "code": code, "signed": signed, "row": row}
     environment.filters.update(filters)
-    levels: tuple[Level, ...] = ("raw", "prepared")
     findings = [finding for verdict in after.verdicts.values() if verdict for finding in verdict.findings]
     return environment.from_string(template).render(
         before=before,
         after=after,
         found=found,
-        names=names,
-        metrics=METRICS,
+        names=[side.label + (f" ({side.commit[:7]})" if side.commit else "") for side in (before, after)],
+        metrics={name: metric.title for name, metric in METRICS.items()},
         figures=_figures(before, after, found.gate.split),
-        verdicts={level: [_in_words(side.verdicts[level]) for side in (before, after)] for level in levels},
+        verdicts={level: [_in_words(side.verdicts[level]) for side in (before, after)] for level in LEVELS},
         findings=findings[:MOST_FINDINGS],
         more_findings=max(0, len(findings) - MOST_FINDINGS),
         marker=PICTURES,
@@ -51,9 +43,9 @@ def markdown(
     )
 
 
-def _figures(before: Results, after: Results, split: str) -> dict[str, tuple[Any, Any]]:
+def _figures(before: Revision, after: Revision, split: str) -> dict[str, tuple[Any, Any]]:
     """The metrics as each version reported them, each on its own rows."""
-    sides = [side.evaluation.get(split, {}) for side in (before, after)]
+    sides = [side.evaluation.splits[split] for side in (before, after)]
     return {name: (sides[0].get(name), sides[1].get(name)) for name in METRICS}
 
 

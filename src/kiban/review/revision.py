@@ -1,27 +1,29 @@
-"""The data of a git revision: which batches it has, from git, and their rows, from DVC's cache or its remote."""
+"""A state of the repository, read from the working tree, from git, or from DVC's cache or its remote."""
 
 import contextlib
-import errno
-import json
-import re
+import io
 import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import yaml
+import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from kiban.core import files, paths
 from kiban.core.errors import KibanError
 from kiban.core.git import git
-from kiban.core.paths import PARAMS
+from kiban.core.settings import Nested, load
 from kiban.data import contract, parquet, prepared
 from kiban.data.contract import Table
-from kiban.ingest import ledger
+from kiban.data.prepared import Account
+from kiban.data.verdict import LEVELS, Level, Verdict
+from kiban.ingest.ledger import parse_ledger
+from kiban.servable.evaluation import Evaluation
 
 
 @dataclass(frozen=True)
@@ -33,138 +35,159 @@ class Batch:
     path: Path
 
 
-@dataclass(frozen=True)
-class Version:
-    """The data of a revision, None being the working tree: contracts by table, batches by table and name."""
+class Revision:
+    """What a revision of git says of itself; `name` is None for the working tree.
 
-    revision: str | None
-    contracts: Mapping[str, Table]
-    batches: Mapping[str, Mapping[str, Batch]]
-
-
-def version(revision: str | None) -> Version:
-    """The data of a git revision, the raw tables and `prepared`; KibanError if it has none that can be read."""
-    if revision is None:
-        return _read(Path(), None)
-    try:
-        kept = (str(PARAMS), "conf/contract", "data", "reports")
-        names = git(Path(), "ls-tree", "-r", "--name-only", "--end-of-options", revision, "--", *kept)
-        with tempfile.TemporaryDirectory() as folder:
-            for name in names.splitlines():
-                if name.endswith((".yaml", ".json")):
-                    path = Path(folder) / name
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    path.write_text(git(Path(), "show", f"{revision}:{name}"), encoding="utf-8")
-            return _read(Path(folder), revision)
-    except (OSError, subprocess.CalledProcessError):
-        raise KibanError(f"there is no revision {revision!r}: `git log` lists them") from None
-    except KibanError as error:
-        reason = re.sub(r"\S*/(?=(conf|data|reports|params)[/.])", "", str(error))  # without the temporary folder
-        raise KibanError(f"the data of revision {revision!r} cannot be read: {reason}") from None
-
-
-def _read(root: Path, revision: str | None) -> Version:
-    try:
-        dataset = yaml.load((root / PARAMS).read_bytes(), yaml.CSafeLoader)["dataset"]["name"]
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        raise KibanError(f"{PARAMS} is missing, or names no dataset") from None
-    batches = {
-        table: {
-            name: Batch(entry.rows, entry.sha256, paths.raw_file(dataset, table, name))
-            for name, entry in entries.items()
-        }
-        for table, entries in ledger.read(root / paths.ledger(dataset)).items()
-    }
-    report = read_report(root)["batches"]
-    batches[prepared.TABLE] = {
-        name: Batch(of["rows"], of["sha256"], paths.prepared_file(dataset, name))
-        for name, of in report.items()
-        if "sha256" in of  # reports of the first version have none
-    }
-    contracts = {
-        **contract.read_raw(root / paths.raw_contract(dataset)),
-        prepared.TABLE: contract.read_prepared(root / paths.prepared_contract(dataset)),
-    }
-    return Version(revision, contracts, batches)
-
-
-def commit(revision: str) -> str:
-    """The commit that a git revision names; KibanError if there is none."""
-    try:
-        return git(Path(), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}").strip()
-    except (OSError, subprocess.CalledProcessError):
-        raise KibanError(f"there is no revision {revision!r}: `git log` lists them") from None
-
-
-def content(path: Path, revision: str | None) -> bytes:
-    """A file of a revision, None being the working tree, from there, from git, or from DVC's cache or its remote.
-
-    Raises FileNotFoundError if none of them has it.
+    Each part is read when it is first asked for, and then kept. Raises KibanError where a part that must be there is
+    missing, or cannot be read.
     """
-    if revision is None and path.exists():
-        return path.read_bytes()
-    if revision is not None:
-        named = f"{revision}:{path.as_posix()}"
-        shown = subprocess.run(["git", "show", "--end-of-options", named], capture_output=True)
-        if shown.returncode == 0:
-            return shown.stdout
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / path.name
-        _get(path, revision, copy)
-        if not copy.exists():
-            raise FileNotFoundError(errno.ENOENT, "not in the working tree, git, DVC's cache or its remote", str(path))
-        return copy.read_bytes()
+
+    def __init__(self, name: str | None) -> None:
+        """Raises KibanError if git has no such revision."""
+        self.name = name
+        self.commit = None if name is None else _commit(name)
+
+    @property
+    def label(self) -> str:
+        """The revision for people."""
+        return self.name or "the working tree"
+
+    @cached_property
+    def params(self) -> Nested:
+        return load(self._whole(paths.PARAMS))
+
+    @cached_property
+    def dataset(self) -> str:
+        """The name of its dataset."""
+        try:
+            name: str = self.params["dataset"]["name"]
+        except (KeyError, TypeError):
+            raise KibanError(f"{paths.PARAMS} of {self.label} names no dataset") from None
+        return name
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """What its model is worth."""
+        try:
+            return Evaluation.model_validate_json(self._whole(paths.EVALUATION))
+        except ValidationError:
+            raise KibanError(f"{paths.EVALUATION} of {self.label} cannot be read: run `dvc repro` there") from None
+
+    @cached_property
+    def verdicts(self) -> Mapping[Level, Verdict | None]:
+        """The verdict on each level of the data, None where it cannot be had."""
+        return {level: self._verdict(level) for level in LEVELS}
+
+    def _verdict(self, level: Level) -> Verdict | None:
+        try:
+            return Verdict.model_validate_json(self.content(paths.verdict(level)))
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    @cached_property
+    def predictions(self) -> pa.Table | None:
+        """The predictions of its model; None where they cannot be had, or lie here of another model."""
+        try:
+            rows = pq.read_table(io.BytesIO(self.content(paths.PREDICTIONS)))
+        except (FileNotFoundError, pa.ArrowException):
+            return None
+        model_id = (rows.schema.metadata or {}).get(b"model_id", b"").decode()
+        return rows.replace_schema_metadata(None) if model_id == self.evaluation.model_id else None
+
+    @cached_property
+    def contracts(self) -> Mapping[str, Table]:
+        """The contracts of the raw tables by name, and that of the prepared table."""
+        raw, ready = paths.raw_contract(self.dataset), paths.prepared_contract(self.dataset)
+        return {
+            **contract.parse_raw(self._whole(raw), self._named(raw)),
+            prepared.TABLE: contract.parse_prepared(self._whole(ready), self._named(ready)),
+        }
+
+    @cached_property
+    def account(self) -> Account:
+        """reports/data.json; empty where there is none."""
+        try:
+            return prepared.parse_account(self.content(paths.DATA))
+        except FileNotFoundError:
+            return prepared.parse_account(b"")
+
+    @cached_property
+    def batches(self) -> Mapping[str, Mapping[str, Batch]]:
+        """The batches by name, of each raw table and of the prepared one."""
+        path = paths.ledger(self.dataset)
+        try:
+            ledger = parse_ledger(self.content(path), self._named(path))
+        except FileNotFoundError:
+            ledger = {}
+        raw = {
+            table: {
+                name: Batch(entry.rows, entry.sha256, paths.raw_file(self.dataset, table, name))
+                for name, entry in entries.items()
+            }
+            for table, entries in ledger.items()
+        }
+        ready = {
+            name: Batch(batch.rows, batch.sha256, paths.prepared_file(self.dataset, name))
+            for name, batch in self.account.batches.items()
+            if batch.sha256
+        }
+        return {**raw, prepared.TABLE: ready}
+
+    def rows(self, batch: Batch) -> pa.Table:
+        """The rows of a batch; KibanError if neither the working tree nor DVC's cache nor its remote has them."""
+        if files.is_file(batch.path, batch.sha256):
+            return parquet.read(batch.path)
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / batch.path.name
+            self._fetch(batch.path, copy)
+            if not files.is_file(copy, batch.sha256):
+                where = f" of {self.name}" if self.name else ""
+                advice = "bring it with `dvc fetch`, or `dvc fetch --all-commits`"
+                raise KibanError(f"{batch.path}{where} is not here: {advice}")
+            return parquet.read(copy)
+
+    def content(self, path: Path) -> bytes:
+        """A file from the working tree or from git, or from DVC's cache or its remote.
+
+        Raises FileNotFoundError if none of them has it.
+        """
+        if self.commit is None and path.exists():
+            return path.read_bytes()
+        if self.commit is not None:
+            # From the folder that this runs in, which may lie within the repository.
+            shown = subprocess.run(["git", "show", f"{self.commit}:./{path.as_posix()}"], capture_output=True)
+            if shown.returncode == 0:
+                return shown.stdout
+        with tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder) / path.name
+            self._fetch(path, copy)
+            return copy.read_bytes()
+
+    def _whole(self, path: Path) -> bytes:
+        """The content of a file that must be there."""
+        try:
+            return self.content(path)
+        except FileNotFoundError:
+            raise KibanError(f"{self.label} has no {path}: run `dvc repro` there") from None
+
+    def _named(self, path: Path) -> str:
+        """The file as errors call it."""
+        return f"{path} of {self.name}" if self.name else str(path)
+
+    def _fetch(self, path: Path, target: Path) -> None:
+        """Copy a file that DVC tracks to `target`, from its cache or its remote, if it is there."""
+        with contextlib.suppress(Exception):  # DVC, its index and its store raise what they like
+            self._tracked.get_file(path.as_posix(), str(target))
+
+    @cached_property
+    def _tracked(self) -> Any:
+        from dvc.api import DVCFileSystem  # takes a second
+
+        return DVCFileSystem(url=str(Path.cwd()), rev=self.commit)
 
 
-def _get(path: Path, revision: str | None, target: Path) -> None:
-    """Copy a file that DVC tracks to `target`, from its cache or its remote, if it is there."""
-    with contextlib.suppress(Exception):  # DVC, its index and its store raise what they like
-        _file_system(Path.cwd(), revision).get_file(path.as_posix(), str(target))
-
-
-def rows(version: Version, batch: Batch) -> pa.Table:
-    """The rows of a batch; KibanError if neither the working tree nor DVC's cache nor its remote has them."""
-    if files.is_file(batch.path, batch.sha256):
-        return parquet.read(batch.path)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / batch.path.name
-        _get(batch.path, version.revision, path)
-        if not files.is_file(path, batch.sha256):
-            where = f" of {version.revision}" if version.revision else ""
-            raise KibanError(
-                f"{batch.path}{where} is not here: bring it with `dvc fetch`, or `dvc fetch --all-commits`"
-            )
-        return parquet.read(path)
-
-
-@cache
-def _file_system(root: Path, revision: str | None) -> Any:
-    from dvc.api import DVCFileSystem  # takes a second
-
-    return DVCFileSystem(url=str(root), rev=revision)
-
-
-def read_report(root: Path = Path()) -> dict[str, Any]:
-    """reports/data.json: `batches` that were prepared and accepted, and reasons by batch in `quarantined`."""
+def _commit(name: str) -> str:
     try:
-        report: dict[str, Any] = json.loads((root / paths.DATA).read_bytes())
-        return report
-    except (FileNotFoundError, ValueError):
-        return {"batches": {}, "quarantined": {}}
-
-
-def brought_in_by(path: Path) -> dict[str, str]:
-    """For each line of a tracked file, the abbreviated commit that brought it in; uncommitted lines are not there."""
-    try:
-        blamed = git(Path(), "blame", "--line-porcelain", "--", str(path)).splitlines()
+        return git(Path(), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}").strip()
     except (OSError, subprocess.CalledProcessError):
-        return {}
-    commits: dict[str, str] = {}
-    commit = ""
-    for number, line in enumerate(blamed):
-        if line.startswith("\t"):
-            if commit.strip("0"):
-                commits[line.strip()] = commit[:7]
-        elif number == 0 or blamed[number - 1].startswith("\t"):
-            commit = line.split()[0]
-    return commits
+        raise KibanError(f"there is no revision {name!r}: `git log` lists them") from None

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from kiban.core import paths
 from kiban.core.errors import KibanError, one_line
@@ -14,8 +13,7 @@ from kiban.data.contract import Table
 from kiban.servable import manifest
 from kiban.servable.columns import Columns, frame
 from kiban.servable.manifest import Manifest
-
-Scores = npt.NDArray[np.float64]
+from kiban.tasks.metric import Scores, Target
 
 
 @dataclass(frozen=True)
@@ -27,9 +25,9 @@ class Servable:
     contract: Table
     score: Callable[[Columns], Scores]
 
-    def labels(self, scores: Scores) -> npt.NDArray[np.bool_]:
+    def labels(self, scores: Scores) -> Target:
         """True where the score reaches the decision threshold."""
-        labels: npt.NDArray[np.bool_] = scores >= self.manifest.threshold
+        labels: Target = scores >= self.manifest.threshold
         return labels
 
 

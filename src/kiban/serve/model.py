@@ -1,21 +1,19 @@
 """The model that answers: its servable, what is derived from it, and what the service says of it at /model."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from kiban.data.contract import Policy
-from kiban.data.split import SPLITS
 from kiban.request.schema import Places, Records, Schema
+from kiban.servable import evaluation
 from kiban.servable.columns import from_records
+from kiban.servable.evaluation import Figures
 from kiban.servable.load import Servable
 from kiban.serve.settings import Serving
-
-Metrics = dict[str, float]
 
 
 class Alive(BaseModel):
@@ -46,8 +44,8 @@ class Target(BaseModel):
 class Evaluation(BaseModel):
     """What the model was measured to be worth, on the very file that answers."""
 
-    splits: dict[str, Metrics] = Field(description="By split; `test` is later than all that the model was made from")
-    without: dict[str, Metrics] = Field(description="On the test rows with a group of features null")
+    splits: dict[str, Figures] = Field(description="By split; `test` is later than all that the model was made from")
+    without: dict[str, Figures] = Field(description="On the test rows with a group of features null")
 
 
 class Limits(BaseModel):
@@ -117,10 +115,9 @@ class Served:
 
     def _evaluation(self) -> Evaluation | None:
         try:
-            report: dict[str, Any] = json.loads(self.report.read_bytes())
-            if report["model_id"] != self.model_id:
-                return None
-            splits: dict[str, Metrics] = {name: report[name] for name in SPLITS}
-            return Evaluation(splits=splits, without=report["without"])
-        except (OSError, ValueError, KeyError, TypeError):  # it is no part of the servable, and may be absent
+            report = evaluation.Evaluation.model_validate_json(self.report.read_bytes())
+        except (OSError, ValidationError):  # it is no part of the servable, and may be absent
             return None
+        if report.model_id != self.model_id:
+            return None
+        return Evaluation(splits=report.splits, without=report.without)

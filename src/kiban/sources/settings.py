@@ -7,7 +7,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from kiban.core.settings import UNSHOWN, Settings
-from kiban.data.settings import Identity
+from kiban.data.settings import Featured
 
 CREDENTIALS = re.compile(r"://.*@|[?&]\w*(password|secret|token|credential|key)\w*=", re.IGNORECASE)
 
@@ -34,7 +34,7 @@ class TableSettings(Settings):
     source: Source
 
 
-class Dataset(Identity):
+class Dataset(Featured):
     """The whole section: with the raw tables by name."""
 
     model_config = ConfigDict(extra="forbid")

@@ -18,14 +18,13 @@ from kiban.core.paths import EVALUATION, LOCK, METRICS, MODEL, PARAMS, PLOTS, TR
 from kiban.core.settings import Sections, load, read
 from kiban.data import contract, verdict
 from kiban.data.settings import Identity
-from kiban.data.split import SPLITS
 from kiban.servable import manifest
+from kiban.servable.evaluation import Evaluation
 from kiban.track import delivery, outbox, plots
 from kiban.track import run as tracked
 from kiban.track.commit import state
 from kiban.track.settings import Tracking
 
-LEVELS: tuple[verdict.Level, ...] = ("raw", "prepared")
 MODEL_PACKAGES = ("scikit-learn", "skops", "pandas", "numpy")
 
 
@@ -86,8 +85,8 @@ def _put(root: Path, run: tracked.Run, dataset: str) -> None:
 def _run(params: Params) -> tracked.Run:
     _, model_id = manifest.read_checked(paths.SERVABLE)
     parameters = load(PARAMS.read_bytes())
-    evaluation = json.loads(EVALUATION.read_bytes())
-    by_split = {name: evaluation[name] for name in (*SPLITS, "without")}
+    evaluation = Evaluation.model_validate_json(EVALUATION.read_bytes())
+    by_split: dict[str, Any] = {**evaluation.splits, "without": evaluation.without}
     stages: dict[str, Any] = yaml.load(LOCK.read_bytes(), yaml.CSafeLoader)["stages"]
     features = contract.read_prepared(paths.SERVABLE / manifest.CONTRACT).features()
     hashes = {out["path"]: out.get("md5", "") for stage in stages.values() for out in stage.get("outs", [])}
@@ -97,11 +96,14 @@ def _run(params: Params) -> tracked.Run:
         experiment=params.tracking.experiment,
         name=os.environ.get("DVC_EXP_NAME") or f"{parameters['model']['_target_'].rsplit('.')[-1]} {model_id[:12]}",
         parameters=tracked.parameters(parameters),
-        metrics=[*tracked.metrics(by_split), *tracked.metrics_by_batch(evaluation["by_batch"])],
+        metrics=[
+            *tracked.metrics(by_split),
+            *tracked.metrics_by_batch({batch: each.figures for batch, each in evaluation.by_batch.items()}),
+        ],
         tags={
             "model_id": model_id,
-            "gate": "passed" if evaluation["gate"]["passed"] else "not passed",
-            **{f"validation.{level}": verdict.read(level).in_words() for level in LEVELS},
+            "gate": "passed" if evaluation.gate.passed else "not passed",
+            **{f"validation.{level}": verdict.read(level).in_words() for level in verdict.LEVELS},
             **state(Path()),
         },
         data=[

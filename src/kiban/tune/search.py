@@ -21,8 +21,9 @@ from kiban.core.errors import KibanError, one_line
 from kiban.core.settings import Sections, leaves
 from kiban.data import contract, prepared
 from kiban.data.missing import Missing
-from kiban.evaluate import metrics
 from kiban.servable import columns
+from kiban.tasks import binary
+from kiban.tasks.metric import Scored, Target
 from kiban.train import estimator, missing
 from kiban.train.settings import Model, Preprocessing
 from kiban.tune.settings import Choice, Range, Tune
@@ -87,22 +88,22 @@ def cross_validate(
         model = estimator.pipeline(features, settings.preprocessing, settings.model)
         model.fit(columns.frame(repeated), target[origin])
         unseen, truth = _batch(dataset, fold.test)
-        score = metrics.summary(truth, model.predict_proba(columns.frame(unseen))[:, 1])[metric]
-        if score is None:
+        score = binary.METRICS[metric].value(Scored(truth, model.predict_proba(columns.frame(unseen))[:, 1]).weighted())
+        if np.isnan(score):
             raise KibanError(f"batch {fold.test} has one value of the target only: it cannot be a fold")
-        scores.append(float(score))
+        scores.append(score)
     return scores
 
 
 @cache
-def _batch(dataset: str, batch: str) -> tuple[columns.Columns, metrics.Target]:
+def _batch(dataset: str, batch: str) -> tuple[columns.Columns, Target]:
     """Features and target of a prepared batch; a process reads it once."""
     table = contract.read_prepared(paths.prepared_contract(dataset))
     rows = prepared.read(dataset, [batch])
     return columns.from_arrow(rows, table.features()), rows[table.target()].to_numpy()
 
 
-def _batches(dataset: str, batches: tuple[str, ...]) -> tuple[columns.Columns, metrics.Target]:
+def _batches(dataset: str, batches: tuple[str, ...]) -> tuple[columns.Columns, Target]:
     parts = [_batch(dataset, batch) for batch in batches]
     names = parts[0][0]
     rows = {name: np.concatenate([features[name] for features, _ in parts]) for name in names}

@@ -13,14 +13,7 @@ from kiban.data.contract import Table
 from kiban.data.verdict import Checked, Finding, Verdict
 
 # What a batch's findings depend on, beside its bytes, its contract, its name and its time zone.
-CODE = (
-    "kiban.data.batches",
-    "kiban.data.contract",
-    "kiban.validate.expectations",
-    "kiban.data.parquet",
-    "kiban.validate.check",
-    "kiban.data.verdict",
-)
+CODE = ("kiban.validate.check",)
 PACKAGES = ("great-expectations", "pandas", "pyarrow")
 
 

@@ -3,12 +3,11 @@
 It also writes the account of the data that a model can see: reports/data.json, which lies in git.
 """
 
-import json
-
 from kiban.core import paths
 from kiban.core.errors import exit_on_error
 from kiban.core.settings import Sections, read
 from kiban.data import contract, prepared, verdict
+from kiban.data.prepared import Account, PreparedBatch
 from kiban.data.settings import Identity
 from kiban.data.verdict import Finding
 from kiban.validate import check
@@ -30,14 +29,14 @@ def main() -> None:
     found = check.validate(tables, files, dataset.timezone)
     hashes = found.accepted.get(prepared.TABLE, {})
     quarantined = verdict.read("raw").reasons() | found.reasons()
-    report = {
-        "rows": sum(counts[batch].rows for batch in hashes),
-        "left_out_without_target": sum(counts[batch].left_out_without_target for batch in hashes),
-        "batches": {batch: {**counts[batch].model_dump(), "sha256": digest} for batch, digest in hashes.items()},
-        "quarantined": {batch: [_reason(finding) for finding in of] for batch, of in sorted(quarantined.items())},
-    }
+    account = Account(
+        rows=sum(counts[batch].rows for batch in hashes),
+        left_out_without_target=sum(counts[batch].left_out_without_target for batch in hashes),
+        batches={batch: PreparedBatch(**counts[batch].model_dump(), sha256=sha) for batch, sha in hashes.items()},
+        quarantined={batch: [_reason(each) for each in findings] for batch, findings in sorted(quarantined.items())},
+    )
     conclude(found, "prepared", dataset.name, params.validation.on_failure)
-    paths.DATA.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    prepared.write_account(account)
 
 
 def _reason(finding: Finding) -> str:

@@ -1,0 +1,81 @@
+"""One batch of the prepared table, from the raw batches that its features look back on."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from kiban.core import files, paths
+from kiban.core.errors import KibanError
+from kiban.data import batches, parquet, verdict
+from kiban.data.contract import Table
+from kiban.data.prepared import Counts
+from kiban.data.settings import Engine, Identity
+from kiban.prepare.engine import compute, connect
+from kiban.prepare.features import Features
+
+Hashes = Mapping[str, Mapping[str, str]]
+"""SHA-256 by table and batch."""
+
+
+class Prepared(BaseModel):
+    """A batch that was prepared: its counts, and the SHA-256 of its file."""
+
+    counts: Counts
+    sha256: str
+
+
+def batches_of(raw: Mapping[str, Table], accepted: Hashes) -> list[str]:
+    """The batches that were accepted in every table; KibanError if there is none, or a table has nothing."""
+    for name in raw:
+        if not accepted.get(name):
+            raise KibanError(f"no batch of table {name} was accepted, so that nothing can be prepared")
+    batched = [set(of) for of in accepted.values() if batches.STATIC not in of]
+    names = set.intersection(*batched) if batched else set()
+    if not names:
+        raise KibanError("no batch was accepted in every table, so that nothing can be prepared")
+    return sorted(names)
+
+
+def needed_by(accepted: Hashes, batch: str, lookback: int, timezone: str) -> dict[str, dict[str, str]]:
+    """The raw batches with their hashes, by table, that the features of `batch` are computed from."""
+    needed = {}
+    for name, of in accepted.items():
+        names = (
+            [batches.STATIC] if batches.STATIC in of else batches.with_lookback(batch, sorted(of), lookback, timezone)
+        )
+        needed[name] = {part: of[part] for part in names}
+    return needed
+
+
+def prepare(
+    dataset: Identity,
+    engine: Engine,
+    raw: Mapping[str, Table],
+    table: Table,
+    features: Features,
+    batch: str,
+    needed: Hashes,
+    path: Path,
+) -> Prepared:
+    """Write the prepared rows of `batch` to `path`."""
+    start, end = batches.bounds(batch, dataset.timezone)
+    since = start - timedelta(days=features.lookback_days)
+    session = connect(engine)
+    tables = {}
+    for name, of in needed.items():
+        hashes = {paths.raw_file(dataset.name, name, part): digest for part, digest in of.items()}
+        for raw_path, digest in hashes.items():
+            verdict.check_file(raw_path, digest)
+        rows, time = session.read_parquet([str(raw_path) for raw_path in hashes]), raw[name].time
+        tables[name] = rows.filter(rows[time] >= since) if time else rows
+    rows_of_all = features.compute(tables)
+    of_batch = rows_of_all.filter((rows_of_all[table.time] >= start) & (rows_of_all[table.time] < end))
+    computed = parquet.conform(
+        compute(session, of_batch, f"prepared {batch}: the features"), table, f"prepared {batch}"
+    )
+    known = computed.filter(computed[table.target()].is_valid())
+    parquet.write(known, path)
+    counts = Counts(rows=known.num_rows, left_out_without_target=computed.num_rows - known.num_rows)
+    return Prepared(counts=counts, sha256=files.sha256(path))
