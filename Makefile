@@ -25,6 +25,10 @@ lint: $(INSTALLED) ## check style, types, deploy/, and that params.yaml is compo
 	kubernetes-validate --quiet --strict deploy/kubernetes.yaml
 	python deploy/check.py
 
+docs: $(INSTALLED) ## write docs/commands.md, the help of every command
+	python -c 'from kiban.cli import commands; from kiban.cli.reference import reference; print(reference(commands, "kiban"), end="")' \
+		> docs/commands.md
+
 compose: $(INSTALLED) ## compose params.yaml from conf/
 	kiban compose
 
@@ -99,4 +103,4 @@ $(INSTALLED): requirements.lock pyproject.toml
 	uv pip install -q --python .venv --no-deps --no-build-isolation -e .
 	touch $@
 
-.PHONY: help repro test lint compose s3 reproduce report comment serve experiments runs bento image bench lock
+.PHONY: help repro test lint docs compose s3 reproduce report comment serve experiments runs bento image bench lock

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 import skops.io
 from sklearn.ensemble import RandomForestClassifier
-from slice import compose_here, run_stage
+from slice import ROOT, compose_here, run_stage
 
 from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.core.paths import MODEL
 from kiban.data import prepared
-from kiban.servable import columns, skops_file
+from kiban.servable import columns, manifest, skops_file
 from kiban.servable.columns import Columns
 from kiban.servable.load import Servable, load
 from kiban.train import export
@@ -251,3 +251,43 @@ def test_loading_onnx_imports_no_scikit_learn_pandas_or_pipeline(project: Path) 
         " if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("version", [1, manifest.FORMAT])
+def test_servables_of_every_format_are_still_read(version: int) -> None:
+    """One that was written in each format is kept."""
+    servable = load(ROOT / "tests/servable/formats" / str(version))
+    assert servable.manifest.format_version == version
+    (score,) = servable.score(columns.from_records([servable.manifest.example], servable.contract.features()))
+    assert score == pytest.approx(0.35658854, abs=1e-6)
+
+
+def test_every_format_is_kept() -> None:
+    kept = {int(folder.name) for folder in (ROOT / "tests/servable/formats").iterdir()}
+    assert kept == set(range(1, manifest.FORMAT + 1))
+
+
+def test_a_servable_may_have_files_that_this_release_does_not_know(tmp_path: Path) -> None:
+    content = with_manifest(tmp_path, lambda described: described["files"].update({"reference.json": sha256(b"{}")}))
+    (content / "reference.json").write_bytes(b"{}")
+    assert load(content)
+
+
+def test_a_servable_of_a_later_format_is_refused(tmp_path: Path) -> None:
+    later = with_manifest(tmp_path, lambda described: described.update(format_version=manifest.FORMAT + 1))
+    with pytest.raises(KibanError, match=r"is of format 3, and this release reads formats 1 to 2: take a later"):
+        load(later)
+
+
+def with_manifest(folder: Path, edit: Callable[[dict[str, Any]], None]) -> Path:
+    """The kept servable of the current format with another manifest."""
+    shutil.copytree(ROOT / "tests/servable/formats" / str(manifest.FORMAT), folder / "servable")
+    path = folder / "servable" / manifest.FILE
+    described = json.loads(path.read_bytes())
+    edit(described)
+    path.write_text(json.dumps(described))
+    return folder / "servable"
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

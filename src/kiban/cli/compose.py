@@ -20,7 +20,14 @@ from kiban.core.settings import load
     help="Keep params.yaml, as `dvc exp apply` left it, as conf/experiment/NAME.yaml, and make that the default.",
 )
 def compose(overrides: tuple[str, ...], check: bool, adopt: str | None) -> None:
-    """Compose params.yaml from conf/, with Hydra overrides such as model=logistic or model.C=0.1."""
+    """Compose params.yaml from conf/, with Hydra overrides such as model=logistic or model.C=0.1.
+
+    \b
+    Examples:
+      kiban compose
+      kiban compose model=logistic model.C=0.1
+      kiban compose --adopt large_trees
+    """
     if adopt is not None and (check or overrides):
         raise KibanError("--adopt takes params.yaml as it is: neither overrides nor --check go with it")
     if adopt is not None:

@@ -25,7 +25,13 @@ class Params(Sections):
 @click.pass_context
 def data(context: click.Context, as_json: bool) -> None:
     """List the batches: rows, size, hash, when and from where they were taken, whether they are good, and the commit
-    that brought them in."""
+    that brought them in.
+
+    \b
+    Examples:
+      kiban data
+      kiban data --json
+    """
     if context.invoked_subcommand is None:
         from kiban.review.batches import listed
 
@@ -71,7 +77,13 @@ def _or_dash(value: Any, text: Callable[[Any], str]) -> str:
 @click.argument("new", required=False)
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def diff(old: str, new: str | None, as_json: bool) -> None:
-    """Tell what changed in the data from revision OLD to NEW, or to the working tree: batches, rows, columns."""
+    """Tell what changed in the data from revision OLD to NEW, or to the working tree: batches, rows, columns.
+
+    \b
+    Examples:
+      kiban data diff main
+      kiban data diff v1 v2 --json
+    """
     from kiban.review.changes import between
     from kiban.review.revision import Revision
 

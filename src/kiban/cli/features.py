@@ -37,6 +37,11 @@ def features(raw: tuple[str, ...], asked: str, output: Path | None) -> None:
 
     Recent rows of a table come from TABLE=PATH (CSV or Parquet, with * for several files), else from data/raw. What is
     not known yet of a new row is null, or has no column. The rows are sorted by the prepared table's key.
+
+    \b
+    Examples:
+      kiban features weather=recent/weather.csv --for upcoming.csv > request.json
+      kiban features --for upcoming.csv -o upcoming.parquet
     """
     from kiban.request import new_rows
     from kiban.sources.by_glob import Files

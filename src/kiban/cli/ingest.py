@@ -31,6 +31,11 @@ def ingest(new: bool, refresh: str | None, table: str | None) -> None:
 
     A batch that was taken is never read again but by --refresh, which shows what differs by rows. A batch whose period
     is not over yet is not taken.
+
+    \b
+    Examples:
+      kiban ingest --new
+      kiban ingest --refresh 2013-12 --table flights
     """
     from kiban.ingest import take
 

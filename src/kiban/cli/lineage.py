@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 @click.argument("model_id")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def lineage(model_id: str, as_json: bool) -> None:
-    """Tell of the model MODEL_ID, or its first digits: commit, data, parameters, metrics, validation."""
+    """Tell of the model MODEL_ID, or its first digits: commit, data, parameters, metrics, validation.
+
+    \b
+    Examples:
+      kiban lineage ed61665
+    """
     import json
 
     from kiban.review import lineage

@@ -10,7 +10,12 @@ from kiban.core.errors import KibanError
 @click.command()
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 def plots(folder: Path) -> None:
-    """Draw the plots of dvc.yaml as PNG files in FOLDER."""
+    """Draw the plots of dvc.yaml as PNG files in FOLDER.
+
+    \b
+    Examples:
+      kiban plots pictures
+    """
     from kiban.track.plots import draw, specifications
 
     found = specifications(Path())

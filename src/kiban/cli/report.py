@@ -17,6 +17,10 @@ def report(base: str, head: str | None, pictures: Path | None) -> None:
     """Compare the model of revision BASE with that of HEAD, or of the working tree, and write Markdown.
 
     Nothing is trained: results come from git, and predictions from DVC's cache or its remote.
+
+    \b
+    Examples:
+      kiban report main --pictures report > report.md
     """
     from kiban.review.comparison import compare
     from kiban.review.report import markdown

@@ -51,6 +51,11 @@ def score(source: str, target: str, on_error: str, folder: Path) -> None:
     Both are CSV or Parquet, here or on S3 (s3://BUCKET/PATH). Rows are checked as the endpoint checks them. Columns
     that the model does not know are carried over; those of its own that may be null may be absent. OUTPUT is written
     whole or not at all.
+
+    \b
+    Examples:
+      kiban score flights.parquet scored.parquet
+      kiban score s3://bucket/flights.csv scored.csv --on-error skip
     """
     import pyarrow as pa
 

@@ -20,7 +20,12 @@ class Params(Sections):
 @click.command()
 @click.option("--deliver", is_flag=True, help="Deliver them now.")
 def track(deliver: bool) -> None:
-    """List the runs that wait in the outbox because MLflow did not take them; each run delivers what waits, too."""
+    """List the runs that wait in the outbox because MLflow did not take them; each run delivers what waits, too.
+
+    \b
+    Examples:
+      kiban track --deliver
+    """
     root = Path(os.environ.get("DVC_ROOT", "."))
     where = delivery.shown(delivery.store(root))
     before = outbox.waiting(root)

@@ -13,6 +13,11 @@ def tune(name: str, number: int | None) -> None:
 
     The best parameters become conf/experiment/tuned_NAME.yaml, all trials reports/tuning/NAME.csv, and a run with its
     trials under it in MLflow. The same command after a kill goes on where it was.
+
+    \b
+    Examples:
+      kiban tune hist_gradient_boosting
+      kiban tune logistic --trials 100
     """
     from kiban.tune.run import run
 

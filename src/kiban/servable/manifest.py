@@ -1,16 +1,20 @@
 """manifest.json: what a servable consists of and what it was made from. Its hash is the model's id."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from kiban.core.errors import KibanError
 from kiban.core.files import sha256
 
 FILE = "manifest.json"
 CONTRACT = "contract.yaml"
+FORMAT = 2
+"""The format of a servable that this release writes; it reads all up to this one. Format 1 names none."""
+
 MODEL_FILES = {"onnx": "model.onnx", "skops": "model.skops"}
 
 
@@ -27,11 +31,13 @@ class Parity(BaseModel):
 class Manifest(BaseModel):
     """`files` and `prepared` hold SHA-256 by file and by batch; `parameters` are those of the train stage.
 
-    `example` has the features of a typical training row, to show a caller and to try the model with.
+    `example` has the features of a typical training row, to show a caller and to try the model with. Files that this
+    release does not know may be there, and are not read.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    format_version: int = 1
     dataset: str
     format: Literal["onnx", "skops"]
     threshold: Annotated[float, Field(ge=0, le=1)]
@@ -62,10 +68,16 @@ def _read_checked(folder: Path) -> tuple[Manifest, str]:
     path = folder / FILE
     try:
         content = path.read_bytes()
-        manifest = Manifest.model_validate_json(content)
+        described = json.loads(content)
+        if described.get("format_version", 1) > FORMAT:
+            raise KibanError(
+                f"{path} is of format {described['format_version']}, and this release reads formats 1 to {FORMAT}: "
+                "take a later release of Kiban"
+            )
+        manifest = Manifest.model_validate(described, strict=True)
     except FileNotFoundError:
         raise KibanError(f"{folder} holds no servable ({FILE} is missing): run `dvc repro` or `dvc pull`") from None
-    except ValidationError:
+    except (ValueError, AttributeError, TypeError):  # a ValidationError is a ValueError
         raise KibanError(f"{path} is not the manifest of a servable: {RESTORE}") from None
     files = (file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
     # What is hidden is not the servable's: volumes and archives leave such beside their files.

@@ -27,10 +27,11 @@ def reached(path: str, ask: Callable[[], T], what: str = "read") -> T:
     try:
         return ask()
     except Exception as error:  # the clients of a store raise what they like
-        raise KibanError(f"{path} cannot be {what}: {one_line(error)}; {_advice(error)}") from None
+        raise KibanError(f"{path} cannot be {what}: {one_line(error)}; {advice(error)}") from None
 
 
-def _advice(error: Exception) -> str:
+def advice(error: Exception) -> str:
+    """What to do about an error of a store or of the way there."""
     if isinstance(error, PermissionError) or "redential" in str(error):
         return "check the credentials in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
     return "check the path and the connection"

@@ -41,7 +41,9 @@ def save(
         if parity is None:
             (beside / manifest.MODEL_FILES["skops"]).write_bytes(skops_file.dumps(model))
         files = {path.name: sha256(path) for path in sorted(beside.iterdir())}
-        result = Manifest(format="onnx" if parity else "skops", parity=parity, files=files, **about)
+        result = Manifest(
+            format_version=manifest.FORMAT, format="onnx" if parity else "skops", parity=parity, files=files, **about
+        )
         (beside / manifest.FILE).write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return result
 
