@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from kiban.core import files
 from kiban.core.errors import KibanError, one_line
+from kiban.data import rules
 from kiban.data.contract import Column, Table
 
 ARROW_TYPES: dict[str, pa.DataType] = {
@@ -51,7 +52,7 @@ def _cast(values: pa.ChunkedArray, name: str, column: Column, where: str) -> pa.
     if pa.types.is_timestamp(values.type) and values.type.tz is None:
         raise KibanError(f"{where}: column {name!r} has times without a time zone; the contract's timestamps are UTC")
     try:
-        if not _may_be(values.type, column.type):
+        if not rules.converts(values.type, column.type):
             raise pa.ArrowNotImplementedError
         if pa.types.is_decimal(values.type) and column.type == "number":  # Arrow is exact from text only
             values = values.cast(pa.string())
@@ -63,24 +64,6 @@ def _cast(values: pa.ChunkedArray, name: str, column: Column, where: str) -> pa.
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         row, value = _first_misfit(values, target)
         raise KibanError(f"{where}: column {name!r}, row {row}: {value!r} is not of type {column.type}") from None
-
-
-def _may_be(source: pa.DataType, kind: str) -> bool:
-    """Whether values of the Arrow type can be of the contract's type, where Arrow's own cast would also guess."""
-    match kind:
-        case "timestamp":
-            return pa.types.is_timestamp(source) or _is_text(source) or pa.types.is_null(source)
-        case "date":
-            return pa.types.is_date(source) or _is_text(source) or pa.types.is_null(source)
-        case "boolean":
-            return not pa.types.is_floating(source)
-        case _:
-            return True
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    values = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(values) or pa.types.is_large_string(values))
 
 
 def _first_misfit(values: pa.ChunkedArray, target: pa.DataType) -> tuple[int, object]:

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 
 from kiban.core import paths
 from kiban.core.errors import KibanError
-from kiban.data import batches, contract, parquet, verdict
-from kiban.data.contract import Column, Table
+from kiban.data import batches, contract, parquet, rules, verdict
+from kiban.data.contract import Table
 from kiban.data.settings import Engine, Featured
 from kiban.prepare.engine import compute, connect
 from kiban.prepare.features import Features, load
@@ -31,31 +31,31 @@ def features(dataset: Featured, engine: Engine, asked: pa.Table, recent: Mapping
     raw = contract.read_raw(paths.raw_contract(dataset.name))
     definition = load(dataset.features, raw)
     prepared = contract.read_prepared(paths.prepared_contract(dataset.name))
-    of = raw[definition.rows_of]
-    asked = _whole(asked, of)
-    since = _since(asked, of, definition)
+    table = raw[definition.rows_of]
+    asked = _whole(asked, table)
+    since = _since(asked, table, definition)
     tables = {}
     for name in raw:
         if name not in recent:
             raise KibanError(f"recent rows of table {name} are missing")
         rows, time = _checked(recent[name], raw[name], f"recent {name}"), raw[name].time
         tables[name] = rows.filter(pc.field(time) >= pa.scalar(since, _TIME)) if time else rows
-    known = tables[definition.rows_of]
-    others = known.join(asked.select(of.key), of.key, join_type="left anti").select(asked.column_names)
-    both = pa.concat_tables([others, _filled(asked, known, of.key)])
+    recorded = tables[definition.rows_of]
+    others = recorded.join(asked.select(table.key), table.key, join_type="left anti").select(asked.column_names)
+    both = pa.concat_tables([others, _filled(asked, recorded, table.key)])
     everything = _computed(definition, engine, {**tables, definition.rows_of: both})
     keys = _computed(definition, engine, {**tables, definition.rows_of: asked}).select(prepared.key)
-    found = everything.join(keys, prepared.key, join_type="left semi")
-    if found.num_rows != asked.num_rows:  # a fault of the expression, which answers would be given to the wrong rows by
-        raise KibanError(f"{definition.module} made {found.num_rows} rows of the {asked.num_rows} that are asked about")
-    return parquet.conform(found, prepared, "the features").drop_columns(prepared.target())
+    rows = everything.join(keys, prepared.key, join_type="left semi")
+    if rows.num_rows != asked.num_rows:  # a fault of the expression, which answers would be given to the wrong rows by
+        raise KibanError(f"{definition.module} made {rows.num_rows} rows of the {asked.num_rows} that are asked about")
+    return parquet.conform(rows, prepared, "the features").drop_columns(prepared.target())
 
 
-def _filled(asked: pa.Table, known: pa.Table, key: list[str]) -> pa.Table:
+def _filled(asked: pa.Table, recorded: pa.Table, key: list[str]) -> pa.Table:
     """The rows that are asked about, null replaced by what is known of the same key."""
-    joined = asked.join(known, key, join_type="left outer", right_suffix=" known")
+    joined = asked.join(recorded, key, join_type="left outer", right_suffix=" recorded")
     columns = {
-        name: joined[name] if name in key else pc.coalesce(joined[name], joined[f"{name} known"])
+        name: joined[name] if name in key else pc.coalesce(joined[name], joined[f"{name} recorded"])
         for name in asked.column_names
     }
     return pa.table(columns)
@@ -76,74 +76,59 @@ def recent_rows(dataset: Featured, asked: pa.Table, tables: Iterable[str]) -> di
     """
     raw = contract.read_raw(paths.raw_contract(dataset.name))
     definition = load(dataset.features, raw)
-    of = raw[definition.rows_of]
-    since = _since(_whole(asked, of), of, definition)
+    table = raw[definition.rows_of]
+    since = _since(_whole(asked, table), table, definition)
     accepted = verdict.read("raw").accepted
-    found = {}
-    for table in tables:
-        hashes = accepted.get(table, {})
+    recent = {}
+    for name in tables:
+        hashes = accepted.get(name, {})
         needed = {
             batch: digest
             for batch, digest in hashes.items()
             if batch == batches.STATIC or batches.bounds(batch, dataset.timezone)[1] > since
         }
         for batch, digest in needed.items():
-            verdict.check_file(paths.raw_file(dataset.name, table, batch), digest)
-        parts = [parquet.read(paths.raw_file(dataset.name, table, batch)) for batch in needed]
-        found[table] = pa.concat_tables([parquet.schema(raw[table]).empty_table(), *parts])
-    return found
+            verdict.check_file(paths.raw_file(dataset.name, name, batch), digest)
+        parts = [parquet.read(paths.raw_file(dataset.name, name, batch)) for batch in needed]
+        recent[name] = pa.concat_tables([parquet.schema(raw[name]).empty_table(), *parts])
+    return recent
 
 
-def _whole(asked: pa.Table, of: Table) -> pa.Table:
+def _whole(asked: pa.Table, table: Table) -> pa.Table:
     """The rows that are asked about as the contract wants them: null where a column that may be null is absent."""
-    for name, column in of.columns.items():
+    for name, column in table.columns.items():
         if column.nullable and name not in asked.column_names:
             asked = asked.append_column(name, pa.nulls(asked.num_rows, parquet.ARROW_TYPES[column.type]))
     if not asked.num_rows:
         raise KibanError(f"{ASKED}: there is none")
-    return _checked(asked, of, ASKED)
+    return _checked(asked, table, ASKED)
 
 
-def _checked(rows: pa.Table, of: Table, where: str) -> pa.Table:
+def _checked(rows: pa.Table, table: Table, where: str) -> pa.Table:
     """The rows in the contract's schema; KibanError if there is what it rejects, or a key stands twice.
 
     What a batch is checked for beyond single rows, Great Expectations' own expectations, says nothing of a few rows.
     """
-    rows = parquet.conform(rows, of, where)
-    for name, column in of.columns.items():
-        for problem, is_one in _rejected(rows[name], column).items():
-            if pc.any(is_one).as_py():
-                row = rows.take([pc.index(is_one, True)]).to_pylist()[0]
-                key = ", ".join(f"{part} {row[part]}" for part in of.key)
-                raise KibanError(f"{where}: column {name!r} {problem}, as {row[name]!r} is at {key}")
-    if rows.group_by(of.key).aggregate([]).num_rows < rows.num_rows:
-        raise KibanError(f"{where}: two rows have the same key ({', '.join(of.key)})")
+    rows = parquet.conform(rows, table, where)
+    for name, column in table.columns.items():
+        for rule in rules.rules(column):
+            broken = rule.broken(rows[name])
+            if rule.policy == "reject" and pc.any(broken).as_py():
+                row = rows.take([pc.index(broken, True)]).to_pylist()[0]
+                key = ", ".join(f"{part} {row[part]}" for part in table.key)
+                raise KibanError(f"{where}: column {name!r} {rule.text}, as {row[name]!r} is at {key}")
+    if rows.group_by(table.key).aggregate([]).num_rows < rows.num_rows:
+        raise KibanError(f"{where}: two rows have the same key ({', '.join(table.key)})")
     return rows
 
 
-def _rejected(values: pa.ChunkedArray, column: Column) -> dict[str, pa.ChunkedArray]:
-    """Which values the contract rejects, by what it says of them."""
-    found = {}
-    if not column.nullable:
-        found["may not be null"] = values.is_null()
-    if column.levels is not None and column.unseen == "reject":
-        known = pc.is_in(values, pa.array([*column.levels, None], values.type))
-        found[f"must be one of {', '.join(column.levels[:10])}"] = pc.invert(known)
-    if column.out_of_range == "reject":
-        if column.min is not None:
-            found[f"must be {column.min} or more"] = pc.less(values, column.min)
-        if column.max is not None:
-            found[f"must be {column.max} or less"] = pc.greater(values, column.max)
-    return found
-
-
-def _since(asked: pa.Table, of: Table, definition: Features) -> datetime:
+def _since(asked: pa.Table, table: Table, definition: Features) -> datetime:
     """The time from which on rows of other tables count for the rows that are asked about."""
-    if of.time is None:
+    if table.time is None:
         raise KibanError(
             f"conf/contract: table {definition.rows_of} has no time column, which its features look back from"
         )
-    return pc.min(asked[of.time]).as_py() - timedelta(days=definition.lookback_days)
+    return pc.min(asked[table.time]).as_py() - timedelta(days=definition.lookback_days)
 
 
 def null_throughout(rows: pa.Table) -> list[str]:

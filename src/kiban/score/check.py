@@ -4,7 +4,6 @@ Columns are checked at once, and only the rows that do not pass one by one, by t
 last word, and the words.
 """
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kiban.core.errors import KibanError
+from kiban.data import rules
 from kiban.data.contract import Column
 from kiban.data.parquet import ARROW_TYPES
 from kiban.request.refusal import RefusedError, sentence
@@ -38,9 +38,9 @@ def check_columns(columns: pa.Schema, features: Mapping[str, Column], is_text: b
     for name, column in features.items():
         if name not in columns.names:
             if not column.nullable:
-                found = ", ".join(columns.names[:5]) + (", …" if len(columns.names) > 5 else "")
-                raise KibanError(f"{where} has no column {name!r}, which the model requires; it has {found}")
-        elif not is_text and not _may_be(columns.field(name).type, column):
+                names = ", ".join(columns.names[:5]) + (", …" if len(columns.names) > 5 else "")
+                raise KibanError(f"{where} has no column {name!r}, which the model requires; it has {names}")
+        elif not is_text and not rules.is_of(columns.field(name).type, column.type):
             kind = columns.field(name).type
             raise KibanError(f"{where}: column {name!r} is of type {kind}, the model wants {column.type}")
 
@@ -71,27 +71,18 @@ def check(rows: pa.Table, schema: Schema, is_text: bool) -> Checked:
         passes = pc.or_(passes, at)
     kinds = {name: ARROW_TYPES[column.type] for name, column in schema.features.items()}
     accepted = pa.table({name: values[name].filter(passes).cast(kind) for name, kind in kinds.items()})
-    unusual = Counter({name: _unusual(accepted[name], column) for name, column in schema.features.items()})
+    unusual = Counter(
+        {
+            name: pc.sum(rules.breaks(accepted[name], column, "warn")).as_py() or 0
+            for name, column in schema.features.items()
+        }
+    )
     return Checked(accepted, passes, rejected, +unusual)
 
 
 def _type(column: Column) -> pa.DataType:
     """What values are checked as: an integer as a number, for 1020.0 is one."""
     return {"string": pa.string(), "boolean": pa.bool_()}.get(column.type, pa.float64())
-
-
-def _may_be(kind: pa.DataType, column: Column) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    if pa.types.is_null(kind):
-        return True
-    match column.type:
-        case "string":
-            return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-        case "boolean":
-            return pa.types.is_boolean(kind)
-        case _:
-            return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
 
 
 def _values(cells: pa.Array, column: Column, is_text: bool) -> pa.Array:
@@ -101,43 +92,25 @@ def _values(cells: pa.Array, column: Column, is_text: bool) -> pa.Array:
             cells = cells.cast(pa.string())
         return cells.cast(_type(column), safe=False)
     if column.type == "boolean":
-        known = pc.is_in(cells, pa.array(["true", "false"]))
-        return pc.if_else(known, pc.equal(cells, "true"), None)
+        is_boolean = pc.is_in(cells, pa.array(["true", "false"]))
+        return pc.if_else(is_boolean, pc.equal(cells, "true"), None)
     is_number = pc.match_substring_regex(cells, NUMBER)
     return pc.if_else(is_number, cells, None).cast(pa.float64())
 
 
 def _passes(values: pa.Array, cells: pa.Array, column: Column) -> pa.Array:
-    """Which of the values, read of `cells`, the schema accepts for sure."""
-    if column.type == "string":
-        fits = pc.is_valid(values)
-        if column.levels is not None and column.unseen == "reject":
-            fits = pc.is_in(values, pa.array(column.levels))
-    elif column.type == "boolean":
-        fits = pc.is_valid(values)
-    else:
-        low, high = accepted_range(column)
+    """Which of the values, read of `cells`, the schema accepts for sure: of the type, and no rule rejects them."""
+    fits = pc.is_valid(values)
+    if column.type in ("integer", "number"):
+        low, high = accepted_range(column)  # which has limits of JSON and of the model's precision too
         fits = pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high))  # false of NaN
         if column.type == "integer":
             fits = pc.and_(fits, pc.equal(pc.floor(values), values))
-    fits = fits.fill_null(False)
-    return pc.or_(fits, cells.is_null()) if column.nullable else fits
+    fits = pc.or_(fits.fill_null(False), cells.is_null())
+    return pc.and_(fits, pc.invert(rules.breaks(values, column, "reject")))
 
 
 def _record(record: Mapping[str, Any], schema: Schema, is_text: bool) -> dict[str, Any]:
     """A row as /invocations reads it: what is empty is absent."""
     given = {name: value for name, value in record.items() if value is not None}
     return {name: from_text(value, schema.features[name]) for name, value in given.items()} if is_text else given
-
-
-def _unusual(values: pa.ChunkedArray, column: Column) -> int:
-    """How many values the contract warns of."""
-    if column.levels is not None and column.unseen == "warn":
-        outside = pc.invert(pc.is_in(values, pa.array([*column.levels, None], pa.string())))
-    elif column.out_of_range == "warn" and (column.min, column.max) != (None, None):
-        low = -math.inf if column.min is None else column.min
-        high = math.inf if column.max is None else column.max
-        outside = pc.or_(pc.less(values, low), pc.greater(values, high))
-    else:
-        return 0
-    return pc.sum(outside).as_py() or 0

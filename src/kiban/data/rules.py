@@ -1,0 +1,99 @@
+"""What a contract says of a column's values, for Arrow columns: which values are of its type, and which break a rule.
+
+The endpoint's schema (pydantic) and the validation of batches (Great Expectations) say the same in their own way;
+tests/data/test_rules.py holds all of them to one meaning.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import reduce
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kiban.data.contract import Column, Policy, Type
+
+MOST_LEVELS = 10  # that are named where a value is none of them
+
+Values = Any  # pa.Array or pa.ChunkedArray, which have no types of their own
+
+
+class Rule(NamedTuple):
+    """What must hold of each value; null breaks only the rule that there must be a value.
+
+    `text` follows the column's name in a sentence; `broken` gives a boolean for each value.
+    """
+
+    text: str
+    policy: Policy
+    broken: Callable[[Values], Values]
+
+
+def rules(column: Column) -> Iterator[Rule]:
+    """The rules of a column. That its values are of its type is no rule: `is_of` says whether they can be."""
+    low, high, levels = column.min, column.max, column.levels
+    if not column.nullable:
+        yield Rule("may not be null", "reject", pc.is_null)
+    if levels is not None:
+        named = ", ".join(levels[:MOST_LEVELS]) + (", …" if len(levels) > MOST_LEVELS else "")
+        yield Rule(f"must be one of {named}", column.unseen, lambda values: _is_none_of(values, levels))
+    if low is not None:
+        yield Rule(f"must be {low} or more", column.out_of_range, lambda values: _true(pc.less(values, low)))
+    if high is not None:
+        yield Rule(f"must be {high} or less", column.out_of_range, lambda values: _true(pc.greater(values, high)))
+
+
+def breaks(values: Values, column: Column, policy: Policy) -> Values:
+    """Which values break a rule that the contract has this policy for, as a boolean for each."""
+    broken = [rule.broken(values) for rule in rules(column) if rule.policy == policy]
+    nothing = pa.array([False] * len(values), pa.bool_())
+    return reduce(pc.or_, broken, nothing)
+
+
+def _is_none_of(values: Values, levels: list[str]) -> Values:
+    return pc.invert(pc.is_in(values, pa.array([*levels, None], pa.string())))
+
+
+def _true(answers: Values) -> Values:
+    """Null, the answer about a null, is no."""
+    return pc.fill_null(answers, False)
+
+
+def is_of(kind: pa.DataType, type: Type) -> bool:
+    """Whether values of an Arrow type are of a contract's type as they are; a column of nulls is of any.
+
+    A number may be one without fraction, and an integer may come as a float, as pandas has one beside a null.
+    """
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_null(kind):
+        return True
+    match type:
+        case "string":
+            return is_text(kind)
+        case "integer" | "number":
+            return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+        case "boolean":
+            return pa.types.is_boolean(kind)
+        case "timestamp":
+            return pa.types.is_timestamp(kind)
+        case "date":
+            return pa.types.is_date(kind)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether an Arrow type is text, encoded as a dictionary or not."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def converts(kind: pa.DataType, type: Type) -> bool:
+    """Whether a source may give values of an Arrow type for a contract's type: its own, and those that say the same.
+
+    Text may say any value, as in CSV, and any plain value may be told as text; databases have 0 and 1 for no and yes.
+    """
+    if is_of(kind, type) or is_text(kind):
+        return True
+    if type == "string":
+        return not pa.types.is_nested(kind)
+    binary = {"boolean": pa.types.is_integer, "integer": pa.types.is_boolean, "number": pa.types.is_boolean}
+    return type in binary and bool(binary[type](kind))
