@@ -87,8 +87,17 @@ bench: $(INSTALLED) ## print the benchmarks' tables
 	python benchmarks/scoring.py
 
 lock: $(INSTALLED) ## resolve the requirements anew
-	$(COMPILE) pyproject.toml --all-extras --group dev --group serve -o requirements.lock
+	$(COMPILE) pyproject.toml $(CORE_EXTRAS:%=--extra %) --group dev --group serve -o requirements.lock
 	$(COMPILE) --group serve -c requirements.lock -o requirements.serve.lock
+	set -e; for extra in $$(python -c "$$OTHER_EXTRAS" $(CORE_EXTRAS)); do \
+		$(COMPILE) pyproject.toml --extra $$extra -c requirements.lock -o requirements.$$extra.lock; done
+# The databases' clients, which the tests use. Every other extra has a lock of its own, so that none weighs on `make repro`.
+CORE_EXTRAS := postgresql bigquery redshift
+define OTHER_EXTRAS
+import sys, tomllib
+print(*sorted(set(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]) - set(sys.argv[1:])))
+endef
+export OTHER_EXTRAS
 COMPILE := uv pip compile -q --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url
 

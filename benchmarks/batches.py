@@ -4,6 +4,7 @@ The year of flights and weather is repeated under shifted dates, as Parquet file
 in a copy of the committed project. Takes about half an hour.
 """
 
+import argparse
 import os
 import statistics
 import subprocess
@@ -119,4 +120,5 @@ def print_table(whole: dict[int, float], one: dict[int, float]) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # --help
     main()

@@ -1,5 +1,6 @@
 """What starting a stage, or the service, costs: its imports in a new process, and which of the heavy ones it needs."""
 
+import argparse
 import json
 import statistics
 import subprocess
@@ -60,4 +61,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # --help
     main()

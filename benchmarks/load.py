@@ -4,6 +4,7 @@ BODIES is a file with one body a line. Each connection sends its next request wh
 server closes is opened anew.
 """
 
+import argparse
 import asyncio
 import json
 import sys
@@ -72,5 +73,12 @@ async def main(port: int, path: str, bodies: list[bytes], connections: int, seco
 
 
 if __name__ == "__main__":
-    port, path, bodies, connections, seconds = sys.argv[1:]
-    uvloop.run(main(int(port), path, Path(bodies).read_bytes().splitlines(), int(connections), float(seconds)))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("port", type=int)
+    parser.add_argument("path", help="of the URL")
+    parser.add_argument("bodies", type=Path, help="a file with the body of a request in each line")
+    parser.add_argument("connections", type=int)
+    parser.add_argument("seconds", type=float)
+    given = parser.parse_args()
+    bodies = given.bodies.read_bytes().splitlines()
+    uvloop.run(main(given.port, given.path, bodies, given.connections, given.seconds))

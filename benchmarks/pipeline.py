@@ -3,6 +3,7 @@
 Works in a copy of the committed project, so that nothing here is touched. Takes some eight minutes.
 """
 
+import argparse
 import os
 import shutil
 import statistics
@@ -97,4 +98,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # --help
     main()

@@ -259,7 +259,7 @@ def show(soak: Soak, started: float, found: Counter[str], cut: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="kiban-soak-"))

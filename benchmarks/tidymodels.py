@@ -4,6 +4,7 @@ It predicts arr_delay >= 30 by a logistic regression after a random split of 3/4
 departure (dep_time, air_time), and reports a ROC AUC of 0.764. It checks our raw data and joins; it is no target.
 """
 
+import argparse
 import statistics
 from pathlib import Path
 
@@ -72,4 +73,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()  # --help
     main()
