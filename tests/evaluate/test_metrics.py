@@ -2,6 +2,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sklearn.calibration
+import sklearn.metrics
 
 from kiban.evaluate import metrics
 
@@ -35,6 +37,26 @@ def test_curves_are_thinned_and_keep_their_ends() -> None:
     assert recall == sorted(recall)
     for row in metrics.calibration(target, scores):  # the target was drawn by the scores
         assert row["observed_rate"] == pytest.approx(row["mean_prediction"], abs=0.1)
+
+
+@pytest.mark.parametrize("decimals", [2, 9])
+def test_curves_are_those_of_scikit_learn(decimals: int) -> None:
+    """Every point lies on its curve, with many equal scores and with none."""
+    random = np.random.default_rng(1)
+    scores = random.random(3000).round(decimals)
+    target = random.random(3000) < scores
+    false, true, _ = sklearn.metrics.roc_curve(target, scores, drop_intermediate=False)
+    points = {(round(one, 6), round(other, 6)) for one, other in zip(false, true, strict=True)}
+    assert {tuple(row.values()) for row in metrics.roc(target, scores)} <= points
+    precision, recall, _ = sklearn.metrics.precision_recall_curve(target, scores)
+    points = {(round(one, 6), round(other, 6)) for one, other in zip(recall, precision, strict=True)}
+    assert {tuple(row.values()) for row in metrics.precision_recall(target, scores)} <= points
+    observed, predicted = sklearn.calibration.calibration_curve(
+        target, scores, n_bins=metrics.CALIBRATION_BINS, strategy="quantile"
+    )
+    rows = metrics.calibration(target, scores)
+    np.testing.assert_allclose([row["mean_prediction"] for row in rows], predicted, atol=1e-6)
+    np.testing.assert_allclose([row["observed_rate"] for row in rows], observed, atol=1e-6)
 
 
 def test_importance_ranks_what_the_score_uses() -> None:

@@ -1,4 +1,8 @@
-"""How good probabilities of a yes-or-no target are, as numbers and as curves."""
+"""How good probabilities of a yes-or-no target are, as numbers and as curves.
+
+The curves come from the sums that the metrics come from. scikit-learn, whose import costs more than the rest of the
+stage, is their oracle in the tests.
+"""
 
 import csv
 from collections.abc import Callable
@@ -7,8 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.calibration import calibration_curve
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 from kiban.servable.columns import Columns
 from kiban.servable.evaluation import Figures
@@ -33,20 +35,26 @@ def summary(target: Target, scores: Scores) -> Figures:
 
 def roc(target: Target, scores: Scores) -> list[Row]:
     """The ROC curve, thinned to some 200 points."""
-    false, true, _ = roc_curve(target, scores)
-    return _curve(false_positive_rate=false, true_positive_rate=true)
+    rows = Scored(target, scores).weighted()
+    true, false = (np.append(0, counts) for counts in (rows.true, rows.false))
+    return _curve(false_positive_rate=false / false[-1], true_positive_rate=true / true[-1])
 
 
 def precision_recall(target: Target, scores: Scores) -> list[Row]:
     """The precision-recall curve, thinned to some 200 points, without its start at few rows, which is noise."""
-    precision, recall, _ = precision_recall_curve(target, scores)
+    rows = Scored(target, scores).weighted()
+    recall, precision = rows.true / rows.true[-1], rows.true / rows.all
     kept = recall >= 1 / CURVE_POINTS
-    return _curve(recall=recall[kept][::-1], precision=precision[kept][::-1])
+    return _curve(recall=recall[kept], precision=precision[kept])
 
 
 def calibration(target: Target, scores: Scores) -> list[Row]:
-    """Share of positives beside mean score, in bins of equally many rows."""
-    observed, predicted = calibration_curve(target, scores, n_bins=CALIBRATION_BINS, strategy="quantile")
+    """Share of positives beside mean score, in bins of equally many rows; equal scores share a bin."""
+    edges = np.quantile(scores, np.linspace(0, 1, CALIBRATION_BINS + 1))
+    bins = np.searchsorted(edges[1:-1], scores)
+    rows = np.bincount(bins)
+    filled = rows > 0
+    predicted, observed = (np.bincount(bins, values)[filled] / rows[filled] for values in (scores, target))
     return _curve(mean_prediction=predicted, observed_rate=observed)
 
 
