@@ -3,17 +3,22 @@ PYTHON ?= python3
 INSTALLED := .venv/installed
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export BENTOML_HOME := $(CURDIR)/bentos
+# Compiled modules are kept, or every one of many processes compiles all that it imports: seconds each.
+unexport PYTHONDONTWRITEBYTECODE
 # The system's certificates, a company's own among them, count for uv as they do for pip.
 export UV_SYSTEM_CERTS := true
 
 help: ## list the tasks
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: $(INSTALLED) ## run what has changed: data, checks, features, model, metrics, tracking
 	dvc repro
 
-test: $(INSTALLED) ## run the tests, the end-to-end ones too, and print the coverage
-	pytest
+test: $(INSTALLED) ## run the tests of all that a change is likely to break, and print the coverage: ten minutes
+	pytest -m "not long"
+
+test-long: $(INSTALLED) ## run the rest: kills by the dozen, full disks, many like cases, what is slow and rarely breaks
+	pytest -m long --no-cov
 
 lint: $(INSTALLED) ## check style, types, deploy/, and that params.yaml is composed from conf/
 	ruff check
@@ -112,4 +117,4 @@ $(INSTALLED): requirements.lock pyproject.toml
 	uv pip install -q --python .venv --no-deps --no-build-isolation -e .
 	touch $@
 
-.PHONY: help repro test lint docs compose s3 reproduce report comment serve experiments runs bento image bench lock
+.PHONY: help repro test test-long lint docs compose s3 reproduce report comment serve experiments runs bento image bench lock

@@ -1,5 +1,6 @@
 """Small real slices: some days of each of three months of flights, taken through the real stages."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from slice import (
     DAYS,
     JANUARY,
@@ -22,6 +24,14 @@ from slice import (
 )
 
 pytest_plugins = ["servers"]
+
+SLOWEST = ["e2e/test_pipeline", "track/test_main", "e2e/test_kills", "e2e/test_report", "cli/test_tune", "e2e/test_api"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slowest modules first: a module is one worker's, and the other has nothing to do if it is the last."""
+    first = [ROOT / f"tests/{name}.py" for name in SLOWEST]
+    items.sort(key=lambda item: first.index(item.path) if item.path in first else len(first))
 
 
 @pytest.fixture(scope="session")
@@ -49,19 +59,40 @@ def source(slices: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="session")
-def evaluated(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project that has run every stage but track. Not to be changed: `project` is a copy."""
-    folder = tmp_path_factory.mktemp("evaluated")
-    shutil.copytree(ROOT / "conf", folder / "conf")
-    (folder / "data").mkdir()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.syspath_prepend(source)
-        compose_here(*SMALL_TREES)
-        take_new()
-        for stage in STAGES:
-            run_stage(stage)
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """A folder of that name, filled by the first worker that asks for it. Not to be changed: all others read it."""
+    of_worker = tmp_path_factory.getbasetemp()
+    root = of_worker.parent if "PYTEST_XDIST_WORKER" in os.environ else of_worker
+
+    def folder(name: str, fill: Callable[[Path], object]) -> Path:
+        target, filled = root / name, root / f"{name}.filled"
+        with FileLock(root / f"{name}.lock"):
+            if not filled.exists():
+                shutil.rmtree(target, ignore_errors=True)
+                target.mkdir()
+                fill(target)
+                filled.touch()
+        return target
+
     return folder
+
+
+@pytest.fixture(scope="session")
+def evaluated(source: Path, once: Callable[..., Path]) -> Path:
+    """A project that has run every stage but track. Not to be changed: `project` is a copy."""
+
+    def run_all(folder: Path) -> None:
+        shutil.copytree(ROOT / "conf", folder / "conf")
+        (folder / "data").mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            patch.syspath_prepend(source)
+            compose_here(*SMALL_TREES)
+            take_new()
+            for stage in STAGES:
+                run_stage(stage)
+
+    return once("evaluated", run_all)
 
 
 @pytest.fixture

@@ -244,7 +244,13 @@ def until_there_is_a_part() -> None:
 def test_a_run_that_is_ended_leaves_nothing(flights: pa.Table, number: signal.Signals) -> None:
     write(pa.concat_tables([flights] * 200), "in.parquet")
     command = [sys.executable, "-c", "from kiban.cli import main; main()", "score", "in.parquet", "out.csv"]
-    process = subprocess.Popen([*command, "--on-error", "skip"], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--on-error", "skip"],
+        stderr=subprocess.PIPE,
+        text=True,
+        # As in a terminal: what runs in a script's background, this test among it, has SIGINT ignored for its children.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
+    )
     until_there_is_a_part()
     process.send_signal(number)
     _, said = process.communicate(timeout=60)

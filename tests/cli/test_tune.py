@@ -52,7 +52,9 @@ def table(path: Path = REPORT) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name != "logistic" else name for name in NAMES]
+)
 def test_what_is_shipped_searches_and_its_best_becomes_an_overlay_that_trains(name: str) -> None:
     file = Path(f"conf/tune/{name}.yaml")
     file.write_text(file.read_text().replace("folds: 4", "folds: 2"))
@@ -101,6 +103,7 @@ def test_every_trial_is_in_the_table_and_in_mlflow_and_the_best_in_the_overlay(
     )
 
 
+@pytest.mark.long
 def test_the_default_is_tried_first_and_more_trials_go_on_from_those_done() -> None:
     write(overrides=[*SMALL["overrides"], "model.max_iter=20"])
     run("small", "--trials", "2")
@@ -135,6 +138,7 @@ def test_a_search_that_was_killed_goes_on_where_it_was() -> None:
     assert len({(row["model.max_iter"], row["model.learning_rate"]) for row in rows}) == 8  # nor by chance
 
 
+@pytest.mark.long
 def test_the_lock_of_a_search_that_was_killed_while_it_wrote_is_not_waited_for() -> None:
     write()
     run("small", "--trials", "1")
@@ -145,6 +149,7 @@ def test_the_lock_of_a_search_that_was_killed_while_it_wrote_is_not_waited_for()
     assert len(table()) == 2
 
 
+@pytest.mark.long
 def test_a_journal_whose_last_line_was_cut_off_goes_on() -> None:
     write()
     run("small", "--trials", "2")
@@ -163,6 +168,7 @@ def test_what_was_adopted_is_tuned_and_kept() -> None:
     assert load(composed(Path(), ["experiment=tuned_small"]))["missing"]["share"] == 0.25
 
 
+@pytest.mark.long
 def test_other_data_or_another_space_is_another_search() -> None:
     write()
     run("small", "--trials", "1")

@@ -1,5 +1,7 @@
 """Clones of the project as it lies in the working tree, and the real commands in them."""
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,10 +20,16 @@ def served(clone: Path, evaluated: Path) -> Path:
     return with_model(clone, evaluated)
 
 
-@pytest.fixture(scope="module")
-def small(slices: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clone whose flights are the slice's, from CSV files in incoming/, run and committed up to validate_prepared."""
-    folder = clone_to(tmp_path_factory.mktemp("small"))
+@pytest.fixture(scope="session")
+def validated(slices: dict[str, list[str]], once: Callable[..., Path]) -> Path:
+    """A clone whose flights are the slice's, from CSV files in incoming/, run and committed up to validate_prepared.
+
+    Not to be changed: `small` is a copy.
+    """
+    return once("small", lambda folder: run_to_validate(clone_to(folder), slices))
+
+
+def run_to_validate(folder: Path, slices: dict[str, list[str]]) -> None:
     write_incoming(folder / "incoming", slices)
     tables = "".join(
         f"  {table}: {{source: {{_target_: kiban.sources.Files, options: {{path: 'incoming/{path}'}}}}}}\n"
@@ -35,4 +43,11 @@ def small(slices: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory
     run(folder, "kiban", "ingest", "--new")
     run(folder, "dvc", "repro", "validate_prepared")
     commit(folder, "the slice")
+
+
+@pytest.fixture(scope="module")
+def small(validated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the validated clone, cache and all, for the tests of a module."""
+    folder = tmp_path_factory.mktemp("small") / "project"
+    shutil.copytree(validated, folder, symlinks=True)
     return folder

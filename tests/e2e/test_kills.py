@@ -8,6 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 import yaml
 from clones import environment, run
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
@@ -16,7 +17,6 @@ from voluptuous import Invalid
 from kiban.core import files, paths
 from kiban.ingest import ledger
 
-KILLS = 20
 COMMAND = ["dvc", "repro", "--force", "validate_prepared"]
 
 
@@ -28,7 +28,8 @@ def is_whole(lock: Path) -> bool:
     return True
 
 
-def test_no_batch_is_lost_to_a_kill(small: Path) -> None:
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.long)])
+def test_no_batch_is_lost_to_a_kill(small: Path, kills: int) -> None:
     lock = (small / "dvc.lock").read_bytes()
     recorded = ledger.read(small / "data/flights.batches.yaml")
     raw = {
@@ -41,7 +42,7 @@ def test_no_batch_is_lost_to_a_kill(small: Path) -> None:
     run(small, *COMMAND)
     undisturbed = time.monotonic() - started
     killed = 0
-    for number in range(KILLS):
+    for number in range(kills):
         if number % 4 == 0:  # what was computed before is forgotten, so that there is more to be killed in
             shutil.rmtree(small / ".kiban_cache", ignore_errors=True)
         (small / "data/prepared/flights/2013-02.parquet").unlink(missing_ok=True)
@@ -56,7 +57,7 @@ def test_no_batch_is_lost_to_a_kill(small: Path) -> None:
             run(small, "git", "checkout", "-q", "dvc.lock")
         present = [path for path in raw if path.exists()]
         assert all(files.sha256(path) == raw[path] for path in present)  # whole, or not there
-    assert killed >= KILLS * 3 // 4  # the others had ended
+    assert killed >= kills * 3 // 4  # the others had ended
     run(small, "dvc", "repro", "validate_prepared")
     assert (small / "dvc.lock").read_bytes() == lock
     assert run(small, "git", "status", "--porcelain") == ""

@@ -1,4 +1,4 @@
-"""The real `dvc repro` and `dvc exp run` on the whole year, in a new clone. The tests share it, in this order."""
+"""The real `dvc repro` and `dvc exp run` on the whole year, in a new clone that each test leaves as it found it."""
 
 import csv
 import io
@@ -8,11 +8,13 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import pytest
 import yaml
 from clones import environment, run, with_installed
 from sklearn.metrics import brier_score_loss, roc_auc_score
@@ -32,167 +34,196 @@ def ran(output: str) -> list[str]:
     return [stage for stage in STAGES if f"Running stage '{stage}'" in output]
 
 
-def clean(clone: Path) -> bool:
-    return run(clone, "git", "status", "--porcelain") == ""
+def clean(year: Path) -> bool:
+    return run(year, "git", "status", "--porcelain") == ""
 
 
-def test_a_cold_run_gives_the_committed_hashes(clone: Path) -> None:
+@pytest.fixture(scope="module")
+def cold(clone: Path) -> tuple[bytes, str]:
+    """The clone's dvc.lock before its first run, and what that run says, under variables that must not matter."""
     hostile = {"PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "1", "OPENBLAS_CORETYPE": "Nehalem"}
-    lock = (clone / "dvc.lock").read_bytes()
-    output = run(clone, "dvc", "repro", **hostile)
+    return (clone / "dvc.lock").read_bytes(), run(clone, "dvc", "repro", **hostile)
+
+
+@pytest.fixture(scope="module")
+def year(clone: Path, cold: tuple[bytes, str]) -> Path:
+    """The clone after its first run."""
+    return clone
+
+
+def restore(year: Path) -> None:
+    """Bring back what is committed, and what belongs to it."""
+    run(year, "git", "checkout", "-q", ".")
+    run(year, "dvc", "checkout", "-q", "--force")
+    assert clean(year)
+
+
+def test_a_cold_run_gives_the_committed_hashes(year: Path, cold: tuple[bytes, str]) -> None:
+    lock, output = cold
     assert ran(output) == STAGES
-    assert (clone / "dvc.lock").read_bytes() == lock
-    assert clean(clone)
-    assert (clone / "mlruns/mlflow.db").exists()
+    assert (year / "dvc.lock").read_bytes() == lock
+    assert clean(year)
+    assert (year / "mlruns/mlflow.db").exists()
 
 
-def test_nothing_changed_nothing_runs(clone: Path) -> None:
-    assert ran(run(clone, "dvc", "repro")) == []
-
-
-def test_an_edit_to_serving_runs_no_stage(clone: Path) -> None:
-    for path in (clone / "src/kiban/serving").glob("*.py"):
+def test_an_edit_to_serving_runs_no_stage(year: Path) -> None:
+    """Its settings aside, whose type the stage config checks."""
+    edited = [path for path in (year / "src/kiban/serve").glob("*.py") if path.name != "settings.py"]
+    assert edited
+    for path in edited:
         path.write_text(path.read_text() + "\n# edited\n")
-    assert ran(run(clone, "dvc", "repro")) == []
-    run(clone, "git", "checkout", "-q", "src")
+    assert ran(run(year, "dvc", "repro")) == []
+    run(year, "git", "checkout", "-q", "src")
 
 
-def test_an_edit_under_conf_is_not_ignored(clone: Path) -> None:
-    edited = clone / "conf/model/hist_gradient_boosting.yaml"
+def test_an_edit_under_conf_is_said_and_runs_what_it_changes_when_it_is_composed(year: Path) -> None:
+    edited = year / "conf/model/hist_gradient_boosting.yaml"
     edited.write_text(edited.read_text().replace("learning_rate: 0.05", "learning_rate: 0.1"))
-    output = run(clone, "dvc", "repro", status=255)
+    output = run(year, "dvc", "repro", status=255)
     assert "error: conf/ was edited after params.yaml was composed from it: run `kiban compose`" in output
     assert "Traceback" not in output
     assert ran(output) == ["config"]
+    run(year, "kiban", "compose")
+    assert ran(run(year, "dvc", "repro")) == ["config", "train", "evaluate", "track"]
+    assert not clean(year)
+    restore(year)
+    assert ran(run(year, "dvc", "repro")) == []
+    assert clean(year)
 
 
-def test_a_changed_learning_rate_runs_train_and_what_follows(clone: Path) -> None:
-    run(clone, "kiban", "compose")
-    assert ran(run(clone, "dvc", "repro")) == ["config", "train", "evaluate", "track"]
-    assert not clean(clone)
-    run(clone, "git", "checkout", "-q", ".")
-    run(clone, "dvc", "checkout", "-q", "--force")
-    assert ran(run(clone, "dvc", "repro")) == []
-    assert clean(clone)
-
-
-def test_a_train_that_fails_leaves_the_old_model(clone: Path) -> None:
-    models = {path: path.read_bytes() for path in (clone / "models").rglob("*") if path.is_file()}
-    run(clone, "kiban", "compose", "model._target_=sklearn.linear_model.Logistic")
-    output = run(clone, "dvc", "repro", status=255)
+def test_a_train_that_fails_leaves_the_old_model(year: Path) -> None:
+    models = {path: path.read_bytes() for path in (year / "models").rglob("*") if path.is_file()}
+    run(year, "kiban", "compose", "model._target_=sklearn.linear_model.Logistic")
+    output = run(year, "dvc", "repro", status=255)
     assert ran(output) == ["config", "train"]
     assert "error: params.yaml: model._target_: there is no class 'sklearn.linear_model.Logistic'" in output
     assert "Traceback" not in output
     assert {path: path.read_bytes() for path in models} == models
-    run(clone, "git", "checkout", "-q", ".")
-    assert ran(run(clone, "dvc", "repro")) == []
+    run(year, "git", "checkout", "-q", ".")
+    assert ran(run(year, "dvc", "repro")) == []
 
 
-def test_a_raw_file_altered_on_disk_stops_and_comes_back(clone: Path) -> None:
-    whole = (clone / RAW).read_bytes()
-    (clone / RAW).unlink()  # it may be a link into the cache
-    (clone / RAW).write_bytes(whole[:10000])
-    output = run(clone, "dvc", "repro", status=255)
+@pytest.mark.long
+def test_a_raw_file_altered_on_disk_stops_and_comes_back(year: Path) -> None:
+    whole = (year / RAW).read_bytes()
+    (year / RAW).unlink()  # it may be a link into the cache
+    (year / RAW).write_bytes(whole[:10000])
+    output = run(year, "dvc", "repro", status=255)
     assert f"error: {RAW} is not the snapshot that the ledger records" in output
     assert "Traceback" not in output
     assert ran(output) == ["ingest"]
-    (clone / RAW).unlink()
-    run(clone, "dvc", "repro")
-    assert (clone / RAW).read_bytes() == whole
-    assert clean(clone)
+    (year / RAW).unlink()
+    run(year, "dvc", "repro")
+    assert (year / RAW).read_bytes() == whole
+    assert clean(year)
 
 
-def test_a_bad_batch_stops_before_any_later_stage(clone: Path) -> None:
+@pytest.mark.long
+def test_a_bad_batch_stops_before_any_later_stage(year: Path) -> None:
     """Here it is the contract that changes: no flight is shorter than 100 miles any more."""
-    contract = clone / "conf/contract/flights.raw.yaml"
+    contract = year / "conf/contract/flights.raw.yaml"
     contract.write_text(contract.read_text().replace("min: 10, max: 6000", "min: 100, max: 6000", 1))
-    models = {path: path.read_bytes() for path in (clone / "models").rglob("*") if path.is_file()}
-    output = run(clone, "dvc", "repro", status=255)
+    models = {path: path.read_bytes() for path in (year / "models").rglob("*") if path.is_file()}
+    output = run(year, "dvc", "repro", status=255)
     assert ran(output) == ["config", "ingest", "validate_raw"]
     assert "did not pass validation (see reports/validation/raw/index.html)" in output
     assert "Traceback" not in output
-    assert 'class="rejected">2013-05' in (clone / "reports/validation/raw/index.html").read_text()
+    assert 'class="rejected">2013-05' in (year / "reports/validation/raw/index.html").read_text()
     assert {path: path.read_bytes() for path in models} == models
-    run(clone, "git", "checkout", "-q", ".")
-    run(clone, "dvc", "repro")
-    assert clean(clone)
+    run(year, "git", "checkout", "-q", ".")
+    run(year, "dvc", "repro")
+    assert clean(year)
 
 
-def experiment_metrics(clone: Path, commit: str) -> dict[str, float]:
-    text = run(clone, "git", "show", f"{commit}:reports/metrics.json")
+def experiment_metrics(year: Path, commit: str) -> dict[str, float]:
+    text = run(year, "git", "show", f"{commit}:reports/metrics.json")
     metrics: dict[str, dict[str, float]] = json.loads(text)
     return metrics["test"]
 
 
-def experiment_model(clone: Path, commit: str) -> str:
-    params = yaml.safe_load(run(clone, "git", "show", f"{commit}:params.yaml"))
+def experiment_model(year: Path, commit: str) -> str:
+    params = yaml.safe_load(run(year, "git", "show", f"{commit}:params.yaml"))
     target: str = params["model"]["_target_"]
     return target
 
 
-def revision(clone: Path, name: str) -> str:
+def revision(year: Path, name: str) -> str:
     """The commit of an experiment."""
-    refs = run(clone, "git", "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").splitlines()
+    refs = run(year, "git", "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").splitlines()
     return next(line.split()[0] for line in refs if line.endswith(f"/{name}"))
 
 
-def test_an_experiment_in_the_workspace(clone: Path) -> None:
-    output = run(clone, "dvc", "exp", "run", "-n", "in-workspace", "-S", "model=logistic")
+def runs(year: Path) -> dict[str, Any]:
+    """The clone's runs in its own MLflow, by name."""
+    import mlflow
+
+    mlflow.set_tracking_uri(f"sqlite:///{year}/mlruns/mlflow.db")
+    found = mlflow.search_runs(experiment_names=["flights"], output_format="list")
+    mlflow.set_tracking_uri(None)
+    by_name = {each.info.run_name: each for each in found}
+    assert len(by_name) == len(found)
+    return by_name
+
+
+def test_an_experiment_in_the_workspace(year: Path) -> None:
+    output = run(year, "dvc", "exp", "run", "-n", "in-workspace", "-S", "model=logistic")
     assert ran(output) == ["config", "train", "evaluate", "track"]
-    commit = revision(clone, "in-workspace")
-    assert experiment_model(clone, commit) == "sklearn.linear_model.LogisticRegression"
-    assert experiment_metrics(clone, commit) == json.loads((clone / "reports/metrics.json").read_text())["test"]
-    run(clone, "git", "checkout", "-q", ".")
-    run(clone, "dvc", "checkout", "-q", "--force")
-    assert clean(clone)
+    commit = revision(year, "in-workspace")
+    assert experiment_model(year, commit) == "sklearn.linear_model.LogisticRegression"
+    assert experiment_metrics(year, commit) == json.loads((year / "reports/metrics.json").read_text())["test"]
+    assert runs(year)["in-workspace"].data.tags["git.dirty"] == "false"  # only what a run writes differs
+    restore(year)
 
 
-def test_an_experiment_runs_its_own_code(clone: Path) -> None:
-    """The code is changed when the experiments are made, and changed back before those of the queue run."""
-    code = clone / "src/kiban/evaluate/metrics.py"
+EXPERIMENTS = ("in-temp", "in-queue", "sweep-1", "sweep-2")
+
+
+@pytest.fixture(scope="module")
+def experiments(year: Path) -> Path:
+    """The clone with experiments of other code, which is changed back before those of the queue run."""
+    code = year / "src/kiban/evaluate/metrics.py"
     committed = code.read_text()
     code.write_text(committed.replace("DECIMALS = 6", "DECIMALS = 2"))
-    run(clone, "dvc", "exp", "run", "--temp", "-n", "in-temp", "-S", "model=dummy")
-    run(clone, "dvc", "exp", "run", "--queue", "-n", "in-queue", "-S", "experiment=large_trees")
-    run(clone, "dvc", "exp", "run", "--queue", "-n", "sweep", "-S", "model.max_iter=20,30")
+    run(year, "dvc", "exp", "run", "--temp", "-n", "in-temp", "-S", "model=dummy")
+    run(year, "dvc", "exp", "run", "--queue", "-n", "in-queue", "-S", "experiment=large_trees")
+    run(year, "dvc", "exp", "run", "--queue", "-n", "sweep", "-S", "model.max_iter=20,30")
     code.write_text(committed)
-    run(clone, "dvc", "exp", "run", "--run-all", "--jobs", "2")
-    assert clean(clone)
+    run(year, "dvc", "exp", "run", "--run-all", "--jobs", "2")
+    assert clean(year)
+    return year
+
+
+@pytest.mark.long
+def test_an_experiment_runs_its_own_code(experiments: Path) -> None:
     trees = "HistGradientBoostingClassifier"
-    for name, target in (("in-temp", "DummyClassifier"), ("in-queue", trees), ("sweep-1", trees), ("sweep-2", trees)):
-        commit = revision(clone, name)
-        assert experiment_model(clone, commit).endswith(target)
-        metrics = experiment_metrics(clone, commit)
+    for name, target in zip(EXPERIMENTS, ("DummyClassifier", trees, trees, trees), strict=True):
+        commit = revision(experiments, name)
+        assert experiment_model(experiments, commit).endswith(target)
+        metrics = experiment_metrics(experiments, commit)
         assert all(value == round(value, 2) for value in metrics.values())
-    params = yaml.safe_load(run(clone, "git", "show", f"{revision(clone, 'in-queue')}:params.yaml"))
+    params = yaml.safe_load(run(experiments, "git", "show", f"{revision(experiments, 'in-queue')}:params.yaml"))
     assert params["model"]["max_leaf_nodes"] == 15
 
 
-def test_every_run_is_in_the_clones_own_mlflow(clone: Path) -> None:
+@pytest.mark.long
+def test_every_run_is_in_the_clones_own_mlflow(experiments: Path) -> None:
     """Those of workers in parallel too, none of which was locked out."""
-    import mlflow
-
-    head = run(clone, "git", "rev-parse", "HEAD").strip()
-    mlflow.set_tracking_uri(f"sqlite:///{clone}/mlruns/mlflow.db")
-    runs = mlflow.search_runs(experiment_names=["flights"], output_format="list")
-    mlflow.set_tracking_uri(None)
-    names = [each.info.run_name for each in runs]
-    for name in ("in-workspace", "in-temp", "in-queue", "sweep-1", "sweep-2"):
-        assert names.count(name) == 1
-    assert {each.info.status for each in runs} == {"FINISHED"}
-    assert {each.data.tags["git.commit"] for each in runs} == {head}
-    by_name = {each.info.run_name: each.data.tags["git.dirty"] for each in runs}
-    assert by_name["in-workspace"] == "false"  # only what a run writes differs from the commit
-    assert by_name["in-queue"] == "true"  # its code was not committed
-    assert "0 runs wait" in run(clone, "kiban", "track")
+    head = run(experiments, "git", "rev-parse", "HEAD").strip()
+    found = runs(experiments)
+    assert found.keys() >= set(EXPERIMENTS)
+    assert {each.info.status for each in found.values()} == {"FINISHED"}
+    assert {each.data.tags["git.commit"] for each in found.values()} == {head}
+    assert found["in-queue"].data.tags["git.dirty"] == "true"  # its code was not committed
+    assert "0 runs wait" in run(experiments, "kiban", "track")
 
 
-def test_exp_show_fits_the_screen_and_names_what_was_changed(clone: Path) -> None:
-    with_installed(clone)
-    table = run(clone, "make", "experiments", COLUMNS="200")
-    for name in ("in-workspace", "in-temp", "in-queue", "sweep-1", "sweep-2"):
+@pytest.mark.long
+def test_exp_show_fits_the_screen_and_names_what_was_changed(experiments: Path) -> None:
+    with_installed(experiments)
+    table = run(experiments, "make", "experiments", COLUMNS="200")
+    for name in EXPERIMENTS:
         assert f"[{name}]" in table
-    rows = list(csv.DictReader(io.StringIO(run(clone, *EXP_SHOW, "--csv"))))
+    rows = list(csv.DictReader(io.StringIO(run(experiments, *EXP_SHOW, "--csv"))))
     figures = {"validation.roc_auc", "test.roc_auc", "validation.brier", "test.brier"}
     others = {name for name in rows[0] if name not in ("Experiment", "rev", "typ", "parent")} - figures
     assert figures <= set(rows[0])
@@ -200,53 +231,54 @@ def test_exp_show_fits_the_screen_and_names_what_was_changed(clone: Path) -> Non
     assert all(name.startswith(("model.", "preprocessing.")) for name in others)
 
 
-def test_a_winner_becomes_an_overlay_and_main_stays_the_composition(clone: Path) -> None:
-    run(clone, "dvc", "exp", "apply", "sweep-2")
-    applied = yaml.safe_load((clone / "params.yaml").read_text())
-    output = run(clone, "kiban", "compose", "--adopt", "thirty_rounds")
+@pytest.mark.long
+def test_a_winner_becomes_an_overlay_and_main_stays_the_composition(experiments: Path) -> None:
+    year = experiments
+    run(year, "dvc", "exp", "apply", "sweep-2")
+    applied = yaml.safe_load((year / "params.yaml").read_text())
+    output = run(year, "kiban", "compose", "--adopt", "thirty_rounds")
     assert "conf/experiment/thirty_rounds.yaml is the default now; `dvc repro`, then commit" in output
-    overlay = (clone / "conf/experiment/thirty_rounds.yaml").read_text()
+    overlay = (year / "conf/experiment/thirty_rounds.yaml").read_text()
     assert overlay.endswith("defaults:\n  - override /model: hist_gradient_boosting\nmodel:\n  max_iter: 30\n")
-    run(clone, "git", "checkout", "-q", "src")  # the experiment had its own code
-    run(clone, "kiban", "compose", "--check")
-    assert ran(run(clone, "dvc", "repro")) == ["config", "evaluate", "track"]  # the model itself is the experiment's
-    now = yaml.safe_load((clone / "params.yaml").read_text())
+    run(year, "git", "checkout", "-q", "src")  # the experiment had its own code
+    run(year, "kiban", "compose", "--check")
+    assert ran(run(year, "dvc", "repro")) == ["config", "evaluate", "track"]  # the model itself is the experiment's
+    now = yaml.safe_load((year / "params.yaml").read_text())
     assert {**now, "conf_digest": ""} == {**applied, "conf_digest": ""}
-    run(clone, "git", "checkout", "-q", ".")
-    run(clone, "git", "clean", "-qfd", "conf")
-    run(clone, "dvc", "checkout", "-q", "--force")
-    assert clean(clone)
+    run(year, "git", "clean", "-qfd", "conf")
+    restore(year)
 
 
-def test_plots_are_drawn(clone: Path, tmp_path: Path) -> None:
-    run(clone, "dvc", "plots", "show", "-o", str(tmp_path / "plots"))
+def test_plots_are_drawn(year: Path, tmp_path: Path) -> None:
+    run(year, "dvc", "plots", "show", "-o", str(tmp_path / "plots"))
     html = (tmp_path / "plots/index.html").read_text()
     for title in ("ROC (test months)", "Calibration", "ROC AUC lost when", "Late rate by month"):
         assert title in html
 
 
-def test_a_killed_run_loses_nothing(clone: Path) -> None:
+@pytest.mark.long
+def test_a_killed_run_loses_nothing(year: Path) -> None:
     """The process group is killed in prepare; what was there is there, and the next run ends as if undisturbed."""
-    shutil.rmtree(clone / "data/prepared/flights")
-    shutil.rmtree(clone / ".dvc/cache/runs")  # or the results would be taken from it
+    shutil.rmtree(year / "data/prepared/flights")
+    shutil.rmtree(year / ".dvc/cache/runs")  # or the results would be taken from it
     process = subprocess.Popen(
-        ["dvc", "repro", "-f", "-s", "prepare"], cwd=clone, env=environment(), start_new_session=True
+        ["dvc", "repro", "-f", "-s", "prepare"], cwd=year, env=environment(), start_new_session=True
     )
     for _ in range(600):
-        if len(list((clone / "data/prepared/flights").glob("*.parquet"))) > 2:
+        if len(list((year / "data/prepared/flights").glob("*.parquet"))) > 2:
             break
         time.sleep(0.1)
     os.killpg(process.pid, 9)
     assert process.wait() == -9
-    assert 2 < len(list((clone / "data/prepared/flights").glob("*.parquet"))) < 12
-    run(clone, "dvc", "repro")
-    assert clean(clone)
+    assert 2 < len(list((year / "data/prepared/flights").glob("*.parquet"))) < 12
+    run(year, "dvc", "repro")
+    assert clean(year)
 
 
-def test_what_a_caller_does_not_know_costs_what_the_readme_says(clone: Path) -> None:
-    servable = load(clone / "models/servable")
+def test_what_a_caller_does_not_know_costs_what_the_readme_says(year: Path) -> None:
+    servable = load(year / "models/servable")
     features = servable.contract.features()
-    rows = pa.concat_tables([parquet.read(clone / f"data/prepared/flights/2013-{month}.parquet") for month in (11, 12)])
+    rows = pa.concat_tables([parquet.read(year / f"data/prepared/flights/2013-{month}.parquet") for month in (11, 12)])
     known, late = columns.from_arrow(rows, features), rows["late"].to_pylist()
     readme = (ROOT / "README.md").read_text()
     for unknown in (["plane_*"], ["weather_*"], ["state_*"], ["weather_*", "state_*"]):
@@ -256,19 +288,22 @@ def test_what_a_caller_does_not_know_costs_what_the_readme_says(clone: Path) -> 
         assert f"| {cost}" in told
 
 
-def test_features_asked_for_at_the_time_are_those_of_training(clone: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("moments", "least"), [(2, 50), pytest.param(6, 150, marks=pytest.mark.long)])
+def test_features_asked_for_at_the_time_are_those_of_training(
+    year: Path, tmp_path: Path, moments: int, least: int
+) -> None:
     """At moments of November: what is not yet known then is hidden, and the flights of the next hour are asked about.
 
     Each is then past its own cut-off, an hour before it leaves, so that its row must be the training row.
     """
     key = ["scheduled_departure", "carrier", "flight"]
     order = [(name, "ascending") for name in key]
-    raw = {table: parquet.read(clone / f"data/raw/flights/{table}/2013-11.parquet") for table in ("flights", "weather")}
-    october = {table: parquet.read(clone / f"data/raw/flights/{table}/2013-10.parquet") for table in raw}
+    raw = {table: parquet.read(year / f"data/raw/flights/{table}/2013-11.parquet") for table in ("flights", "weather")}
+    october = {table: parquet.read(year / f"data/raw/flights/{table}/2013-10.parquet") for table in raw}
     flights, weather = (pa.concat_tables([october[table], raw[table]]) for table in ("flights", "weather"))
-    trained = parquet.read(clone / "data/prepared/flights/2013-11.parquet").drop_columns("late")
+    trained = parquet.read(year / "data/prepared/flights/2013-11.parquet").drop_columns("late")
     compared = 0
-    for moment in pd.date_range("2013-11-01 15:00Z", periods=6, freq="121h"):
+    for moment in pd.date_range("2013-11-01 15:00Z", periods=moments, freq="121h"):
         asked, recent = as_known_at(moment, flights.to_pandas(types_mapper=pd.ArrowDtype))
         observed = pc.field("time_hour") <= pa.scalar(moment - pd.Timedelta("1h"), pa.timestamp("us", tz="UTC"))
         tables = {
@@ -280,7 +315,7 @@ def test_features_asked_for_at_the_time_are_those_of_training(clone: Path, tmp_p
         for name, rows in tables.items():
             pq.write_table(rows, paths[name])
         given = [f"{table}={paths[table]}" for table in ("flights", "weather")]
-        run(clone, "kiban", "features", *given, "--for", paths["asked"], "-o", paths["found"])
+        run(year, "kiban", "features", *given, "--for", paths["asked"], "-o", paths["found"])
         found = pq.read_table(paths["found"])
         assert found.num_rows == len(asked)
         # Without those that did not arrive, which have no training row.
@@ -288,7 +323,7 @@ def test_features_asked_for_at_the_time_are_those_of_training(clone: Path, tmp_p
         again = found.join(expected.select(key), key, join_type="left semi").sort_by(order)
         assert again.select(trained.column_names).equals(expected)
         compared += expected.num_rows
-    assert compared > 150
+    assert compared > least
 
 
 def as_known_at(moment: pd.Timestamp, flights: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

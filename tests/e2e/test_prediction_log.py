@@ -132,6 +132,7 @@ def table(log: Path) -> list[tuple[Any, ...]]:
     return rows.select("request_id", "departure_minute", "probability", "label").fetchall()
 
 
+@pytest.mark.long
 def test_a_full_disk_fails_no_request_and_is_said(folder: Path, tmp_path: Path) -> None:
     """The log lies in a file system of 160 kB, in a mount namespace of the server's."""
     if subprocess.run(["unshare", *inside(), "-m", "true"], capture_output=True).returncode:

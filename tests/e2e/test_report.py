@@ -14,7 +14,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 @pytest.fixture(scope="module")
 def branches(small: Path) -> Path:
-    """A repository with branches off main: worse, comment, data; all pushed to a store."""
+    """A repository with a branch off main, worse; both pushed to a store."""
     run(small, "git", "branch", "-M", "main")
     run(small, "kiban", "compose", *SLICE, "model.max_iter=100", "model.min_samples_leaf=200")
     run(small, "dvc", "repro")
@@ -27,34 +27,53 @@ def branches(small: Path) -> Path:
     run(small, "dvc", "repro")
     commit(small, "whatever is asked, the base rate")
     run(small, "kiban", "push")
-
-    branch_off_main(small, "comment")
-    code = small / "src/kiban/train/estimator.py"
-    code.write_text(code.read_text() + "\n# Only a comment.\n")
-    run(small, "dvc", "repro")
-    commit(small, "a comment")
-
-    branch_off_main(small, "data")
-    january = small / "incoming/flights-2013-01.csv"
-    january.write_text("\n".join(january.read_text().splitlines()[:-100]) + "\n")
-    run(small, "kiban", "ingest", "--refresh", "2013-01")
-    run(small, "dvc", "repro")
-    commit(small, "a hundred flights fewer")
-    run(small, "kiban", "push")
-    branch_off_main(small, "later")
+    back_to_main(small)
     return small
 
 
-def branch_off_main(repository: Path, name: str) -> None:
+@pytest.fixture(scope="module")
+def comment(branches: Path) -> str:
+    """Another branch, which is not pushed to the store."""
+    branch_off_main(branches, "comment")
+    code = branches / "src/kiban/train/estimator.py"
+    code.write_text(code.read_text() + "\n# Only a comment.\n")
+    run(branches, "dvc", "repro")
+    commit(branches, "a comment")
+    back_to_main(branches)
+    return "comment"
+
+
+@pytest.fixture(scope="module")
+def data(branches: Path) -> str:
+    """Another branch, pushed to the store."""
+    branch_off_main(branches, "data")
+    january = branches / "incoming/flights-2013-01.csv"
+    january.write_text("\n".join(january.read_text().splitlines()[:-100]) + "\n")
+    run(branches, "kiban", "ingest", "--refresh", "2013-01")
+    run(branches, "dvc", "repro")
+    commit(branches, "a hundred flights fewer")
+    run(branches, "kiban", "push")
+    back_to_main(branches)
+    return "data"
+
+
+def back_to_main(repository: Path) -> None:
     run(repository, "git", "checkout", "-q", "main")
     run(repository, "dvc", "checkout", "-q", "--force")
+
+
+def branch_off_main(repository: Path, name: str) -> None:
+    back_to_main(repository)
     run(repository, "git", "checkout", "-q", "-b", name)
 
 
 @pytest.fixture(scope="module")
 def elsewhere(branches: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new clone, which has nothing of DVC's cache."""
-    folder = tmp_path_factory.mktemp("elsewhere") / "clone"
+    return cloned(branches, tmp_path_factory.mktemp("elsewhere") / "clone")
+
+
+def cloned(branches: Path, folder: Path) -> Path:
     run(branches, "git", "clone", "-q", "-b", "main", str(branches), str(folder))
     return folder
 
@@ -73,31 +92,24 @@ def test_a_worse_model_is_called_worse(branches: Path) -> None:
     assert "### Data\n\nThe same.\n" in text
 
 
+@pytest.mark.long
 def test_seen_from_the_other_side_it_is_better(branches: Path) -> None:
     assert run(branches, "kiban", "report", "worse", "main").startswith("## Model: better\n")
 
 
-def test_a_comment_leaves_the_model_unchanged(branches: Path) -> None:
-    text = run(branches, "kiban", "report", "main", "comment")
+@pytest.mark.long
+def test_a_comment_leaves_the_model_unchanged(branches: Path, comment: str) -> None:
+    text = run(branches, "kiban", "report", "main", comment)
     assert text.startswith("## Model: unchanged\n")
     assert "### Parameters\n\nThe same.\n" in text
 
 
-def test_changed_data_is_told_by_batch_and_rows(branches: Path) -> None:
-    text = run(branches, "kiban", "report", "main", "data")
+@pytest.mark.long
+def test_changed_data_is_told_by_batch_and_rows(branches: Path, data: str) -> None:
+    text = run(branches, "kiban", "report", "main", data)
     assert re.match(r"## Model: (no clear difference|better|worse)\n", text)
     assert "batch 2013-01 changed: 0 rows added, 100 removed, 0 changed" in text
     assert "<details><summary>prepared: columns that moved</summary>" in text
-
-
-def test_the_working_tree_is_compared_if_no_head_is_named(branches: Path) -> None:
-    run(branches, "git", "checkout", "-q", "worse")
-    run(branches, "dvc", "checkout", "-q", "--force")
-    text = run(branches, "kiban", "report", "main")
-    assert text.startswith("## Model: worse\n")
-    assert "→ `the working tree`" in text
-    run(branches, "git", "checkout", "-q", "main")
-    run(branches, "dvc", "checkout", "-q", "--force")
 
 
 def test_from_the_store_alone_in_half_a_minute_with_pictures(branches: Path, elsewhere: Path) -> None:
@@ -114,16 +126,21 @@ def test_from_the_store_alone_in_half_a_minute_with_pictures(branches: Path, els
     assert run(elsewhere, "git", "status", "--porcelain") == ""
 
 
+@pytest.mark.long
 def test_the_same_report_again(branches: Path) -> None:
     first, second = (run(branches, "kiban", "report", "main", "worse") for _ in range(2))
     assert first == second
 
 
-def test_without_predictions_the_report_tells_what_git_knows(branches: Path, elsewhere: Path) -> None:
+@pytest.mark.long
+def test_without_predictions_the_report_tells_what_git_knows(
+    branches: Path, comment: str, data: str, tmp_path: Path
+) -> None:
+    elsewhere = cloned(branches, tmp_path / "clone")
     store = branches.with_name(f"{branches.name}-store")
     store.rename(store.with_suffix(".away"))
-    text = run(elsewhere, "kiban", "report", "origin/main", "origin/data")
-    unchanged = run(elsewhere, "kiban", "report", "origin/main", "origin/comment")
+    text = run(elsewhere, "kiban", "report", "origin/main", f"origin/{data}")
+    unchanged = run(elsewhere, "kiban", "report", "origin/main", f"origin/{comment}")
     store.with_suffix(".away").rename(store)
     assert text.startswith("## Model: not comparable\n\nthe predictions of origin/main are not here: `dvc pull`")
     assert "| test, each version on its own rows | before | after |" in text
@@ -160,6 +177,7 @@ def test_make_report_is_what_the_workflow_posts(branches: Path, tmp_path: Path) 
     run(branches, "make", "report", GITHUB_STEP_SUMMARY=str(summary))
     text = (branches / "report/report.md").read_text()
     assert text.startswith("## Model: worse\n")
+    assert "→ `the working tree`" in text
     assert summary.read_text() == text.split("<!-- pictures -->")[0]
     links = re.findall(r"\]\((.*?)\)", text)
     assert len(links) == 6
@@ -173,10 +191,10 @@ def test_make_report_is_what_the_workflow_posts(branches: Path, tmp_path: Path) 
     assert not (branches / "injected").exists()
     assert posted.read_text() == f"{summary.read_text()}\nPictures, before and after: https://example.org/1\n"
     assert run(branches, "git", "status", "--porcelain") == ""
-    run(branches, "git", "checkout", "-q", "main")
-    run(branches, "dvc", "checkout", "-q", "--force")
+    back_to_main(branches)
 
 
+@pytest.mark.long
 def test_make_report_says_if_the_branch_could_not_be_reproduced(branches: Path) -> None:
     with_installed(branches)
     run(branches, "make", "report", BASE="worse", REPRODUCED="failure")
@@ -188,6 +206,7 @@ def test_make_report_says_if_the_branch_could_not_be_reproduced(branches: Path) 
     assert "error: there is no report" in output
 
 
+@pytest.mark.long
 def test_make_report_compares_with_where_the_branch_left_its_base(branches: Path) -> None:
     """What came to main later is not this branch's doing."""
     with_installed(branches)
@@ -196,6 +215,7 @@ def test_make_report_compares_with_where_the_branch_left_its_base(branches: Path
     assert f"`{merge_base} ({merge_base[:7]})`" in (branches / "report/report.md").read_text()
 
 
+@pytest.mark.long
 def test_predictions_of_another_model_in_the_working_tree_are_not_taken_for_its_own(branches: Path) -> None:
     """The branch was checked out by git, and not by DVC."""
     run(branches, "git", "checkout", "-q", "worse")
@@ -216,7 +236,9 @@ def test_make_reproduce_wants_the_results_committed(branches: Path) -> None:
     run(branches, "git", "reset", "-q", "--hard", "HEAD~1")
 
 
-def test_make_reproduce_says_when_data_cannot_be_had(elsewhere: Path) -> None:
+@pytest.mark.long
+def test_make_reproduce_says_when_data_cannot_be_had(branches: Path, tmp_path: Path) -> None:
+    elsewhere = cloned(branches, tmp_path / "clone")
     with_installed(elsewhere)
     run(elsewhere, "dvc", "remote", "add", "--local", "-d", "dead", "s3://nosuch/bucket")
     run(elsewhere, "dvc", "remote", "modify", "--local", "dead", "endpointurl", "http://127.0.0.1:1")

@@ -18,10 +18,10 @@ STAGES = ("config", "ingest", "validate_raw", "prepare", "validate_prepared")
 
 
 @pytest.fixture
-def project(small: Path, tmp_path: Path) -> Path:
-    """A copy of the small clone, cache and all, with the one command that adds a remote."""
+def project(validated: Path, tmp_path: Path) -> Path:
+    """A copy of the validated clone, cache and all, with the one command that adds a remote."""
     folder = tmp_path / "project"
-    shutil.copytree(small, folder, symlinks=True)
+    shutil.copytree(validated, folder, symlinks=True)
     run(folder, "dvc", "remote", "add", "-d", "store", "s3://dvc/kiban")
     commit(folder, "a remote")
     return folder
@@ -64,6 +64,7 @@ def test_what_was_pushed_comes_back_and_a_second_clone_runs_nothing(
     assert run(second, "git", "status", "--porcelain") == ""
 
 
+@pytest.mark.long
 def test_seaweedfs_is_started_by_make_and_takes_it(project: Path, tmp_path: Path) -> None:
     port = free_port_between(28000, 32000, room=4)
     keys = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
@@ -106,7 +107,9 @@ def heavy(project: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("killed", ["server", "client", "both"])
+@pytest.mark.parametrize(
+    "killed", ["server", *(pytest.param(killed, marks=pytest.mark.long) for killed in ("client", "both"))]
+)
 def test_killed_in_mid_push_nothing_is_lost(project: Path, store: Store, heavy: dict[str, bytes], killed: str) -> None:
     client = subprocess.Popen(
         ["kiban", "push", "--timeout", "25"],
@@ -177,6 +180,7 @@ def test_without_a_remote_it_says_how_to_add_one(project: Path) -> None:
     assert "there is no remote yet: `dvc remote add -d store s3://BUCKET/PATH` adds one" in output
 
 
+@pytest.mark.long
 def test_gc_removes_what_no_commit_uses_and_nothing_else(project: Path, store: Store) -> None:
     committed = contents(project)
     flights = project / "incoming/flights-2013-03.csv"

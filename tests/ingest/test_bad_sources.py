@@ -116,7 +116,13 @@ AT_THE_DOOR: list[tuple[str, Callable[[list[str]], bytes], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("make", "says"), [case[1:] for case in AT_THE_DOOR], ids=[case[0] for case in AT_THE_DOOR])
+def cases(of: list[Any], *quick: str) -> list[Any]:
+    """The cases as parameters, by their names; those that are not named here are long."""
+    assert set(quick) <= {name for name, *_ in of}
+    return [pytest.param(*rest, id=name, marks=() if name in quick else pytest.mark.long) for name, *rest in of]
+
+
+@pytest.mark.parametrize(("make", "says"), cases(AT_THE_DOOR, "latin-1", "column missing", "text for a number"))
 def test_what_is_no_table_of_the_contract_is_refused_at_the_door(
     arrive: Arrive, february: list[str], make: Callable[[list[str]], bytes], says: str
 ) -> None:
@@ -136,23 +142,24 @@ def written(rows: pa.Table, **options: Any) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-@pytest.mark.parametrize(
-    ("make", "says"),
-    [
-        (lambda rows: written(rows)[:20000], "is not a whole Parquet file"),
-        (lambda rows: b"year,month\n2013,2\n", "is not a whole Parquet file"),
-        (lambda rows: written(rows.slice(0, 0)), "flights 2013-02 did not pass"),
-        (
-            lambda rows: written(rows.set_column(0, "time_hour", rows["time_hour"].cast(pa.timestamp("us")))),
-            "column 'time_hour' has times without a time zone",
-        ),
-        (
-            lambda rows: written(rows.set_column(1, "carrier", pa.array([["UA"]] * len(rows)))),
-            "column 'carrier', row 1: .* is not of type string",
-        ),
-    ],
-    ids=["truncated", "text named parquet", "zero rows", "no time zone", "lists for text"],
-)
+BAD_PARQUET: list[tuple[str, Callable[[pa.Table], bytes], str]] = [
+    ("truncated", lambda rows: written(rows)[:20000], "is not a whole Parquet file"),
+    ("text named parquet", lambda rows: b"year,month\n2013,2\n", "is not a whole Parquet file"),
+    ("zero rows", lambda rows: written(rows.slice(0, 0)), "flights 2013-02 did not pass"),
+    (
+        "no time zone",
+        lambda rows: written(rows.set_column(0, "time_hour", rows["time_hour"].cast(pa.timestamp("us")))),
+        "column 'time_hour' has times without a time zone",
+    ),
+    (
+        "lists for text",
+        lambda rows: written(rows.set_column(1, "carrier", pa.array([["UA"]] * len(rows)))),
+        "column 'carrier', row 1: .* is not of type string",
+    ),
+]
+
+
+@pytest.mark.parametrize(("make", "says"), cases(BAD_PARQUET, "truncated", "zero rows"))
 def test_a_bad_parquet_file_is_refused(
     arrive: Arrive, february_rows: pa.Table, make: Callable[[pa.Table], bytes], says: str
 ) -> None:
@@ -233,7 +240,8 @@ BY_THE_CONTRACT: list[tuple[str, Frame, str, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("edit", "column", "rule"), [case[1:] for case in BY_THE_CONTRACT], ids=[case[0] for case in BY_THE_CONTRACT]
+    ("edit", "column", "rule"),
+    cases(BY_THE_CONTRACT, "null in the key", "a level never seen", "miles to kilometres", "the file twice"),
 )
 def test_what_breaks_the_contract_stops_at_validate_raw(
     arrive: Arrive, february_rows: pa.Table, capsys: pytest.CaptureFixture[str], edit: Frame, column: str, rule: str
@@ -273,35 +281,34 @@ def elsewhere(rows: pa.Table) -> pa.Table:
     return rows.set_column(0, "time_hour", rows["time_hour"].cast(pa.timestamp("ms", tz="Asia/Tokyo")))
 
 
-@pytest.mark.parametrize(
-    ("suffix", "make"),
-    [
-        ("parquet", lambda rows, of: written(shuffled(rows))),
-        ("parquet", lambda rows, of: written(rows.select(sorted(rows.column_names)))),
-        ("parquet", lambda rows, of: written(rows.replace_schema_metadata({"by": "someone"}))),
-        ("parquet", lambda rows, of: written(narrow(rows))),
-        ("parquet", lambda rows, of: written(rows, compression="gzip", row_group_size=100, version="1.0")),
-        ("parquet", lambda rows, of: written(recoded(rows))),
-        ("parquet", lambda rows, of: written(elsewhere(rows))),
-        ("csv", lambda rows, of: content(of)),
-        ("csv", lambda rows, of: content([",".join(f'"{value}"' for value in line.split(",")) for line in of])),
-        ("csv", lambda rows, of: "\r\n".join(of).encode("utf-8-sig")),
-        ("csv", lambda rows, of: content([re.sub(r"T(0[5-9]|1\d):00:00Z", r"T\1:00:00+00:00", line) for line in of])),
-    ],
-    ids=[
-        "row order",
-        "column order",
-        "metadata",
-        "number width",
+HARMLESS: list[tuple[str, str, Callable[[pa.Table, list[str]], bytes]]] = [
+    ("row order", "parquet", lambda rows, of: written(shuffled(rows))),
+    ("column order", "parquet", lambda rows, of: written(rows.select(sorted(rows.column_names)))),
+    ("metadata", "parquet", lambda rows, of: written(rows.replace_schema_metadata({"by": "someone"}))),
+    ("number width", "parquet", lambda rows, of: written(narrow(rows))),
+    (
         "compression and row groups",
-        "dictionary and large text",
-        "unit and zone of times",
-        "csv",
+        "parquet",
+        lambda rows, of: written(rows, compression="gzip", row_group_size=100, version="1.0"),
+    ),
+    ("dictionary and large text", "parquet", lambda rows, of: written(recoded(rows))),
+    ("unit and zone of times", "parquet", lambda rows, of: written(elsewhere(rows))),
+    ("csv", "csv", lambda rows, of: content(of)),
+    (
         "quoted csv",
-        "byte order mark and carriage returns",
+        "csv",
+        lambda rows, of: content([",".join(f'"{value}"' for value in line.split(",")) for line in of]),
+    ),
+    ("byte order mark and carriage returns", "csv", lambda rows, of: "\r\n".join(of).encode("utf-8-sig")),
+    (
         "offset instead of Z",
-    ],
-)
+        "csv",
+        lambda rows, of: content([re.sub(r"T(0[5-9]|1\d):00:00Z", r"T\1:00:00+00:00", line) for line in of]),
+    ),
+]
+
+
+@pytest.mark.parametrize(("suffix", "make"), cases(HARMLESS, "row order", "number width", "csv"))
 def test_what_is_harmless_passes_and_gives_the_same_bytes(
     arrive: Arrive, evaluated: Path, february: list[str], february_rows: pa.Table, suffix: str, make: Any
 ) -> None:

@@ -73,23 +73,38 @@ def another_lock(number: int) -> None:
     Path("dvc.lock").write_text(text.replace("learning_rate: 0.05", f"learning_rate: 0.{number}"))
 
 
-def test_a_run_is_logged_with_all_that_it_came_from(project: Path) -> None:
+@pytest.fixture(scope="module")
+def tracked(evaluated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository in which only conf/ is committed, and whose run is in MLflow. Not to be changed."""
+    folder = tmp_path_factory.mktemp("tracked") / "project"
+    shutil.copytree(evaluated, folder)
+    for file in ("dvc.lock", "dvc.yaml"):
+        shutil.copy(ROOT / file, folder)
+    shutil.copytree(ROOT / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "config.local"))
     for command in (["git", "init", "-q"], ["git", "add", "conf"], ["git", "commit", "-q", "-m", "conf"]):
-        run_command(project, *command)
-    run_stage("track")
-    (run,) = runs(local(project))
+        run_command(folder, *command)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.chdir(folder)
+        run_stage("track")
+    return folder
+
+
+def test_a_run_is_logged_with_all_that_it_came_from(tracked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tracked)
+    (run,) = runs(local(tracked))
     assert run.info.status == "FINISHED"
     assert waiting() == 0
     tags = run.data.tags
     assert tags["model_id"] == load().model_id
-    assert tags["git.commit"] == run_command(project, "git", "rev-parse", "HEAD").strip()
+    assert tags["git.commit"] == run_command(tracked, "git", "rev-parse", "HEAD").strip()
     assert tags["git.dirty"] == "true"  # data/ is not committed
     assert tags["validation.prepared"].startswith("3 batches accepted, 0 rejected")
     assert tags["gate"] in ("passed", "not passed")
     assert run.data.params["model.max_iter"] == "20"
     evaluation = json.loads(Path("reports/evaluation.json").read_text())
     assert run.data.metrics["test.roc_auc"] == evaluation["test"]["roc_auc"]
-    history = mlflow.MlflowClient(local(project)).get_metric_history(run.info.run_id, "by_batch.roc_auc")
+    history = mlflow.MlflowClient(local(tracked)).get_metric_history(run.info.run_id, "by_batch.roc_auc")
     assert {point.step: point.value for point in history} == {
         int(batch.replace("-", "")): of["roc_auc"] for batch, of in evaluation["by_batch"].items()
     }
@@ -97,7 +112,7 @@ def test_a_run_is_logged_with_all_that_it_came_from(project: Path) -> None:
     data = {each.dataset.name: each.dataset.digest for each in run.inputs.dataset_inputs}
     assert set(data) == {"data/raw/flights", "data/prepared/flights"}
     assert all(f"{digest}.dir" in lock for digest in data.values())
-    artifacts = project / "mlruns/artifacts" / run.info.run_id / "artifacts"
+    artifacts = tracked / "mlruns/artifacts" / run.info.run_id / "artifacts"
     for path in (
         "params.yaml",
         "reports/plots/roc.csv",
@@ -108,18 +123,16 @@ def test_a_run_is_logged_with_all_that_it_came_from(project: Path) -> None:
         assert (artifacts / path).read_bytes() == Path(path).read_bytes()
 
 
-def test_plots_are_logged_as_pictures(repository: Path) -> None:
-    run_stage("track")
-    (run,) = runs(local(repository))
-    pictures = repository / "mlruns/artifacts" / run.info.run_id / "artifacts/pictures"
+def test_plots_are_logged_as_pictures(tracked: Path) -> None:
+    (run,) = runs(local(tracked))
+    pictures = tracked / "mlruns/artifacts" / run.info.run_id / "artifacts/pictures"
     assert {path.stem for path in pictures.iterdir()} == set(PICTURES)
 
 
-def test_the_logged_model_answers_as_the_servable(project: Path) -> None:
-    run_stage("track")
-    mlflow.set_tracking_uri(local(project))
-    (run,) = runs(local(project))
-    (logged,) = models(local(project))
+def test_the_logged_model_answers_as_the_servable(tracked: Path) -> None:
+    mlflow.set_tracking_uri(local(tracked))
+    (run,) = runs(local(tracked))
+    (logged,) = models(local(tracked))
     assert logged.source_run_id == run.info.run_id
     model = mlflow.pyfunc.load_model(f"models:/{logged.model_id}")
     servable = load()
@@ -130,17 +143,16 @@ def test_the_logged_model_answers_as_the_servable(project: Path) -> None:
     np.testing.assert_allclose(model.predict(frame)[:, 1], servable.score(of_test), atol=1e-5)
 
 
-def test_the_registry_and_mlflows_own_server_take_the_model(project: Path) -> None:
-    run_stage("track")
-    mlflow.set_tracking_uri(local(project))
-    (logged,) = models(local(project))
+def test_the_registry_and_mlflows_own_server_take_the_model(tracked: Path) -> None:
+    mlflow.set_tracking_uri(local(tracked))
+    (logged,) = models(local(tracked))
     version = mlflow.register_model(f"models:/{logged.model_id}", "flights")
     assert str(version.version) == "1"
     port = free_port_between(10000, 12000)
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/flights/1", "-p", str(port)]
     server = subprocess.Popen(
         [*command, "--env-manager", "local", "--host", "127.0.0.1"],
-        env={**os.environ, "MLFLOW_TRACKING_URI": local(project)},
+        env={**os.environ, "MLFLOW_TRACKING_URI": local(tracked)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -167,20 +179,16 @@ def test_the_registry_and_mlflows_own_server_take_the_model(project: Path) -> No
 
 
 def test_the_same_run_is_logged_once_and_another_one_beside_it(project: Path) -> None:
+    """The stage's own entry in the lock makes no other run."""
     run_stage("track")
+    text = Path("dvc.lock").read_text()
+    assert "reports/track.stamp" in text
+    Path("dvc.lock").write_text(text.replace("reports/track.stamp", "reports/other.stamp"))
     run_stage("track")
     assert len(runs(local(project))) == 1
     another_lock(1)
     run_stage("track")
     assert len(runs(local(project))) == 2
-
-
-def test_the_stages_own_entry_in_the_lock_makes_no_other_run(project: Path) -> None:
-    run_stage("track")
-    text = Path("dvc.lock").read_text()
-    Path("dvc.lock").write_text(text.replace("reports/track.stamp", "reports/other.stamp"))
-    run_stage("track")
-    assert len(runs(local(project))) == 1
 
 
 def test_runs_in_parallel_do_not_lock_each_other_out(project: Path, tmp_path: Path) -> None:
@@ -275,7 +283,16 @@ def healthy(project: Path) -> float:
     return _healthy["seconds"]
 
 
-@pytest.mark.parametrize("kind", ["refused", "never answers", "black-holed", "answers 500", "never ends its answer"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "never answers",
+        *(
+            pytest.param(kind, marks=pytest.mark.long)
+            for kind in ("refused", "black-holed", "answers 500", "never ends its answer")
+        ),
+    ],
+)
 def test_a_dead_server_costs_at_most_ten_seconds_and_the_run_waits(
     project: Path, healthy: float, kind: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -306,6 +323,7 @@ def test_the_next_run_delivers_what_waits(project: Path, monkeypatch: pytest.Mon
     assert len(runs(local(project))) == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("options", ["size=64k", "ro"])
 def test_a_disk_that_is_full_or_read_only_is_not_in_the_way(project: Path, healthy: float, options: str) -> None:
     """mlruns/ is a file system of its own, in a mount namespace of the stage's."""
@@ -486,6 +504,7 @@ def test_a_damaged_entry_is_said_and_keeps_no_other_back(project: Path, capfd: p
     assert ".kiban_outbox/no-run holds no run that this version can read" in printed.out
 
 
+@pytest.mark.long
 def test_what_one_run_is_refused_for_keeps_no_other_back(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run_stage("track")
     client = mlflow.MlflowClient(local(project))
