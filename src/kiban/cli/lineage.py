@@ -18,7 +18,7 @@ def lineage(model_id: str, as_json: bool) -> None:
 
     \b
     Examples:
-      kiban lineage ed61665
+      kiban lineage 48cb035
     """
     import json
 
