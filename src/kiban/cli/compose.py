@@ -4,11 +4,10 @@ from pathlib import Path
 
 import click
 
-from kiban.config.composition import check_name, composed, overlay, with_default, write_overlay
+from kiban.config import composition
 from kiban.core import files
 from kiban.core.errors import KibanError
-from kiban.core.paths import CONFIG, EXPERIMENTS, PARAMS
-from kiban.core.settings import load
+from kiban.core.paths import PARAMS
 
 
 @click.command()
@@ -31,25 +30,12 @@ def compose(overrides: tuple[str, ...], check: bool, adopt: str | None) -> None:
     if adopt is not None and (check or overrides):
         raise KibanError("--adopt takes params.yaml as it is: neither overrides nor --check go with it")
     if adopt is not None:
-        _adopt(adopt)
+        path = composition.adopt(adopt)
+        print(f"compose: {path} is the default now; `dvc repro`, then commit")
         return
-    content = composed(Path(), list(overrides))
+    content = composition.composed(Path(), list(overrides))
     if check:
         if not PARAMS.exists() or PARAMS.read_bytes() != content:
             raise KibanError(f"{PARAMS} is not the composition of conf/: run `kiban compose`")
         return
     files.write(PARAMS, content)
-
-
-def _adopt(name: str) -> None:
-    check_name(name)
-    if (EXPERIMENTS / f"{name}.yaml").exists():
-        raise KibanError(f"{EXPERIMENTS / name}.yaml is there already: choose another name, or delete it")
-    if not PARAMS.exists():
-        raise KibanError(f"{PARAMS} is missing: bring an experiment with `dvc exp apply NAME`")
-    wanted, config = load(PARAMS.read_bytes()), with_default(Path(), name)
-    text = overlay(Path(), wanted, "Adopted from an experiment; say here why it won.")
-    path = write_overlay(Path(), name, text, wanted)
-    files.write(CONFIG, config)
-    files.write(PARAMS, composed(Path(), []))
-    print(f"compose: {path} is the default now; `dvc repro`, then commit")

@@ -8,7 +8,7 @@ import yaml
 
 from kiban.core import files
 from kiban.core.errors import KibanError
-from kiban.core.paths import CONFIG, EXPERIMENTS
+from kiban.core.paths import CONFIG, EXPERIMENTS, PARAMS
 from kiban.core.settings import Nested, leaves, load
 
 
@@ -50,6 +50,24 @@ def overlay(root: Path, wanted: Nested, comment: str) -> str:
     ]
     lines = ["# @package _global_\n", f"# {comment}\n", *(["defaults:\n", *named] if named else [])]
     return "".join(lines) + (yaml.safe_dump(values, sort_keys=False, allow_unicode=True) if values else "")
+
+
+def adopt(name: str) -> Path:
+    """Keep params.yaml as conf/experiment/`name`.yaml, make that the default, and return its path.
+
+    Raises KibanError if there is such a file, if no overlay composes to params.yaml, or if nothing is to be adopted.
+    """
+    check_name(name)
+    if (EXPERIMENTS / f"{name}.yaml").exists():
+        raise KibanError(f"{EXPERIMENTS / name}.yaml is there already: choose another name, or delete it")
+    if not PARAMS.exists():
+        raise KibanError(f"{PARAMS} is missing: bring an experiment with `dvc exp apply NAME`")
+    wanted, config = load(PARAMS.read_bytes()), with_default(Path(), name)
+    text = overlay(Path(), wanted, "Adopted from an experiment; say here why it won.")
+    path = write_overlay(Path(), name, text, wanted)
+    files.write(CONFIG, config)
+    files.write(PARAMS, composed(Path(), []))
+    return path
 
 
 def check_name(name: str) -> None:

@@ -1,0 +1,91 @@
+"""What is tracked of the pipeline's last run, from the files that its stages have left."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kiban.core import paths
+from kiban.core.paths import EVALUATION, LOCK, METRICS, MODEL, PARAMS, PLOTS
+from kiban.core.settings import load
+from kiban.data import contract, verdict
+from kiban.servable import manifest
+from kiban.servable.evaluation import Evaluation
+from kiban.track import outbox, plots
+from kiban.track import run as tracked
+from kiban.track.commit import state
+
+MODEL_PACKAGES = ("scikit-learn", "skops", "pandas", "numpy")
+
+
+def put(root: Path, run: tracked.Run, dataset: str) -> None:
+    tracked_paths = [
+        PARAMS,
+        METRICS,
+        EVALUATION,
+        paths.DATA,
+        PLOTS,
+        paths.validation("raw"),
+        paths.validation("prepared"),
+        paths.ledger(dataset),
+        LOCK,
+        paths.SERVABLE,
+    ]
+    artifacts = {path.as_posix(): path for path in tracked_paths}
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            drawn = plots.draw(plots.specifications(Path()), Path(folder))
+            artifacts |= {f"pictures/{file.name}": file for file in drawn.values()}
+        except Exception as error:  # DVC's, the renderer's: the run is worth more than its pictures
+            print(f"warning: the tracked run has no pictures: {error}", file=sys.stderr)
+        outbox.put(root, run, artifacts, MODEL)
+
+
+def run_of(experiment: str) -> tracked.Run:
+    """The run that the reports, the models and dvc.lock tell of."""
+    _, model_id = manifest.read_checked(paths.SERVABLE)
+    parameters = load(PARAMS.read_bytes())
+    evaluation = Evaluation.model_validate_json(EVALUATION.read_bytes())
+    by_split: dict[str, Any] = {**evaluation.splits, "without": evaluation.without}
+    stages: dict[str, Any] = yaml.load(LOCK.read_bytes(), yaml.CSafeLoader)["stages"]
+    features = contract.read_prepared(paths.SERVABLE / manifest.CONTRACT).features()
+    hashes = {out["path"]: out.get("md5", "") for stage in stages.values() for out in stage.get("outs", [])}
+    return tracked.Run(
+        key=_key(stages),
+        at=round(time.time() * 1000),
+        experiment=experiment,
+        name=os.environ.get("DVC_EXP_NAME") or f"{parameters['model']['_target_'].rsplit('.')[-1]} {model_id[:12]}",
+        parameters=tracked.parameters(parameters),
+        metrics=[
+            *tracked.metrics(by_split),
+            *tracked.metrics_by_batch({batch: each.figures for batch, each in evaluation.by_batch.items()}),
+        ],
+        tags={
+            "model_id": model_id,
+            "gate": "passed" if evaluation.gate.passed else "not passed",
+            **{f"validation.{level}": verdict.read(level).in_words() for level in verdict.LEVELS},
+            **state(Path()),
+        },
+        data=[
+            tracked.Data(digest=digest.removesuffix(".dir"), path=path)
+            for path, digest in hashes.items()
+            if path.startswith("data/")
+        ],
+        model=tracked.Model(
+            features={name: "string" if of.type == "string" else "double" for name, of in features.items()},
+            requirements=[f"{name}=={importlib.metadata.version(name)}" for name in MODEL_PACKAGES],
+        ),
+    )
+
+
+def _key(stages: dict[str, Any]) -> str:
+    """The digest of dvc.lock without the entries of config, which no result rests on, and of this stage's last run."""
+    results = {name: of for name, of in stages.items() if name not in ("config", "track")}
+    return hashlib.sha256(json.dumps(results, sort_keys=True).encode()).hexdigest()[:32]
