@@ -88,26 +88,26 @@ def diff(old: str, new: str | None, as_json: bool) -> None:
     from kiban.review.revision import Revision
 
     before, after = Revision(old), Revision(new)
-    found = between(before, after)
+    changes = between(before, after)
     if as_json:
-        print(json.dumps({table: of.model_dump(mode="json") for table, of in found.items()}, indent=1))
+        print(json.dumps({table: change.model_dump(mode="json") for table, change in changes.items()}, indent=1))
         return
-    for name, of in found.items():
-        _print_changes(name, of)
-    if not found:
+    for name, change in changes.items():
+        _print_changes(name, change)
+    if not changes:
         print(f"the data of {old} and {after.label} are the same")
 
 
-def _print_changes(table: str, of: "TableChanges") -> None:
-    print(f"{table}: {of.rows[0]:,} → {of.rows[1]:,} rows")
-    if of.added:
-        print(f"  batches added: {', '.join(of.added)}")
-    if of.removed:
-        print(f"  batches removed: {', '.join(of.removed)}")
-    for batch, rows in of.changed.items():
+def _print_changes(table: str, changes: "TableChanges") -> None:
+    print(f"{table}: {changes.rows[0]:,} → {changes.rows[1]:,} rows")
+    if changes.added:
+        print(f"  batches added: {', '.join(changes.added)}")
+    if changes.removed:
+        print(f"  batches removed: {', '.join(changes.removed)}")
+    for batch, rows in changes.changed.items():
         print(f"  batch {batch} changed: {rows.in_words()}")
-    for column, (before, after) in of.columns.items():
+    for column, (before, after) in changes.columns.items():
         print(f"  column {column}: {before or 'none'} → {after or 'none'}")
-    if of.moved:
-        moved = [[name, *("\n".join(each.in_words()) for each in pair)] for name, pair in of.moved.items()]
+    if changes.moved:
+        moved = [[name, *("\n".join(each.in_words()) for each in pair)] for name, pair in changes.moved.items()]
         show("", ["column", "before", "after"], moved)

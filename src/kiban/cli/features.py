@@ -55,16 +55,16 @@ def features(raw: tuple[str, ...], asked: str, output: Path | None) -> None:
     rows = Files(asked).read(STATIC, None)
     recent = {table: Files(path).read(STATIC, None) for table, path in given.items()}
     recent |= new_rows.recent_rows(dataset, rows, [table for table in tables if table not in given])
-    found = new_rows.features(dataset, params.engine, rows, recent)
-    of = contract.read_prepared(paths.prepared_contract(dataset.name))
+    rows_for_model = new_rows.features(dataset, params.engine, rows, recent)
+    prepared = contract.read_prepared(paths.prepared_contract(dataset.name))
     if output:
-        columns = [*of.key, *(name for name in of.features() if name not in of.key)]
-        _write(found.select(columns), output)
+        columns = [*prepared.key, *(name for name in prepared.features() if name not in prepared.key)]
+        _write(rows_for_model.select(columns), output)
     else:
         import json
 
-        print(json.dumps({"records": found.select(list(of.features())).to_pylist()}, ensure_ascii=False))
-    unknown = new_rows.null_throughout(found)
+        print(json.dumps({"records": rows_for_model.select(list(prepared.features())).to_pylist()}, ensure_ascii=False))
+    unknown = new_rows.null_throughout(rows_for_model)
     if unknown:
         click.echo(f"warning: nothing is known for {', '.join(unknown)}: are the recent rows there?", err=True)
 

@@ -55,7 +55,7 @@ def ingest(new: bool, refresh: str | None, table: str | None) -> None:
 
 
 def _take_new(taken: "Taken") -> None:
-    batches = [(table, batch, entry) for table, of in taken.entries.items() for batch, entry in of.items()]
+    batches = [(table, batch, entry) for table, entries in taken.entries.items() for batch, entry in entries.items()]
     lines = [f"{table} {batch}: {entry.rows:,} rows" for table, batch, entry in batches]
     print("\n".join(lines) if lines else "nothing was taken")
     if taken.problems:

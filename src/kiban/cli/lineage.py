@@ -24,36 +24,39 @@ def lineage(model_id: str, as_json: bool) -> None:
 
     from kiban.review import lineage
 
-    found = lineage.lineage(model_id)
+    model = lineage.lineage(model_id)
     if as_json:
-        print(json.dumps(lineage.as_json(found), indent=1, ensure_ascii=False))
+        print(json.dumps(lineage.as_json(model), indent=1, ensure_ascii=False))
     else:
-        _print(found)
+        _print(model)
 
 
-def _print(found: "Lineage") -> None:
+def _print(model: "Lineage") -> None:
     from kiban.core.settings import leaves
 
-    commit = found.commit
-    print(f"model   {found.model_id}")
+    commit = model.commit
+    print(f"model   {model.model_id}")
     if commit:
         print(f"commit  {commit.hash[:12]}, {commit.at[:16].replace('T', ' ')}, {commit.author}: {commit.subject}")
     else:
         print("commit  none yet: only the working tree has it")
     print("\nparameters")
-    for key, value in leaves(found.parameters).items():
+    for key, value in leaves(model.parameters).items():
         print(f"  {key}: {value}")
     print("\nvalidation")
-    for level, verdict in found.verdicts.items():
+    for level, verdict in model.verdicts.items():
         print(f"  {level:<11} {verdict.in_words() if verdict else 'not here: `dvc fetch --all-commits` brings it'}")
-    names = list(dict.fromkeys(name for of in found.metrics.values() for name in of))
-    rows = [[split, *(f"{of[name]:,}" for name in names if name in of)] for split, of in found.metrics.items()]
+    names = list(dict.fromkeys(name for figures in model.metrics.values() for name in figures))
+    rows = [
+        [split, *(f"{figures[name]:,}" for name in names if name in figures)]
+        for split, figures in model.metrics.items()
+    ]
     print()
     show("metrics", ["split", *(name.replace("_", " ") for name in names)], rows)
-    batches = sorted({batch for of in found.batches.values() for batch in of})
-    rows = [[batch, *_digests(found, batch), found.split.of(batch) or "-"] for batch in batches]
-    show("data, by the first digits of their SHA-256", ["batch", *found.batches, "split"], rows)
+    batches = sorted({batch for table in model.batches.values() for batch in table})
+    rows = [[batch, *_digests(model, batch), model.split.of(batch) or "-"] for batch in batches]
+    show("data, by the first digits of their SHA-256", ["batch", *model.batches, "split"], rows)
 
 
-def _digests(found: "Lineage", batch: str) -> list[str]:
-    return [of[batch].sha256[:12] if batch in of else "-" for of in found.batches.values()]
+def _digests(model: "Lineage", batch: str) -> list[str]:
+    return [table[batch].sha256[:12] if batch in table else "-" for table in model.batches.values()]

@@ -18,8 +18,8 @@ def plots(folder: Path) -> None:
     """
     from kiban.track.plots import draw, specifications
 
-    found = specifications(Path())
-    if not found:
+    plots_by_title = specifications(Path())
+    if not plots_by_title:
         raise KibanError("there is nothing to draw yet: run `dvc repro`")
-    for file in draw(found, folder).values():
+    for file in draw(plots_by_title, folder).values():
         print(file)

@@ -28,7 +28,7 @@ def report(base: str, head: str | None, pictures: Path | None) -> None:
     from kiban.track import plots
 
     before, after = Revision(base), Revision(head)
-    found = compare(before, after)
+    comparison = compare(before, after)
     drawn: dict[str, Path] = {}
     if pictures:
         try:
@@ -36,4 +36,4 @@ def report(base: str, head: str | None, pictures: Path | None) -> None:
         except Exception as error:  # DVC's, the renderer's: the report is worth more than its pictures
             click.echo(f"warning: the report has no pictures: {error}", err=True)
     addresses = {title: file.as_posix() for title, file in drawn.items()}
-    click.echo(markdown(before, after, found, addresses), nl=False)
+    click.echo(markdown(before, after, comparison, addresses), nl=False)

@@ -98,8 +98,8 @@ def write_overlay(root: Path, name: str, text: str, wanted: Nested) -> Path:
 
 def with_default(root: Path, name: str) -> bytes:
     """The content of conf/config.yaml that takes the overlay `name`; KibanError if it takes none now."""
-    text, found = re.subn(r"(?m)^(\s*- experiment:) \S+", rf"\1 {name}", (root / CONFIG).read_text(encoding="utf-8"))
-    if not found:
+    text, replaced = re.subn(r"(?m)^(\s*- experiment:) \S+", rf"\1 {name}", (root / CONFIG).read_text(encoding="utf-8"))
+    if not replaced:
         raise KibanError(f"{CONFIG}: there is no line `- experiment: …` among the defaults")
     return text.encode()
 
@@ -120,9 +120,9 @@ def _nearest(root: Path, group: str, default: str, wanted: Nested, plain: list[s
 
     def distance(option: str) -> tuple[int, int, bool]:
         """Keys that an overlay would have to take away, then values that it would have to change."""
-        found = leaves(load(composed(root, [*plain, f"{group}={option}"])))
-        differing = sum(path not in found or found[path] != value for path, value in aim.items())
-        return len(found.keys() - aim.keys()), differing, option != default
+        values = leaves(load(composed(root, [*plain, f"{group}={option}"])))
+        differing = sum(path not in values or values[path] != value for path, value in aim.items())
+        return len(values.keys() - aim.keys()), differing, option != default
 
     return min(options, key=distance)
 
@@ -137,11 +137,11 @@ def _sections(root: Path, group: str, option: str) -> set[str]:
 
 def _differing(base: Nested, wanted: Nested) -> Nested:
     """The part of `wanted` that is not so in `base`."""
-    found: Nested = {}
+    differing: Nested = {}
     for name, value in wanted.items():
         if isinstance(value, dict) and value and isinstance(base.get(name), dict):
             if inner := _differing(base[name], value):
-                found[name] = inner
+                differing[name] = inner
         elif name not in base or base[name] != value:
-            found[name] = value
-    return found
+            differing[name] = value
+    return differing

@@ -55,7 +55,7 @@ def write_account(account: Account) -> None:
 
 def write_counts(counts: Mapping[str, Counts]) -> None:
     paths.PREPARED_COUNTS.parent.mkdir(exist_ok=True)
-    text = json.dumps({batch: of.model_dump() for batch, of in counts.items()}, indent=1) + "\n"
+    text = json.dumps({batch: count.model_dump() for batch, count in counts.items()}, indent=1) + "\n"
     paths.PREPARED_COUNTS.write_text(text, encoding="utf-8")
 
 

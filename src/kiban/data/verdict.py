@@ -55,7 +55,9 @@ class Verdict(_Model):
 
     def in_words(self) -> str:
         """The numbers of it."""
-        accepted, rejected = (sum(len(of) for of in batches.values()) for batches in (self.accepted, self.rejected))
+        accepted, rejected = (
+            sum(len(hashes) for hashes in batches.values()) for batches in (self.accepted, self.rejected)
+        )
         warnings = sum(finding.severity == "warn" for finding in self.findings)
         return f"{accepted} batches accepted, {rejected} rejected, {warnings} warnings"
 

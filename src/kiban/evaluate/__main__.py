@@ -49,8 +49,8 @@ def main() -> None:
         by_batch[batch] = BatchFigures.model_validate(
             {"split": split, **metrics.summary(target_of(rows, target_name), scores)}
         )
-    tables = {split: pa.concat_tables([rows for rows, _ in of]) for split, of in parts.items()}
-    scores_of = {split: np.concatenate([scores for _, scores in of]) for split, of in parts.items()}
+    tables = {split: pa.concat_tables([rows for rows, _ in pairs]) for split, pairs in parts.items()}
+    scores_of = {split: np.concatenate([scores for _, scores in pairs]) for split, pairs in parts.items()}
     targets = {split: target_of(rows, target_name) for split, rows in tables.items()}
     test = columns.from_arrow(tables["test"], features)
 

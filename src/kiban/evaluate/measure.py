@@ -23,11 +23,11 @@ def batches_by_split(servable: Servable, split: Split) -> dict[str, SplitName]:
     for batch, digest in servable.manifest.prepared.items():
         if hashes.get(batch) != digest:
             raise KibanError(f"the servable was trained on another version of batch {batch}: run `dvc repro`")
-    of = {batch: name for batch in hashes if (name := split.of(batch))}
+    splits = {batch: name for batch in hashes if (name := split.of(batch))}
     for name in SPLITS:
-        if name not in of.values():
+        if name not in splits.values():
             raise KibanError(f"params.yaml: split.{name}: no prepared batch lies in it")
-    return of
+    return splits
 
 
 def target_of(rows: pa.Table, name: str) -> Target:
@@ -79,8 +79,8 @@ def write_plots(
         "precision_recall": metrics.precision_recall(target, scores),
         "calibration": metrics.calibration(target, scores),
         "by_batch": [
-            {"batch": batch, "split": of.split, **{name: of.figures[name] for name in names}}
-            for batch, of in by_batch.items()
+            {"batch": batch, "split": batch_figures.split, **{name: batch_figures.figures[name] for name in names}}
+            for batch, batch_figures in by_batch.items()
         ],
         "importance": importance,
     }

@@ -109,10 +109,10 @@ def refresh(
     A snapshot takes the old one's place when the next is asked for, so that what differs can be shown before. Raises
     KibanError if no table has the batch.
     """
-    having = [name for name in chosen if batch in recorded.get(name, {})]
-    if not having:
+    holders = [name for name in chosen if batch in recorded.get(name, {})]
+    if not holders:
         raise KibanError(f"the ledger has no batch {batch} of {' or '.join(chosen)}: `kiban data` lists what it has")
-    for name in having:
+    for name in holders:
         entry = recorded[name][batch]
         path = paths.raw_file(dataset.name, name, batch)
         old = parquet.read(path) if files.is_file(path, entry.sha256) else None

@@ -43,15 +43,15 @@ def main() -> None:
             params=params.model_dump(mode="json"),
             code=code,
         )
-        known = memo.recall(key, Prepared)
-        if known is None or not files.is_file(path, known.sha256):
-            known = prepare(dataset, params.engine, raw, table, features, batch, needed, path)
-            memo.remember(key, known)
+        result = memo.recall(key, Prepared)
+        if result is None or not files.is_file(path, result.sha256):
+            result = prepare(dataset, params.engine, raw, table, features, batch, needed, path)
+            memo.remember(key, result)
             computed += 1
-        counts[batch] = known.counts
+        counts[batch] = result.counts
     files.keep_only(paths.prepared_folder(dataset.name), {paths.prepared_file(dataset.name, batch) for batch in counts})
     prepared.write_counts(counts)
-    rows, left_out = (sum(getattr(of, name) for of in counts.values()) for name in Counts.model_fields)
+    rows, left_out = (sum(getattr(count, name) for count in counts.values()) for name in Counts.model_fields)
     print(f"prepare: {rows:,} rows, {left_out:,} left out for want of a target; {computed} batches computed")
 
 

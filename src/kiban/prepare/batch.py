@@ -31,7 +31,7 @@ def batches_of(raw: Mapping[str, Table], accepted: Hashes) -> list[str]:
     for name in raw:
         if not accepted.get(name):
             raise KibanError(f"no batch of table {name} was accepted, so that nothing can be prepared")
-    batched = [set(of) for of in accepted.values() if batches.STATIC not in of]
+    batched = [set(hashes) for hashes in accepted.values() if batches.STATIC not in hashes]
     names = set.intersection(*batched) if batched else set()
     if not names:
         raise KibanError("no batch was accepted in every table, so that nothing can be prepared")
@@ -41,11 +41,13 @@ def batches_of(raw: Mapping[str, Table], accepted: Hashes) -> list[str]:
 def needed_by(accepted: Hashes, batch: str, lookback: int, timezone: str) -> dict[str, dict[str, str]]:
     """The raw batches with their hashes, by table, that the features of `batch` are computed from."""
     needed = {}
-    for name, of in accepted.items():
+    for name, hashes in accepted.items():
         names = (
-            [batches.STATIC] if batches.STATIC in of else batches.with_lookback(batch, sorted(of), lookback, timezone)
+            [batches.STATIC]
+            if batches.STATIC in hashes
+            else batches.with_lookback(batch, sorted(hashes), lookback, timezone)
         )
-        needed[name] = {part: of[part] for part in names}
+        needed[name] = {part: hashes[part] for part in names}
     return needed
 
 
@@ -64,8 +66,8 @@ def prepare(
     since = start - timedelta(days=features.lookback_days)
     session = connect(engine)
     tables = {}
-    for name, of in needed.items():
-        hashes = {paths.raw_file(dataset.name, name, part): digest for part, digest in of.items()}
+    for name, parts in needed.items():
+        hashes = {paths.raw_file(dataset.name, name, part): digest for part, digest in parts.items()}
         for raw_path, digest in hashes.items():
             verdict.check_file(raw_path, digest)
         rows, time = session.read_parquet([str(raw_path) for raw_path in hashes]), raw[name].time
@@ -75,7 +77,7 @@ def prepare(
     computed = parquet.conform(
         compute(session, of_batch, f"prepared {batch}: the features"), table, f"prepared {batch}"
     )
-    known = computed.filter(computed[table.target()].is_valid())
-    parquet.write(known, path)
-    counts = Counts(rows=known.num_rows, left_out_without_target=computed.num_rows - known.num_rows)
+    complete = computed.filter(computed[table.target()].is_valid())
+    parquet.write(complete, path)
+    counts = Counts(rows=complete.num_rows, left_out_without_target=computed.num_rows - complete.num_rows)
     return Prepared(counts=counts, sha256=files.sha256(path))

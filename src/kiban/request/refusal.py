@@ -37,6 +37,6 @@ def finding(
 def sentence(refused: RefusedError) -> str:
     """What was found, in words: each field, what is wrong with it, and what would be accepted."""
     return "; ".join(
-        f"{of['field']}: {of['problem']}" + (f" (allowed: {of['allowed']})" if of["allowed"] else "")
-        for of in refused.findings
+        f"{each['field']}: {each['problem']}" + (f" (allowed: {each['allowed']})" if each["allowed"] else "")
+        for each in refused.findings
     )

@@ -111,7 +111,7 @@ class Schema:
 
     def warnings(self, records: Records, unusual: Places) -> list[dict[str, Any]]:
         """A finding for each unusual value, of so many; a last one says how many more there are."""
-        found = [
+        warnings = [
             finding(
                 f"{shown(records[index][name])} is outside what the contract expects",
                 allowed(self.features[name]),
@@ -121,8 +121,10 @@ class Schema:
             for index, name in unusual[:MOST_FINDINGS]
         ]
         if len(unusual) > MOST_FINDINGS:
-            found.append(finding(f"{len(unusual) - MOST_FINDINGS} more values are outside what the contract expects"))
-        return found
+            warnings.append(
+                finding(f"{len(unusual) - MOST_FINDINGS} more values are outside what the contract expects")
+            )
+        return warnings
 
     @cached_property
     def _all(self) -> TypeAdapter[list[dict[str, Any]]]:
@@ -142,15 +144,15 @@ class Schema:
         return [(name, test) for name, test in tests if test]
 
     def _findings(self, records: Sequence[Any]) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
+        findings: list[dict[str, Any]] = []
         for index, record in enumerate(records):
             try:
                 self._one.validate_python(record)
             except ValidationError as error:
-                found += [self._finding(index, each) for each in error.errors(include_url=False)]
-            if len(found) >= MOST_FINDINGS:
+                findings += [self._finding(index, each) for each in error.errors(include_url=False)]
+            if len(findings) >= MOST_FINDINGS:
                 break
-        return found[:MOST_FINDINGS]
+        return findings[:MOST_FINDINGS]
 
     def _finding(self, index: int, error: ErrorDetails) -> dict[str, Any]:
         if not error["loc"]:
@@ -203,8 +205,8 @@ def shown(value: Any) -> str:
 def _usual(column: Column) -> Callable[[Any], bool] | None:
     """Whether a value is one that the contract does not warn of; None if it warns of none."""
     if column.levels is not None and column.unseen == "warn":
-        known = {*column.levels, None}
-        return lambda value: value in known
+        accepted = {*column.levels, None}
+        return lambda value: value in accepted
     if (column.min is not None or column.max is not None) and column.out_of_range == "warn":
         low = -MOST_NUMBER if column.min is None else column.min
         high = MOST_NUMBER if column.max is None else column.max

@@ -34,14 +34,14 @@ def listed(dataset: str, on_failure: OnFailure) -> list[dict[str, Any]]:
     unknown = dict.fromkeys(("rows", "bytes", "sha256", "source", "taken_at", "commit"))
     for batch, entry in account.batches.items():
         file = paths.prepared_file(dataset, batch)
-        known = {
+        facts = {
             "rows": entry.rows,
             "bytes": file.stat().st_size if file.exists() else None,
             "sha256": entry.sha256,
             "state": state(prepared.TABLE, batch, entry.sha256),
             "commit": commits.get(f'"sha256": "{entry.sha256}"'),
         }
-        records.append({"table": prepared.TABLE, "batch": batch, **unknown, **known})
+        records.append({"table": prepared.TABLE, "batch": batch, **unknown, **facts})
     for batch in account.quarantined:
         records.append({"table": prepared.TABLE, "batch": batch, **unknown, "state": "quarantined"})
     return records
@@ -50,14 +50,14 @@ def listed(dataset: str, on_failure: OnFailure) -> list[dict[str, Any]]:
 def _states(level: verdict.Level, on_failure: OnFailure) -> Callable[[str, str, str | None], str]:
     """What the last validation says of a table's batch of this hash."""
     try:
-        found = verdict.read(level)
+        last = verdict.read(level)
     except KibanError:
         return lambda *_: "not checked"
 
     def state(table: str, batch: str, digest: str | None) -> str:
-        if found.rejected.get(table, {}).get(batch) == digest:
+        if last.rejected.get(table, {}).get(batch) == digest:
             return "quarantined" if on_failure == "quarantine" else "rejected"
-        return "validated" if found.accepted.get(table, {}).get(batch) == digest else "not checked"
+        return "validated" if last.accepted.get(table, {}).get(batch) == digest else "not checked"
 
     return state
 

@@ -72,8 +72,8 @@ def _numbered(rows: ir.Table, key: list[str]) -> ir.Table:
 
 
 def _first(rows: ir.Table, key: list[str]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = rows.order_by(key).limit(EXAMPLES).to_pyarrow().to_pylist()
-    return found
+    records: list[dict[str, Any]] = rows.order_by(key).limit(EXAMPLES).to_pyarrow().to_pylist()
+    return records
 
 
 def _difference(row: dict[str, Any], key: list[str], values: list[str]) -> Difference:
@@ -117,13 +117,13 @@ def summarize(rows: pa.Table, columns: Mapping[str, Column]) -> dict[str, Summar
             figures[f"{name}:mean"] = values.cast("float64").mean()
         elif column.type in ("timestamp", "date"):
             figures[f"{name}:first"], figures[f"{name}:last"] = values.min(), values.max()
-    found = table.aggregate(**figures).to_pyarrow().to_pylist()[0]
+    values = table.aggregate(**figures).to_pyarrow().to_pylist()[0]
     return {
         name: Summary(
-            null_share=round(found[f"{name}:null_share"] or 0, 3),
-            mean=_four_digits(found.get(f"{name}:mean")),
-            first=_text(found.get(f"{name}:first")),
-            last=_text(found.get(f"{name}:last")),
+            null_share=round(values[f"{name}:null_share"] or 0, 3),
+            mean=_four_digits(values.get(f"{name}:mean")),
+            first=_text(values.get(f"{name}:first")),
+            last=_text(values.get(f"{name}:last")),
             levels=_levels(table, name) if column.type == "string" else {},
         )
         for name, column in columns.items()
@@ -167,7 +167,7 @@ def between(old: Revision, new: Revision) -> dict[str, TableChanges]:
     Raises KibanError if the rows of a batch cannot be had.
     """
     names = sorted(old.contracts.keys() | new.contracts.keys())
-    return {name: found for name in names if (found := _in_table(name, old, new)) is not None}
+    return {name: changes for name in names if (changes := _in_table(name, old, new)) is not None}
 
 
 def _in_table(name: str, old: Revision, new: Revision) -> TableChanges | None:
@@ -182,7 +182,7 @@ def _in_table(name: str, old: Revision, new: Revision) -> TableChanges | None:
     }
     if before.keys() == after.keys() and not changed and not columns:
         return None
-    same = {column: of for column, of in _columns(new.contracts.get(name)).items() if column not in columns}
+    same = {column: type for column, type in _columns(new.contracts.get(name)).items() if column not in columns}
     rows_of = [{batch: side.rows(side.batches[name][batch]) for batch in side.batches.get(name, {})} for side in sides]
     key = (new.contracts.get(name) or old.contracts[name]).key
     summaries = [_summaries(list(each.values()), same) for each in rows_of]

@@ -145,8 +145,8 @@ def clusters(rows: pa.Table, cluster: str, time: str | None, timezone: str) -> n
     elif cluster in columns:
         values = rows[cluster]
     else:
-        known = ", ".join([*(CALENDAR if time else ()), *columns])
-        raise KibanError(f"params.yaml: gate.cluster: {cluster!r} is none of {known}; correct it in conf/gate")
+        allowed = ", ".join([*(CALENDAR if time else ()), *columns])
+        raise KibanError(f"params.yaml: gate.cluster: {cluster!r} is none of {allowed}; correct it in conf/gate")
     codes: npt.NDArray[np.int64] = pd.factorize(values.to_pandas())[0]
     return codes
 

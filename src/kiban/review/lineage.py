@@ -50,12 +50,12 @@ def lineage(model_id: str) -> Lineage:
     """
     if not re.fullmatch(r"[0-9a-f]{7,64}", model_id):
         raise KibanError(f"{model_id!r} is not the id of a model: 64 hex digits, of which the first 7 will do")
-    found = _commits(model_id)
-    if len(found) > 1:
-        raise KibanError(f"{model_id} may mean {' or '.join(found)}: give more digits")
-    if not found:
+    commits = _commits(model_id)
+    if len(commits) > 1:
+        raise KibanError(f"{model_id} may mean {' or '.join(commits)}: give more digits")
+    if not commits:
         raise KibanError(f"no commit here has a model {model_id}: `git fetch --all` brings those of others")
-    ((whole, commit),) = found.items()
+    ((whole, commit),) = commits.items()
     revision = Revision(commit)
     try:
         split = Split.model_validate(revision.params["split"])
@@ -72,20 +72,20 @@ def lineage(model_id: str) -> Lineage:
     )
 
 
-def as_json(found: Lineage) -> dict[str, Any]:
+def as_json(model: Lineage) -> dict[str, Any]:
     """The lineage for programs."""
     return {
-        "model_id": found.model_id,
-        "commit": found.commit.model_dump() if found.commit else None,
-        "metrics": found.metrics,
-        "parameters": found.parameters,
-        "validation": {level: verdict.model_dump() if verdict else None for level, verdict in found.verdicts.items()},
+        "model_id": model.model_id,
+        "commit": model.commit.model_dump() if model.commit else None,
+        "metrics": model.metrics,
+        "parameters": model.parameters,
+        "validation": {level: verdict.model_dump() if verdict else None for level, verdict in model.verdicts.items()},
         "data": {
             table: {
-                batch: {"rows": of.rows, "sha256": of.sha256, "split": found.split.of(batch)}
-                for batch, of in batches.items()
+                batch: {"rows": entry.rows, "sha256": entry.sha256, "split": model.split.of(batch)}
+                for batch, entry in batches.items()
             }
-            for table, batches in found.batches.items()
+            for table, batches in model.batches.items()
         },
     }
 
@@ -103,12 +103,12 @@ def _commits(model_id: str) -> dict[str, str | None]:
         raise KibanError("this is no git repository, so that no model can be found in it") from None
     if shallow:
         raise KibanError("this clone lacks the history in which a model could be found: `git fetch --unshallow`")
-    found: dict[str, str | None] = {}
+    commits: dict[str, str | None] = {}
     for commit in (*log.split(), None):
         named = _model_of(commit)
         if named.startswith(model_id):
-            found.setdefault(named, commit)
-    return found
+            commits.setdefault(named, commit)
+    return commits
 
 
 def _model_of(commit: str | None) -> str:

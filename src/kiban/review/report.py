@@ -21,7 +21,7 @@ PICTURES = "<!-- pictures -->"
 MOST_FINDINGS = 20
 
 
-def markdown(before: Revision, after: Revision, found: Comparison, pictures: Mapping[str, str]) -> str:
+def markdown(before: Revision, after: Revision, comparison: Comparison, pictures: Mapping[str, str]) -> str:
     """The report, the judgement first. `pictures` are the addresses of the plots by title."""
     template = importlib.resources.files(__package__).joinpath("report.md.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701
@@ -31,10 +31,10 @@ def markdown(before: Revision, after: Revision, found: Comparison, pictures: Map
     return environment.from_string(template).render(
         before=before,
         after=after,
-        found=found,
+        comparison=comparison,
         names=[side.label + (f" ({side.commit[:7]})" if side.commit else "") for side in (before, after)],
         metrics={name: metric.title for name, metric in METRICS.items()},
-        figures=_figures(before, after, found.gate.split),
+        figures=_figures(before, after, comparison.gate.split),
         verdicts={level: [_in_words(side.verdicts[level]) for side in (before, after)] for level in LEVELS},
         findings=findings[:MOST_FINDINGS],
         more_findings=max(0, len(findings) - MOST_FINDINGS),

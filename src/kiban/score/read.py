@@ -63,12 +63,12 @@ def opened(path: str) -> Iterator[Input]:
     system = stores.system(path)
     size = stores.reached(path, lambda: system.size(path))
     with stores.reached(path, lambda: system.open(path, "rb")) as raw:
-        found = _read(path, lambda: _parquet(raw) if path.endswith(".parquet") else _csv(raw, path, size))
-        names = found.schema.names
+        table = _read(path, lambda: _parquet(raw) if path.endswith(".parquet") else _csv(raw, path, size))
+        names = table.schema.names
         for name in names:
             if names.count(name) > 1:
                 raise KibanError(f"{path}: column {name!r} stands twice")
-        yield found._replace(pieces=_explained(path, found.pieces))
+        yield table._replace(pieces=_explained(path, table.pieces))
 
 
 def _read(path: str, ask: Callable[[], T]) -> T:
@@ -199,6 +199,6 @@ def _piece(text: bytes, misquoted: dict[int, Rejected], last: int, schema: pa.Sc
         )
     after = last + len(rows) + len(malformed) + len(misquoted) + 1
     places = [number for number in range(last + 1, after) if number not in misquoted]
-    wrong = [Rejected(places[of - 1], problem, [line]) for of, (problem, line) in malformed.items()]
-    numbers = [place for of, place in enumerate(places, start=1) if of not in malformed]
+    wrong = [Rejected(places[place - 1], problem, [line]) for place, (problem, line) in malformed.items()]
+    numbers = [number for place, number in enumerate(places, start=1) if place not in malformed]
     return Piece(rows, numbers, [*wrong, *misquoted.values()], done)

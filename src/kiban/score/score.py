@@ -34,24 +34,24 @@ class Scored(NamedTuple):
     done: int
 
 
-def output_schema(found: Input, servable: Servable, where: str, is_csv: bool) -> pa.Schema:
+def output_schema(table: Input, servable: Servable, where: str, is_csv: bool) -> pa.Schema:
     """The columns of the output: the input's, the model's in the contract's types, and ADDED.
 
     KibanError if the input, called `where`, has a column of that name, or not what the model requires, or one that
     CSV cannot have.
     """
     features = servable.contract.features()
-    check_columns(found.schema, features, found.is_text, where)
+    check_columns(table.schema, features, table.is_text, where)
     for name in ADDED:
-        if name in found.schema.names:
+        if name in table.schema.names:
             raise KibanError(
                 f"{where} has a column {name!r}, which the output gets from the model: rename it, or give the file as "
                 "it was before it was scored"
             )
-    for field in found.schema:
+    for field in table.schema:
         if is_csv and not _fits_csv(field.type):
             raise KibanError(f"{where}: column {field.name!r} is of type {field.type}, which only Parquet can have")
-    fields = [(field.name, _plain(field.type)) for field in found.schema]
+    fields = [(field.name, _plain(field.type)) for field in table.schema]
     kept = [(name, ARROW_TYPES[features[name].type] if name in features else kind) for name, kind in fields]
     return pa.schema([*kept, *ADDED.items()])
 
@@ -69,22 +69,22 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def scored(found: Input, servable: Servable, schema: pa.Schema) -> Iterator[Scored]:
-    """Score what is found, on all cores; no more pieces are in memory than they work on."""
+def scored(table: Input, servable: Servable, schema: pa.Schema) -> Iterator[Scored]:
+    """Score the pieces of the table on all cores; no more pieces are in memory than they work on."""
     of_rows = Schema(servable.contract.features(), max_records=1)
     workers = joblib.cpu_count()
     waiting: deque[Future[Scored]] = deque()
     with ThreadPoolExecutor(workers) as pool:
-        for piece in found.pieces:
-            waiting.append(pool.submit(_scored, piece, found, servable, of_rows, schema))
+        for piece in table.pieces:
+            waiting.append(pool.submit(_scored, piece, table, servable, of_rows, schema))
             if len(waiting) > workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _scored(piece: Piece, found: Input, servable: Servable, of_rows: Schema, schema: pa.Schema) -> Scored:
-    checked = check(piece.rows, of_rows, found.is_text)
+def _scored(piece: Piece, table: Input, servable: Servable, of_rows: Schema, schema: pa.Schema) -> Scored:
+    checked = check(piece.rows, of_rows, table.is_text)
     scores = servable.score(from_arrow(checked.rows, of_rows.features))
     labels = servable.labels(scores)
     added = {

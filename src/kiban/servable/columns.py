@@ -26,11 +26,11 @@ def from_records(records: Sequence[Mapping[str, Any]], features: Mapping[str, Co
     numbers = [name for name, column in features.items() if column.type != "string"]
     # One conversion for all of them: an array a number would take four times as long at one record.
     matrix = np.array([[record[name] for record in records] for name in numbers], dtype=np.float32)
-    found = dict(zip(numbers, matrix, strict=True))
-    for name in features.keys() - found.keys():
+    columns = dict(zip(numbers, matrix, strict=True))
+    for name in features.keys() - columns.keys():
         values = [record[name] for record in records]
-        found[name] = np.array(["" if value is None else value for value in values], dtype=object)
-    return {name: found[name] for name in features}
+        columns[name] = np.array(["" if value is None else value for value in values], dtype=object)
+    return {name: columns[name] for name in features}
 
 
 def from_arrow(rows: "pa.Table", features: Mapping[str, Column]) -> Columns:
@@ -50,10 +50,10 @@ def without(columns: Columns, features: Mapping[str, Column], patterns: list[str
     names = [name for name in features if any(fnmatch(name, pattern) for pattern in patterns)]
     fixed = [name for name in names if not features[name].nullable]
     if fixed or not names:
-        found = f"matches {fixed[0]!r}, which may not be null" if fixed else "matches no feature"
-        raise KibanError(f"params.yaml: missing.groups: {patterns} {found}")
+        problem = f"matches {fixed[0]!r}, which may not be null" if fixed else "matches no feature"
+        raise KibanError(f"params.yaml: missing.groups: {patterns} {problem}")
     nulls = {name: "" if features[name].type == "string" else np.nan for name in names}
-    return {name: np.full_like(of, nulls[name]) if name in nulls else of for name, of in columns.items()}
+    return {name: np.full_like(values, nulls[name]) if name in nulls else values for name, values in columns.items()}
 
 
 def frame(columns: Columns) -> "pd.DataFrame":

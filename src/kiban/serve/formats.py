@@ -97,10 +97,10 @@ T = TypeVar("T")
 def _few(lines: Iterable[T], schema: Schema) -> list[T]:
     """The lines, if they are not many more than there may be records, so that none is read in vain."""
     most = 2 * schema.max_records + 1  # with a header, and a blank line after each
-    found = list(islice(lines, most + 1))
-    if len(found) > most:
+    few = list(islice(lines, most + 1))
+    if len(few) > most:
         raise RefusedError(422, finding("there are too many lines", schema.how_many(), field="records"))
-    return found
+    return few
 
 
 def _from_json(text: bytes, where: str) -> Any:

@@ -66,27 +66,27 @@ def text(summary: str, media_type: str, kind: str = "string") -> dict[str, Any]:
 
 def document(app: FastAPI, served: Served, keyed: bool) -> dict[str, Any]:
     """The whole document of `app`; `keyed` says whether predictions want a key."""
-    found = get_openapi(
+    document_of_app = get_openapi(
         title=served.model.title,
         version=served.model_id[:12],
         description=f"Answers with the model {served.model_id}.",
         routes=app.routes,
     )
     request = served.schema.request.model_json_schema(ref_template=_REF)
-    schemas = found["components"]["schemas"]
+    schemas = document_of_app["components"]["schemas"]
     schemas.update(request.pop("$defs"), Request=request)
     predicts = {"/predict": [JSON], "/invocations": [JSON, JSON_LINES, CSV]}
     requests, answers = _request_bodies(served), _answer_bodies(served)
     for path, kinds in predicts.items():
-        operation = found["paths"][path]["post"]
+        operation = document_of_app["paths"][path]["post"]
         operation["requestBody"] = {"required": True, "content": {kind: requests[kind] for kind in kinds}}
         of_answer = operation["responses"]["200"]["content"]
         for kind in kinds:
             of_answer.setdefault(kind, {}).update(answers[kind])
     for path, summary in (("/livez", "Whether the process is alive"), ("/readyz", "Whether it can answer")):
         responses = {"200": text(summary, "text/plain")["responses"][200]}
-        found["paths"][path] = {"get": {"summary": summary, "responses": responses}}
-    for path, operations in found["paths"].items():
+        document_of_app["paths"][path] = {"get": {"summary": summary, "responses": responses}}
+    for path, operations in document_of_app["paths"].items():
         for method, operation in operations.items():
             statuses = [413, *([] if path in guard.ALWAYS_ANSWERED else [429]), *([408] if method == "post" else [])]
             if keyed and path in guard.KEYED:
@@ -100,8 +100,8 @@ def document(app: FastAPI, served: Served, keyed: bool) -> dict[str, Any]:
             if method == "post":
                 operation["responses"]["504"] = _TOO_BUSY
     if keyed:
-        found["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-    return found
+        document_of_app["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    return document_of_app
 
 
 def _request_bodies(served: Served) -> dict[str, Any]:
@@ -142,10 +142,10 @@ def _answer_bodies(served: Served) -> dict[str, Any]:
     example = [served.servable.manifest.example]
     predictions, unusual = served.predict(example)
     warnings = served.schema.warnings(example, unusual)
-    found: dict[str, Any] = {
+    bodies: dict[str, Any] = {
         JSON: {"example": {"model_id": served.model_id, "predictions": predictions, "warnings": warnings}}
     }
     for kind in (JSON_LINES, CSV):
         written = formats.WRITERS[kind](served.model_id, predictions, []).decode()
-        found[kind] = {"schema": {"type": "string"}, "example": written}
-    return found
+        bodies[kind] = {"schema": {"type": "string"}, "example": written}
+    return bodies

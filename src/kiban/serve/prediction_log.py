@@ -84,7 +84,7 @@ class PredictionLog:
         if self.settings.share < 1 and random.random() >= self.settings.share:  # noqa: S311
             return
         if self.left_out:
-            records = [{name: of[name] for name in of if name not in self.left_out} for of in records]
+            records = [{name: record[name] for name in record if name not in self.left_out} for record in records]
             warnings = [each for each in warnings if each["field"] not in self.left_out]  # they repeat values
         answer = {"model_id": model_id, "predictions": predictions, "warnings": warnings}
         line = {

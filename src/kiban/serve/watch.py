@@ -59,28 +59,28 @@ class Watch:
         failed = refused = None  # what could not be taken, and what was said to be refused
         while True:
             await asyncio.sleep(self.seconds)
-            found = self.seen
+            state = self.seen
             try:
-                found = await asyncio.to_thread(_look, self.paths)
-                if found != self.seen:
-                    await self._take(found)
+                state = await asyncio.to_thread(_look, self.paths)
+                if state != self.seen:
+                    await self._take(state)
             except Exception as error:
-                if found == failed and found != refused:  # what was half there a moment ago is whole by now
+                if state == failed and state != refused:  # what was half there a moment ago is whole by now
                     reason = error if isinstance(error, KibanError) else f"{type(error).__name__}: {error}"
                     logger.error("the servable is refused, %s goes on: %s", self.answering.model_id[:12], reason)
                     counters.swaps.labels("refused").inc()
-                    refused = found
-                if found == refused and isinstance(error, KibanError):  # a full disk, or the like, may pass
-                    self.seen = found
-                failed = found
+                    refused = state
+                if state == refused and isinstance(error, KibanError):  # a full disk, or the like, may pass
+                    self.seen = state
+                failed = state
 
-    async def _take(self, found: Seen) -> None:
-        """Have what was `found` answer from now on, if it has not changed meanwhile; an exception if it cannot."""
+    async def _take(self, state: Seen) -> None:
+        """Answer with the files from now on, if they are still as in `state`; an exception if they cannot."""
         candidate = await asyncio.to_thread(self.load, self.servable)
         _check_replaces(candidate.served, self.answering.served)
         if not await asyncio.to_thread(accepted.keep, self.servable, candidate.model_id):
             return
-        before, self.answering, self.seen = self.answering.model_id, candidate, found
+        before, self.answering, self.seen = self.answering.model_id, candidate, state
         if candidate.model_id != before:
             logger.info("the model %s answers from now on, not %s", candidate.model_id[:12], before[:12])
             counters.swaps.labels("taken").inc()
@@ -89,7 +89,7 @@ class Watch:
 
 def _look(paths: tuple[Path, ...]) -> Seen:
     """What tells one state of the files from another: a link's target counts, not the link."""
-    found = set()
+    states = set()
     for path in paths:
         inside = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
         for file in [str(path), *inside]:
@@ -97,8 +97,8 @@ def _look(paths: tuple[Path, ...]) -> Seen:
                 state = os.stat(file)
             except OSError:  # it has gone meanwhile
                 continue
-            found.add((file, state.st_ino, state.st_mtime_ns, state.st_size))
-    return frozenset(found)
+            states.add((file, state.st_ino, state.st_mtime_ns, state.st_size))
+    return frozenset(states)
 
 
 def _check_replaces(new: Served, old: Served) -> None:

@@ -62,14 +62,14 @@ class Files:
     def _files(self) -> dict[str, list[str]]:
         """The files by batch, sorted."""
         before, placeholder, after = self.path.removeprefix(stores.S3).partition(BATCH)
-        found = stores.reached(self.path, lambda: self._system.glob(f"{before}*{after}" if placeholder else before))
-        if not found:
+        matches = stores.reached(self.path, lambda: self._system.glob(f"{before}*{after}" if placeholder else before))
+        if not matches:
             raise KibanError(f"no file matches {self.path}")
         if not placeholder:
-            return {STATIC: sorted(found)}
+            return {STATIC: sorted(matches)}
         pattern = re.compile(f"(?:.*/)?{_as_pattern(before)}([^/]*?){_as_pattern(after)}")
         by_batch: dict[str, list[str]] = {}
-        for file in sorted(found):
+        for file in sorted(matches):
             match = pattern.fullmatch(file)
             if match is None or not re.fullmatch(r"\d{4}(-\d{2}){0,2}", match[1]):
                 raise KibanError(f"{file.rpartition('/')[2]} matches {self.path}, but names no batch such as 2013-01")

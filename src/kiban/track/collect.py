@@ -79,7 +79,7 @@ def run_of(experiment: str) -> tracked.Run:
             if path.startswith("data/")
         ],
         model=tracked.Model(
-            features={name: "string" if of.type == "string" else "double" for name, of in features.items()},
+            features={name: "string" if column.type == "string" else "double" for name, column in features.items()},
             requirements=[f"{name}=={importlib.metadata.version(name)}" for name in MODEL_PACKAGES],
         ),
     )
@@ -87,5 +87,5 @@ def run_of(experiment: str) -> tracked.Run:
 
 def _key(stages: dict[str, Any]) -> str:
     """The digest of dvc.lock without the entries of config, which no result rests on, and of this stage's last run."""
-    results = {name: of for name, of in stages.items() if name not in ("config", "track")}
+    results = {name: stage for name, stage in stages.items() if name not in ("config", "track")}
     return hashlib.sha256(json.dumps(results, sort_keys=True).encode()).hexdigest()[:32]

@@ -38,10 +38,10 @@ def deliver(entry: Path, run: Run, uri: str, artifacts: str | None, step: Callab
     client = mlflow.MlflowClient(uri)
     experiment = _experiment(client, run.experiment, artifacts)
     step()
-    for found in client.search_runs([experiment], f"tags.`{KEY}` = '{run.key}'", ViewType.ACTIVE_ONLY):
-        if found.info.status == FINISHED:
-            return found.info.run_id
-        _remove_partial(client, experiment, found.info.run_id)
+    for run_there in client.search_runs([experiment], f"tags.`{KEY}` = '{run.key}'", ViewType.ACTIVE_ONLY):
+        if run_there.info.status == FINISHED:
+            return run_there.info.run_id
+        _remove_partial(client, experiment, run_there.info.run_id)
         step()
     run_id = client.create_run(experiment, run.at, {**run.tags, KEY: run.key}, run.name).info.run_id
     step()
@@ -69,15 +69,15 @@ def deliver(entry: Path, run: Run, uri: str, artifacts: str | None, step: Callab
 
 
 def _experiment(client: Any, name: str, artifacts: str | None) -> str:
-    known = client.get_experiment_by_name(name)
-    if known is None:
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
         try:
             return client.create_experiment(name, artifacts)
         except MlflowException:  # another machine has just made it, or it cannot be made
-            known = client.get_experiment_by_name(name)
-            if known is None:
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
                 raise
-    return known.experiment_id
+    return experiment.experiment_id
 
 
 def _remove_partial(client: Any, experiment: str, run_id: str) -> None:

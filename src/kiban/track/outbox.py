@@ -45,8 +45,8 @@ def put(root: Path, run: Run, artifacts: Mapping[str, Path], model: Path | None 
 
 def waiting(root: Path) -> list[tuple[Path, Run]]:
     """The folders and runs that wait, the newest first."""
-    found = [(entry, run) for entry in _entries(root) if (run := _read(entry)) is not None]
-    return sorted(found, key=lambda each: (-each[1].at, each[1].key))
+    runs = [(entry, run) for entry in _entries(root) if (run := _read(entry)) is not None]
+    return sorted(runs, key=lambda each: (-each[1].at, each[1].key))
 
 
 def unreadable(root: Path) -> list[Path]:

@@ -27,7 +27,7 @@ def _preprocessor(features: Mapping[str, Column], preprocessing: Preprocessing) 
     """A level that the contract does not list, and null, become -1 (ordinal) or no column at all (one_hot)."""
     categories = {name: column.levels for name, column in features.items() if column.type == "string"}
     numbers = [name for name in features if name not in categories]
-    levels = [np.array(of, dtype=object) for of in categories.values()]
+    levels = [np.array(names, dtype=object) for names in categories.values()]
     if preprocessing.categories == "one_hot":
         encoder: Any = OneHotEncoder(categories=levels, handle_unknown="ignore", sparse_output=False)
     else:

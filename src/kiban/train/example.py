@@ -18,13 +18,13 @@ def typical(rows: pa.Table, features: Mapping[str, Column]) -> dict[str, Any]:
 
 
 def _typical(values: pa.ChunkedArray, column: Column) -> Any:
-    known = values.drop_null()
-    if len(known) == 0:
+    given = values.drop_null()
+    if len(given) == 0:
         return None
     if column.type in ("string", "boolean"):
-        counts = sorted(known.value_counts().to_pylist(), key=lambda found: (-found["counts"], found["values"]))
+        counts = sorted(given.value_counts().to_pylist(), key=lambda count: (-count["counts"], count["values"]))
         return counts[0]["values"]
-    median = pc.quantile(known, 0.5, interpolation="lower")[0].as_py()
+    median = pc.quantile(given, 0.5, interpolation="lower")[0].as_py()
     rounded = int(median) if column.type == "integer" else float(f"{median:.6g}")
-    seen = pc.min_max(known).as_py()
+    seen = pc.min_max(given).as_py()
     return rounded if seen["min"] <= rounded <= seen["max"] else median  # what was seen is what the contract accepts

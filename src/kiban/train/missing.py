@@ -22,7 +22,7 @@ def repeat_without(
     parts, indices = [columns], [np.arange(length)]
     for patterns in missing.groups.values():
         drawn = np.sort(random.choice(length, size=round(missing.share * length), replace=False))
-        parts.append(without({name: of[drawn] for name, of in columns.items()}, features, patterns))
+        parts.append(without({name: values[drawn] for name, values in columns.items()}, features, patterns))
         indices.append(drawn)
     repeated = {name: np.concatenate([part[name] for part in parts]) for name in columns}
     return repeated, np.concatenate(indices)

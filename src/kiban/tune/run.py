@@ -51,8 +51,8 @@ def run(name: str, number: int | None) -> None:
 def _settings(name: str, number: int | None) -> Tune:
     path = paths.SEARCHES / f"{name}.yaml"
     if not path.exists():
-        known = ", ".join(sorted(file.stem for file in paths.SEARCHES.glob("*.yaml")))
-        raise KibanError(f"there is no {path}; there are: {known}")
+        present = ", ".join(sorted(file.stem for file in paths.SEARCHES.glob("*.yaml")))
+        raise KibanError(f"there is no {path}; there are: {present}")
     check_name(f"tuned_{name}")
     settings = read(Tune, path)
     return settings.model_copy(update={"trials": number}) if number else settings
@@ -65,7 +65,7 @@ def _search(name: str, settings: Tune, params: dict[str, Any]) -> tuple[list[tri
     from kiban.tune import search
 
     dataset, split = params["dataset"]["name"], Split.model_validate(params["split"])
-    training = {batch: of for batch, of in prepared.accepted(dataset).items() if split.of(batch) == "train"}
+    training = {batch: digest for batch, digest in prepared.accepted(dataset).items() if split.of(batch) == "train"}
     folds = search.folds(list(training), settings.folds)
     # The same study only if it asks the same of the same data.
     trained = search.Trained.model_validate(params).model_dump()
@@ -100,15 +100,15 @@ def _keep(
     table = trials.table(tried, settings.metric, batches)
     paths.TUNING.mkdir(parents=True, exist_ok=True)
     files.write(paths.TUNING / f"{name}.csv", table.encode())
-    found = f"{settings.metric} {best.score:.4f} in the mean of {batches[0]} to {batches[-1]}"
-    print(f"tune: {len(tried)} trials in {paths.TUNING / name}.csv; the best is number {best.number}: {found}")
+    score = f"{settings.metric} {best.score:.4f} in the mean of {batches[0]} to {batches[-1]}"
+    print(f"tune: {len(tried)} trials in {paths.TUNING / name}.csv; the best is number {best.number}: {score}")
     wanted = with_values(params, best.parameters)
     path = paths.EXPERIMENTS / f"tuned_{name}.yaml"
     if wanted == load(composed(Path(), ["experiment=none"])):
         path.unlink(missing_ok=True)
         print("tune: that is conf/ without an overlay")
     else:
-        text = overlay(Path(), wanted, f"By `kiban tune {name}`: {found}.")
+        text = overlay(Path(), wanted, f"By `kiban tune {name}`: {score}.")
         write_overlay(Path(), path.stem, text, wanted)
         print(f"tune: {path}: `dvc exp run -S experiment={path.stem}` tries it")
 

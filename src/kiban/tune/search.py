@@ -73,7 +73,7 @@ def with_values(params: dict[str, Any], values: Mapping[str, Any]) -> dict[str, 
 
 
 def cross_validate(
-    params: dict[str, Any], dataset: str, of: list[Fold], metric: str, values: Mapping[str, Any]
+    params: dict[str, Any], dataset: str, folds: list[Fold], metric: str, values: Mapping[str, Any]
 ) -> list[float]:
     """The metric of each fold, of the settings with `values` at dotted keys.
 
@@ -82,7 +82,7 @@ def cross_validate(
     settings = Trained.model_validate(with_values(params, values))
     features = contract.read_prepared(paths.prepared_contract(dataset)).features()
     scores = []
-    for fold in of:
+    for fold in folds:
         rows, target = _batches(dataset, fold.train)
         repeated, origin = missing.repeat_without(rows, features, settings.missing)
         model = estimator.pipeline(features, settings.preprocessing, settings.model)
@@ -156,17 +156,17 @@ def study(journal: Path, seed: int, first: Mapping[str, Any]) -> optuna.Study:
     return kept
 
 
-def trials(of: optuna.Study) -> list[Trial]:
+def trials(study: optuna.Study) -> list[Trial]:
     """The trials that have ended by themselves, with scores or with an error."""
     return [
         Trial(trial.number, trial.params, attributes.get(SCORES, []), trial.value, attributes.get(ERROR))
-        for trial in of.get_trials(deepcopy=False)
+        for trial in study.get_trials(deepcopy=False)
         if (attributes := trial.user_attrs).keys() & {SCORES, ERROR}
     ]
 
 
 def search(
-    of: optuna.Study,
+    study: optuna.Study,
     settings: Tune,
     evaluate: Callable[[dict[str, Any]], list[float]],
     tell: Callable[[], None],
@@ -179,8 +179,8 @@ def search(
     open_trials: dict[int, optuna.Trial] = {}
 
     def tasks() -> Iterator[Any]:
-        for _ in range(settings.trials - len(trials(of))):
-            trial = of.ask()
+        for _ in range(settings.trials - len(trials(study))):
+            trial = study.ask()
             open_trials[trial.number] = trial
             values = {key: _suggest(trial, key, kind) for key, kind in settings.space.items()}
             yield joblib.delayed(_try)(trial.number, values, evaluate)
@@ -189,19 +189,19 @@ def search(
         results = joblib.Parallel(return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)(tasks())
         try:
             for number, outcome in results:
-                _tell(of, open_trials.pop(number), outcome)
+                _tell(study, open_trials.pop(number), outcome)
                 tell()
         except TerminatedWorkerError:
             raise KibanError("a process that trained was ended, as likely as not for want of memory") from None
 
 
-def _tell(of: optuna.Study, trial: optuna.Trial, outcome: list[float] | str) -> None:
+def _tell(study: optuna.Study, trial: optuna.Trial, outcome: list[float] | str) -> None:
     if isinstance(outcome, str):
         trial.set_user_attr(ERROR, outcome)
-        of.tell(trial, state=TrialState.FAIL)
+        study.tell(trial, state=TrialState.FAIL)
     else:
         trial.set_user_attr(SCORES, outcome)
-        of.tell(trial, fmean(outcome))
+        study.tell(trial, fmean(outcome))
 
 
 def _try(

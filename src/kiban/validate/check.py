@@ -48,8 +48,8 @@ def _checked(path: Path, digest: str, contract: Table, table: str, batch: str, t
         timezone=timezone,
         code=memo.code(CODE, PACKAGES),
     )
-    if (known := memo.recall(key, Checked)) is not None:
-        return known
+    if (remembered := memo.recall(key, Checked)) is not None:
+        return remembered
     from kiban.validate import expectations  # takes seconds
 
     checked = expectations.check(parquet.read(path), contract, table, batch, timezone)
@@ -73,6 +73,6 @@ def absent(batches: Mapping[str, Collection[str]]) -> list[Finding]:
             examples=[],
         )
         for batch in names
-        for table, of in batched.items()
-        if batch not in of
+        for table, names_there in batched.items()
+        if batch not in names_there
     ]

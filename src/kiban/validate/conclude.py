@@ -22,7 +22,9 @@ def conclude(verdict: Verdict, level: Level, dataset: str, on_failure: OnFailure
     (target / "index.html").write_text(page(verdict, f"{dataset}: validation of the {level} data"), encoding="utf-8")
     if verdict.findings:
         print_findings(f"{dataset}, {level} data", verdict.findings)
-    rejected = sorted({f"{finding.table} {finding.batch}" for of in verdict.reasons().values() for finding in of})
+    rejected = sorted(
+        {f"{finding.table} {finding.batch}" for findings in verdict.reasons().values() for finding in findings}
+    )
     if not rejected:
         return
     message = (

@@ -15,9 +15,9 @@ def page(verdict: Verdict, title: str) -> str:
     """One self-contained HTML page: no script, nothing loaded from elsewhere, no time, no id."""
     template = importlib.resources.files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    rejected = {(finding.table, finding.batch) for of in verdict.reasons().values() for finding in of}
+    rejected = {(finding.table, finding.batch) for findings in verdict.reasons().values() for finding in findings}
     warned = {(finding.table, finding.batch) for finding in verdict.findings} - rejected
-    batches = sorted({(table, batch) for table, of in verdict.accepted.items() for batch in of} | rejected)
+    batches = sorted({(table, batch) for table, hashes in verdict.accepted.items() for batch in hashes} | rejected)
     states = [
         (table, batch, "rejected" if (table, batch) in rejected else "warned" if (table, batch) in warned else "passed")
         for table, batch in batches

@@ -26,16 +26,16 @@ def main() -> None:
     tables = {prepared.TABLE: contract.read_prepared(paths.prepared_contract(dataset.name))}
     counts = prepared.read_counts()
     files = {(prepared.TABLE, batch): paths.prepared_file(dataset.name, batch) for batch in counts}
-    found = check.validate(tables, files, dataset.timezone)
-    hashes = found.accepted.get(prepared.TABLE, {})
-    quarantined = verdict.read("raw").reasons() | found.reasons()
+    result = check.validate(tables, files, dataset.timezone)
+    hashes = result.accepted.get(prepared.TABLE, {})
+    quarantined = verdict.read("raw").reasons() | result.reasons()
     account = Account(
         rows=sum(counts[batch].rows for batch in hashes),
         left_out_without_target=sum(counts[batch].left_out_without_target for batch in hashes),
         batches={batch: PreparedBatch(**counts[batch].model_dump(), sha256=sha) for batch, sha in hashes.items()},
         quarantined={batch: [_reason(each) for each in findings] for batch, findings in sorted(quarantined.items())},
     )
-    conclude(found, "prepared", dataset.name, params.validation.on_failure)
+    conclude(result, "prepared", dataset.name, params.validation.on_failure)
     prepared.write_account(account)
 
 

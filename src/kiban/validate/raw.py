@@ -26,9 +26,9 @@ def main() -> None:
         for table in tables
         for batch in recorded.get(table, {})
     }
-    found = check.validate(tables, files, dataset.timezone)
-    findings = found.findings + check.absent({table: recorded.get(table, {}) for table in tables})
-    conclude(found.model_copy(update={"findings": findings}), "raw", dataset.name, params.validation.on_failure)
+    result = check.validate(tables, files, dataset.timezone)
+    findings = result.findings + check.absent({table: recorded.get(table, {}) for table in tables})
+    conclude(result.model_copy(update={"findings": findings}), "raw", dataset.name, params.validation.on_failure)
 
 
 if __name__ == "__main__":
