@@ -49,15 +49,15 @@ def _print_batches(batches: list[dict[str, Any]]) -> None:
     for name in dict.fromkeys(batch["table"] for batch in batches):
         of_table = [batch for batch in batches if batch["table"] == name]
         sources = sorted({batch["source"] for batch in of_table if batch["source"]})
-        one = f", from {sources[0]}" if len(sources) == 1 else ""
-        title = f"{name}: {sum(batch['rows'] or 0 for batch in of_table):,} rows{one}"
+        origin = f", from {sources[0]}" if len(sources) == 1 else ""
+        title = f"{name}: {sum(batch['rows'] or 0 for batch in of_table):,} rows{origin}"
         rows = [
             [
                 batch["batch"],
                 _or_dash(batch["rows"], "{:,}".format),
                 _or_dash(batch["bytes"], decimal),
                 _or_dash(batch["sha256"], lambda digest: digest[:12]),
-                _or_dash(batch["taken_at"], lambda at: at[:16].replace("T", " ")),
+                _or_dash(batch["taken_at"], lambda time: time[:16].replace("T", " ")),
                 *([_or_dash(batch["source"], str)] if len(sources) > 1 else []),
                 batch["state"],
                 _or_dash(batch["commit"], str),
@@ -109,5 +109,5 @@ def _print_changes(table: str, changes: "TableChanges") -> None:
     for column, (before, after) in changes.columns.items():
         print(f"  column {column}: {before or 'none'} → {after or 'none'}")
     if changes.moved:
-        moved = [[name, *("\n".join(each.in_words()) for each in pair)] for name, pair in changes.moved.items()]
+        moved = [[name, *("\n".join(summary.in_words()) for summary in pair)] for name, pair in changes.moved.items()]
         show("", ["column", "before", "after"], moved)

@@ -25,14 +25,14 @@ class Params(Sections):
 
 @click.command()
 @click.argument("raw", nargs=-1, metavar="[TABLE=PATH]...")
-@click.option("--for", "asked", required=True, metavar="PATH", help="The new rows, as the raw table has them.")
+@click.option("--for", "rows_path", required=True, metavar="PATH", help="The new rows, as the raw table has them.")
 @click.option(
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write a table with key and features here (.csv or .parquet), instead of a request to standard output.",
 )
-def features(raw: tuple[str, ...], asked: str, output: Path | None) -> None:
+def features(raw: tuple[str, ...], rows_path: str, output: Path | None) -> None:
     """Compute the features of new rows from recent raw rows, and print the request that asks the model about them.
 
     Recent rows of a table come from TABLE=PATH (CSV or Parquet, with * for several files), else from data/raw. What is
@@ -51,10 +51,10 @@ def features(raw: tuple[str, ...], asked: str, output: Path | None) -> None:
     params = read(Params)
     dataset = params.dataset
     tables = contract.read_raw(paths.raw_contract(dataset.name))
-    given = _paths(raw, list(tables))
-    rows = Files(asked).read(STATIC, None)
-    recent = {table: Files(path).read(STATIC, None) for table, path in given.items()}
-    recent |= new_rows.recent_rows(dataset, rows, [table for table in tables if table not in given])
+    recent_paths = _paths(raw, list(tables))
+    rows = Files(rows_path).read(STATIC, None)
+    recent = {table: Files(path).read(STATIC, None) for table, path in recent_paths.items()}
+    recent |= new_rows.recent_rows(dataset, rows, [table for table in tables if table not in recent_paths])
     rows_for_model = new_rows.features(dataset, params.engine, rows, recent)
     prepared = contract.read_prepared(paths.prepared_contract(dataset.name))
     if output:
@@ -72,10 +72,10 @@ def features(raw: tuple[str, ...], asked: str, output: Path | None) -> None:
 def _paths(raw: tuple[str, ...], tables: list[str]) -> dict[str, str]:
     """The path by table; KibanError if one is not TABLE=PATH."""
     by_table: dict[str, str] = {}
-    for each in raw:
-        table, equals, path = each.partition("=")
+    for argument in raw:
+        table, equals, path = argument.partition("=")
         if not (equals and path and table in tables) or table in by_table:
-            raise KibanError(f"{each!r} is not TABLE=PATH, once for each of the tables {', '.join(tables)}")
+            raise KibanError(f"{argument!r} is not TABLE=PATH, once for each of the tables {', '.join(tables)}")
         by_table[table] = path
     return by_table
 

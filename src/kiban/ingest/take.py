@@ -58,7 +58,7 @@ class Taken(NamedTuple):
 def take_new(dataset: Dataset, tables: Mapping[str, Table], recorded: Ledger, chosen: Sequence[str]) -> Taken:
     """Take every batch that is beyond the ledger `recorded`, of the `chosen` tables, and write the ledger.
 
-    What cannot be taken does not keep the rest from it.
+    Where a batch or a table cannot be taken, the rest still is.
     """
     taken = Taken({}, [])
     for name in chosen:

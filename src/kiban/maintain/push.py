@@ -68,8 +68,8 @@ def _push(remote: str | None, answers: Connection) -> None:
         absent = {str(out) for out in outputs if str(out) not in states and not out.cache.exists(out.hash_info.value)}
         lacking = sorted(absent | {path for path, state in states.items() if state != "deleted"})
         if lacking:
-            some = f"{', '.join(lacking[:5])}{', …' if len(lacking) > 5 else ''}"
-            answers.send(("failed", f"the store has not got {some}: if DVC's cache has lost it, run `dvc repro`"))
+            paths = f"{', '.join(lacking[:5])}{', …' if len(lacking) > 5 else ''}"
+            answers.send(("failed", f"the store has not got {paths}: if DVC's cache has lost it, run `dvc repro`"))
             return
         answers.send(("pushed", sent))
     except NoRemoteError:

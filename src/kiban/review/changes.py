@@ -50,11 +50,11 @@ def by_rows(old: pa.Table, new: pa.Table, key: list[str]) -> Rows:
     if not set(key) <= set(common):
         return Rows(added=len(new), removed=len(old), changed=0, added_keys=[], removed_keys=[], differences=[])
     before, after = ibis.memtable(old.select(common)), ibis.memtable(new.select(common))
-    gone = _numbered(before.difference(after, distinct=False), key)
-    come = _numbered(after.difference(before, distinct=False), key)
+    old_only = _numbered(before.difference(after, distinct=False), key)
+    new_only = _numbered(after.difference(before, distinct=False), key)
     pair = [*key, NUMBER]
-    removed, added = gone.anti_join(come, pair), come.anti_join(gone, pair)
-    changed = gone.inner_join(come, pair, rname=f"{{name}}{NEW}")
+    removed, added = old_only.anti_join(new_only, pair), new_only.anti_join(old_only, pair)
+    changed = old_only.inner_join(new_only, pair, rname=f"{{name}}{NEW}")
     values = [name for name in common if name not in key]
     return Rows(
         added=added.count().execute(),
@@ -185,7 +185,7 @@ def _in_table(name: str, old: Revision, new: Revision) -> TableChanges | None:
     same = {column: type for column, type in _columns(new.contracts.get(name)).items() if column not in columns}
     rows_of = [{batch: side.rows(side.batches[name][batch]) for batch in side.batches.get(name, {})} for side in sides]
     key = (new.contracts.get(name) or old.contracts[name]).key
-    summaries = [_summaries(list(each.values()), same) for each in rows_of]
+    summaries = [_summaries(list(rows.values()), same) for rows in rows_of]
     return TableChanges(
         rows=(sum(batch.rows for batch in before.values()), sum(batch.rows for batch in after.values())),
         added=sorted(after.keys() - before.keys()),

@@ -177,7 +177,7 @@ def _is_plain(text: bytes) -> bool:
     at = np.frombuffer(b"\n" + text + b"\n", np.uint8)
     quotes = np.flatnonzero(at == ord('"'))
     around = at[quotes[::2] - 1], at[quotes[1::2] + 1]
-    return len(quotes) % 2 == 0 and all(np.isin(each, np.frombuffer(b",\r\n", np.uint8)).all() for each in around)
+    return len(quotes) % 2 == 0 and all(np.isin(side, np.frombuffer(b",\r\n", np.uint8)).all() for side in around)
 
 
 def _piece(text: bytes, misquoted: dict[int, Rejected], last: int, schema: pa.Schema, done: int) -> Piece:

@@ -20,9 +20,9 @@ CURRENT = "current"  # a link
 def folder() -> Path:
     """The server's folder, among the temporary ones; its first process makes it, and removes it at the end."""
     if FOLDER not in os.environ:
-        made = TemporaryDirectory(prefix="kiban-accepted-")
-        atexit.register(made.cleanup)
-        os.environ[FOLDER] = made.name
+        temporary = TemporaryDirectory(prefix="kiban-accepted-")
+        atexit.register(temporary.cleanup)
+        os.environ[FOLDER] = temporary.name
     return Path(os.environ[FOLDER])
 
 
@@ -54,7 +54,7 @@ def keep(servable: Path, model_id: str) -> bool:
     link = folder() / f"link-{os.getpid()}"
     link.symlink_to(kept.name)
     link.replace(folder() / CURRENT)
-    for other in folder().glob("?" * len(model_id)):  # another model's, by its name
-        if other != kept:
-            shutil.rmtree(other, ignore_errors=True)
+    for path in folder().glob("?" * len(model_id)):  # another model's, by its name
+        if path != kept:
+            shutil.rmtree(path, ignore_errors=True)
     return True

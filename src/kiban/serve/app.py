@@ -75,17 +75,17 @@ def _try(served: Served) -> None:
         raise KibanError(f"the example in the manifest of model {served.model_id[:12]} has other fields than the model")
     least = {name: value for name, value in example.items() if not features[name].nullable}
     try:
-        predictions = [served.predict(served.schema.check([each]))[0][0] for each in (example, least)]
+        predictions = [served.predict(served.schema.check([record]))[0][0] for record in (example, least)]
     except RefusedError as refused:
         reason = refusal.sentence(refused)
         raise KibanError(f"model {served.model_id[:12]} refuses its own example: {reason}") from None
     except Exception as error:  # the engine's errors share no base class
         reason = one_line(error)
         raise KibanError(f"model {served.model_id[:12]} cannot answer about its own example: {reason}") from None
-    for each in predictions:
-        if not 0 <= each["probability"] <= 1:
+    for prediction in predictions:
+        if not 0 <= prediction["probability"] <= 1:
             raise KibanError(
-                f"model {served.model_id[:12]} answers with {each['probability']}, which is no probability"
+                f"model {served.model_id[:12]} answers with {prediction['probability']}, which is no probability"
             )
 
 

@@ -1,4 +1,4 @@
-"""What Prometheus reads at /metrics: series by route, status, label and field, of which there are only so many."""
+"""What Prometheus reads at /metrics: series by route, status, label and field. Their number is limited."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -23,10 +23,10 @@ logged = Counter("kiban_logged_predictions", "Predictions that were written to t
 log_lost = Counter("kiban_unlogged_predictions", "Predictions that were to be logged, and could not be")
 
 
-def count(made: Sequence[Mapping[str, Any]], unusual: Places) -> None:
+def count(answered: Sequence[Mapping[str, Any]], unusual: Places) -> None:
     """Count predictions by their label, and unusual values by their field."""
-    true_ones = sum(each["label"] for each in made)
-    for label, number in (("true", true_ones), ("false", len(made) - true_ones)):
+    true_ones = sum(prediction["label"] for prediction in answered)
+    for label, number in (("true", true_ones), ("false", len(answered) - true_ones)):
         if number:
             predictions.labels(label).inc(number)
     for _, name in unusual:

@@ -119,12 +119,16 @@ def _write_json_lines(model_id: str, predictions: Objects, warnings: Objects) ->
     for warning in warnings:
         of_record[warning["record"] or 0].append(warning)
     lines = zip(predictions, of_record, strict=True)
-    return b"".join(to_json({**each, "model_id": model_id, "warnings": its}) + b"\n" for each, its in lines)
+    return b"".join(
+        to_json({**prediction, "model_id": model_id, "warnings": listed}) + b"\n" for prediction, listed in lines
+    )
 
 
 def _write_csv(_: str, predictions: Objects, __: Objects) -> bytes:
     # What it has no place for, the model's id and the number of warnings, are headers of the answer.
-    lines = (f"{each['probability']!r},{'true' if each['label'] else 'false'}\n" for each in predictions)
+    lines = (
+        f"{prediction['probability']!r},{'true' if prediction['label'] else 'false'}\n" for prediction in predictions
+    )
     return "".join(lines).encode()
 
 

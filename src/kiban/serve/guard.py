@@ -132,9 +132,9 @@ class Guard:
 
     def _knows(self, authorization: bytes) -> bool:
         scheme, _, key = authorization.partition(b" ")
-        given = _digest(key.strip())
+        digest = _digest(key.strip())
         # Each is compared, and in constant time, so that the time tells nothing about any of them.
-        matches = [hmac.compare_digest(given, key) for key in self.keys]
+        matches = [hmac.compare_digest(digest, key) for key in self.keys]
         return scheme.lower() == b"bearer" and any(matches)
 
     async def _body(self, receive: Receive) -> bytes:

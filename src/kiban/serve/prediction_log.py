@@ -65,7 +65,7 @@ class PredictionLog:
         self.thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
 
     def check(self, features: Collection[str]) -> None:
-        """Raise KibanError if a name that is to be left out is none of a feature, and would be logged."""
+        """Raise KibanError if a name to leave out is no feature: the value that is meant would be logged."""
         for name in self.left_out - set(features):
             raise KibanError(f"serving.prediction_log.leave_out: {name!r} is not among the model's features")
 
@@ -85,7 +85,7 @@ class PredictionLog:
             return
         if self.left_out:
             records = [{name: record[name] for name in record if name not in self.left_out} for record in records]
-            warnings = [each for each in warnings if each["field"] not in self.left_out]  # they repeat values
+            warnings = [warning for warning in warnings if warning["field"] not in self.left_out]  # they repeat values
         answer = {"model_id": model_id, "predictions": predictions, "warnings": warnings}
         line = {
             "time": datetime.now(UTC),

@@ -41,14 +41,14 @@ class Sql:
     def batches(self) -> list[str]:
         if self.names is None:
             return [STATIC]
-        asked = sa.text(self.names)
-        names = self._asked(lambda: _fetched(self._engine, asked))
+        query = sa.text(self.names)
+        names = self._asked(lambda: _fetched(self._engine, query))
         return sorted({str(name) for name in names.column(0).to_pylist() if name is not None})
 
     def read(self, batch: str, period: Period | None) -> pa.Table:
-        asked = statement(self.query, period)
+        query = statement(self.query, period)
         by_adbc = self._url.get_backend_name() == "postgresql" and importlib.util.find_spec("adbc_driver_postgresql")
-        rows = self._asked(lambda: _fetched_by_adbc(self._url, asked) if by_adbc else _fetched(self._engine, asked))
+        rows = self._asked(lambda: _fetched_by_adbc(self._url, query) if by_adbc else _fetched(self._engine, query))
         if rows.num_rows == 0:
             raise KibanError(f"{self.describe()} has no rows of batch {batch}")
         return rows
@@ -96,12 +96,12 @@ def statement(query: str, period: Period | None) -> sa.TextClause:
         return sa.text(query)
     bound = zip(("start", "end"), period, strict=True)
     kind = sa.TIMESTAMP(timezone=True)  # which each dialect writes in its own way
-    return sa.text(query).bindparams(*(sa.bindparam(name, at.astimezone(UTC), kind) for name, at in bound))
+    return sa.text(query).bindparams(*(sa.bindparam(name, time.astimezone(UTC), kind) for name, time in bound))
 
 
-def _fetched(engine: sa.Engine, asked: sa.TextClause) -> pa.Table:
+def _fetched(engine: sa.Engine, query: sa.TextClause) -> pa.Table:
     with engine.connect() as connection:
-        result = connection.execution_options(stream_results=True).execute(asked)
+        result = connection.execution_options(stream_results=True).execute(query)
         names = list(result.keys())
         parts = [
             pa.table([pa.array(values) for values in zip(*rows, strict=True)], names=names)
@@ -110,12 +110,12 @@ def _fetched(engine: sa.Engine, asked: sa.TextClause) -> pa.Table:
     return pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({name: [] for name in names})
 
 
-def _fetched_by_adbc(url: sa.URL, asked: sa.TextClause) -> pa.Table:
+def _fetched_by_adbc(url: sa.URL, query: sa.TextClause) -> pa.Table:
     """Arrow columns as the server sends them, without a Python object for every value."""
     import adbc_driver_postgresql.dbapi
 
     dialect: sa.Dialect = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
-    compiled = asked.compile(dialect=dialect)
+    compiled = query.compile(dialect=dialect)
     values = [compiled.params[name] for name in compiled.positiontup or ()]
     uri = url.set(drivername="postgresql").render_as_string(hide_password=False)
     with adbc_driver_postgresql.dbapi.connect(uri) as connection, connection.cursor() as cursor:

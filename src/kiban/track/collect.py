@@ -65,7 +65,7 @@ def run_of(experiment: str) -> tracked.Run:
         parameters=tracked.parameters(parameters),
         metrics=[
             *tracked.metrics(by_split),
-            *tracked.metrics_by_batch({batch: each.figures for batch, each in evaluation.by_batch.items()}),
+            *tracked.metrics_by_batch({batch: result.figures for batch, result in evaluation.by_batch.items()}),
         ],
         tags={
             "model_id": model_id,

@@ -111,8 +111,8 @@ def _deliver_waiting(root: Path, time_limit: float, own: str | None, answers: Co
     # One at a time: to search for a run and then to create it is two requests, and sqlite has one writer.
     with FileLock(paths.OUTBOX / "lock", timeout=STEP):
         started = time.monotonic()
-        while entries := [each for each in outbox.waiting(root) if each[0] not in handled]:
-            entry, run = min(entries, key=lambda each: each[1].key != own)
+        while entries := [pair for pair in outbox.waiting(root) if pair[0] not in handled]:
+            entry, run = min(entries, key=lambda pair: pair[1].key != own)
             if own is not None and run.key != own and time.monotonic() - started > time_limit:
                 return failure
             handled.add(entry)

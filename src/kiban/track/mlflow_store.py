@@ -49,7 +49,7 @@ def deliver(entry: Path, run: Run, uri: str, artifacts: str | None, step: Callab
     step()
     if run.data:
         inputs = [Dataset(data.path, data.digest, "dvc", data.path) for data in run.data]
-        client.log_inputs(run_id, [DatasetInput(each, []) for each in inputs])
+        client.log_inputs(run_id, [DatasetInput(dataset, []) for dataset in inputs])
         step()
     for file in files:
         parent = file.relative_to(entry / outbox.ARTIFACTS).parent.as_posix()

@@ -46,7 +46,7 @@ def put(root: Path, run: Run, artifacts: Mapping[str, Path], model: Path | None 
 def waiting(root: Path) -> list[tuple[Path, Run]]:
     """The folders and runs that wait, the newest first."""
     runs = [(entry, run) for entry in _entries(root) if (run := _read(entry)) is not None]
-    return sorted(runs, key=lambda each: (-each[1].at, each[1].key))
+    return sorted(runs, key=lambda pair: (-pair[1].at, pair[1].key))
 
 
 def unreadable(root: Path) -> list[Path]:

@@ -70,8 +70,8 @@ def _search(name: str, settings: Tune, params: dict[str, Any]) -> tuple[list[tri
     # The same study only if it asks the same of the same data.
     trained = search.Trained.model_validate(params).model_dump()
     columns = files.sha256(paths.prepared_contract(dataset))
-    asked = settings.model_dump(exclude={"trials"}), trained, training, columns
-    digest = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
+    parts = settings.model_dump(exclude={"trials"}), trained, training, columns
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
     study = search.study(paths.STUDIES / f"{name}-{digest}.journal", settings.seed, search.default(params, settings))
     shown = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*shown) as progress:

@@ -69,7 +69,7 @@ def absent(batches: Mapping[str, Collection[str]]) -> list[Finding]:
             expectation="expect_batch_in_every_table()",
             severity="reject",
             rows=None,
-            observed=f"{', '.join(sorted(other for other in batched if batch in batched[other]))} has it",
+            observed=f"{', '.join(sorted(name for name in batched if batch in batched[name]))} has it",
             examples=[],
         )
         for batch in names

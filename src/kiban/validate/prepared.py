@@ -33,7 +33,9 @@ def main() -> None:
         rows=sum(counts[batch].rows for batch in hashes),
         left_out_without_target=sum(counts[batch].left_out_without_target for batch in hashes),
         batches={batch: PreparedBatch(**counts[batch].model_dump(), sha256=sha) for batch, sha in hashes.items()},
-        quarantined={batch: [_reason(each) for each in findings] for batch, findings in sorted(quarantined.items())},
+        quarantined={
+            batch: [_reason(finding) for finding in findings] for batch, findings in sorted(quarantined.items())
+        },
     )
     conclude(result, "prepared", dataset.name, params.validation.on_failure)
     prepared.write_account(account)
