@@ -36,7 +36,7 @@ def run_to_validate(folder: Path, slices: dict[str, list[str]]) -> None:
         for table, path in INCOMING.items()
     )
     dataset = folder / "conf/dataset/flights.yaml"
-    dataset.write_text(f"name: flights\ntimezone: America/New_York\ntables:\n{tables}")
+    dataset.write_text(f"name: flights\nfeatures: flights.py\ntimezone: America/New_York\ntables:\n{tables}")
     for of_the_year in ("data/flights.batches.yaml", "dvc.lock"):
         (folder / of_the_year).unlink()
     run(folder, "kiban", "compose", *SLICE)
