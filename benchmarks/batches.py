@@ -26,6 +26,7 @@ FIRST_YEAR = 2008  # since when summer time is as in 2013, so that no month begi
 ZONE = "America/New_York"
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 DATASET = f"""name: flights
+features: flights.py
 timezone: {ZONE}
 tables:
   flights: {{source: {{_target_: kiban.sources.Files, options: {{path: "incoming/flights/{{batch}}.parquet"}}}}}}
