@@ -8,7 +8,7 @@ The interval is the change +- t sd sqrt(K / (K - 1)), with the standard deviatio
 Student's t for K - 1 degrees of freedom, K clusters: quantiles of the draws themselves are too narrow where clusters
 are few (Hesterberg, What Teachers Should Know About the Bootstrap, 2015, section 4). In simulations of
 60 clusters it covered 92.5 to 94 % where 95 are meant, quantiles 91 to 93 %, and an interval from drawing rows 77 to
-83 %; tests/test_bootstrap.py has one of them.
+83 %; tests/evaluate/test_bootstrap.py has one of them.
 """
 
 from dataclasses import dataclass
