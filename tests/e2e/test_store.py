@@ -150,7 +150,7 @@ def test_a_wrong_key_is_said_in_time(project: Path, store: Store) -> None:
     output = run(project, "kiban", "push", status=1, **wrong)
     assert time.monotonic() - started < 30
     assert "error: the push failed: " in output
-    assert "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment" in output
+    assert "; check the credentials in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)" in output
     assert "Traceback" not in output
     assert "kiban-wrong-secret" not in output
 

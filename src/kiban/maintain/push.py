@@ -75,4 +75,4 @@ def _push(remote: str | None, answers: Connection) -> None:
     except NoRemoteError:
         answers.send(("failed", "there is no remote yet: `dvc remote add -d store s3://BUCKET/PATH` adds one"))
     except Exception as error:  # DVC's, its store's and its network's
-        answers.send(("failed", f"the push failed: {one_line(error)} ({stores.advice(error)})"))
+        answers.send(("failed", f"the push failed: {one_line(error)}; {stores.advice(error)}"))
