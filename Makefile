@@ -72,7 +72,7 @@ serve: $(INSTALLED) ## answer at http://127.0.0.1:3000
 	bentoml serve
 
 experiments: $(INSTALLED) ## a table of the experiments: what each changed, and what came of it
-	dvc exp show --no-pager --only-changed --drop 'State|Executor|conf|models|reports|src|brier'
+	dvc exp show --no-pager --only-changed --drop 'State|Executor|conf|params.yaml|models|reports|src|brier'
 
 runs: $(INSTALLED) ## MLflow's pages of the tracked runs, at http://127.0.0.1:5000
 	mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///mlruns/mlflow.db
