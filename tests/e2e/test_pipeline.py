@@ -25,7 +25,14 @@ from kiban.servable import columns
 from kiban.servable.load import load
 
 STAGES = ["config", "ingest", "validate_raw", "prepare", "validate_prepared", "train", "evaluate", "track"]
-EXP_SHOW = ["dvc", "exp", "show", "--only-changed", "--drop", "State|Executor|Created|conf|params.yaml|models|reports|src"]
+EXP_SHOW = [
+    "dvc",
+    "exp",
+    "show",
+    "--only-changed",
+    "--drop",
+    "State|Executor|Created|conf|params.yaml|models|reports|src",
+]
 RAW = "data/raw/flights/flights/2013-05.parquet"
 
 
