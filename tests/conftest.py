@@ -25,8 +25,8 @@ from slice import (
 
 pytest_plugins = ["servers"]
 
-# Of the workers, which begin after this: OpenMP's threads wait for each other without giving way, and where two workers
-# have two threads each on two cores, an evaluation takes thirteen seconds instead of two.
+# OpenMP's threads wait for each other in a loop. pytest's workers are processes beside each other: two of them with two
+# threads each on two cores make an evaluation take 13 seconds instead of 2. The workers start after this line.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SLOWEST = ["e2e/test_pipeline", "track/test_main", "e2e/test_kills", "e2e/test_report", "cli/test_tune", "e2e/test_api"]
