@@ -1,11 +1,13 @@
 """A real BentoML server on loopback, from the working tree and from a Bento in a venv of its own requirements."""
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import re
 import shutil
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -21,7 +23,7 @@ import pytest
 import yaml
 from clones import run, served_with
 from http_cases import JSON, Case
-from servers import free_port_between, serving
+from servers import free_port_between, process_of, serving
 from slice import KNOWN_FLIGHT, ROOT
 
 from kiban.servable.load import load
@@ -245,6 +247,54 @@ def connected(client: httpx.Client, content: bytes) -> socket.socket:
     connection.connect((client.base_url.host, client.base_url.port or 0))
     connection.sendall(content)
     return connection
+
+
+def test_nothing_but_the_service_listens(client: httpx.Client) -> None:
+    """The supervisor takes commands, and runs them: only over sockets that no other account can reach."""
+    server = process_of(client)
+    processes = [server, *server.children(recursive=True)]
+    listeners = [each for process in processes for each in process.net_connections("inet") if each.status == "LISTEN"]
+    assert {listener.laddr.port for listener in listeners} == {client.base_url.port}
+    assert not [each for process in processes for each in process.net_connections("udp")]
+    sockets = [Path(each.laddr) for each in server.net_connections("unix") if str(each.laddr).endswith("/control")]
+    assert sockets
+    assert {stat.S_IMODE(path.parent.stat().st_mode) for path in sockets} == {0o700}
+    if os.getuid() == 0:
+        connect = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+        command = [sys.executable, "-c", connect, str(sockets[0])]
+        assert subprocess.run(command).returncode == 0
+        nobody = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+        refused = subprocess.run([*nobody, "/usr/bin/env", "python3", *command[1:]], capture_output=True, text=True)
+        assert "PermissionError" in refused.stderr
+
+
+def test_a_head_without_an_end_is_nobody_elses_matter(client: httpx.Client) -> None:
+    slowest = 0.0
+    with connected(client, b"GET /livez HTTP/1.1\r\nX: ") as connection, contextlib.suppress(ConnectionError):
+        for _ in range(200):
+            connection.sendall(b"x" * 50_000)
+            started = time.monotonic()
+            assert client.get("/livez").status_code == 200
+            slowest = max(slowest, time.monotonic() - started)
+    assert slowest < 1
+
+
+def test_a_trailer_opens_no_door(served: Path) -> None:
+    key = "some-key-0123456789"
+    with serving(served, "bentoml", "serve", KIBAN_API_KEYS=key) as client:
+        head = (
+            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        body = b"%x\r\n%s\r\n0\r\nAuthorization: Bearer %s\r\n\r\n" % (len(BODY), BODY, key.encode())
+        with connected(client, head + body) as connection:
+            assert connection.recv(2000).startswith(b"HTTP/1.1 401 ")
+
+
+def test_a_caller_that_offers_http_2_is_answered(client: httpx.Client, tmp_path: Path) -> None:
+    (tmp_path / "body").write_bytes(BODY)
+    command = ["curl", "-sS", "--http2", "-H", "Content-Type: application/json", "--data-binary", "@body"]
+    answer = json.loads(run(tmp_path, *command, f"{client.base_url}/predict"))
+    assert answer == client.post("/predict", content=BODY, headers=JSON).json()
 
 
 def test_many_callers_at_once_get_their_own_answers(client: httpx.Client) -> None:

@@ -14,7 +14,7 @@ from kiban.core.errors import KibanError
 from kiban.core.paths import EVALUATION, PARAMS
 from kiban.core.settings import Sections, read
 from kiban.servable.load import load
-from kiban.serve import guard
+from kiban.serve import control, guard, protocol
 from kiban.serve.app import ASSETS, create_app, ready
 from kiban.serve.model import Served
 from kiban.serve.prediction_log import PredictionLog
@@ -30,6 +30,10 @@ PYTHON = "{}.{}".format(*sys.version_info)  # what a Bento is built with is what
 
 class Params(Sections):
     serving: Serving
+
+
+control.make_private()
+protocol.install()
 
 
 def answering(folder: Path) -> Answering:
