@@ -123,7 +123,7 @@ def test_sagemaker_can_call_it_at_the_port_that_is_asked_for(client: httpx.Clien
 
 
 def test_limits_are_configuration(evaluated: Path, tmp_path: Path) -> None:
-    limits = {"max_records": 2, "max_bytes": 5000, "max_seconds": 1, "max_concurrency": 3, "workers": 2}
+    limits = {"max_records": 2, "max_bytes": 5000, "max_seconds": 1, "max_waiting": 3, "workers": 2}
     folder = served_with(evaluated, tmp_path / "limited", **limits)
     with serving(folder, "bentoml", "serve") as client:
         assert client.post("/predict", json={"records": [RECORD] * 2}).status_code == 200
@@ -163,7 +163,7 @@ def drip(connection: socket.socket, content: bytes) -> None:
 
 
 def requests_beyond_the_limit_are_sent_away(client: httpx.Client) -> None:
-    """Ten hold their places by not sending their bodies: three a worker; the rest get 429, and health is answered."""
+    """Ten do not send their bodies: three a worker are waited for; the rest get 429, and health is answered."""
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
     address = (client.base_url.host, client.base_url.port or 0)
     held = [socket.create_connection(address, timeout=60) for _ in range(10)]
@@ -178,6 +178,27 @@ def requests_beyond_the_limit_are_sent_away(client: httpx.Client) -> None:
     assert set(statuses) == {b"408", b"429"}
     assert statuses.count(b"408") <= 6
     assert client.post("/predict", content=BODY, headers=JSON).status_code == 200
+
+
+def test_who_sends_no_body_takes_nobodys_place(evaluated: Path, tmp_path: Path) -> None:
+    folder = served_with(evaluated, tmp_path / "few", max_concurrency=2)
+    with serving(folder, "bentoml", "serve") as client, contextlib.ExitStack() as stack:
+        head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        for _ in range(120):
+            stack.enter_context(connected(client, head % 1000 + b"{"))
+        assert client.post("/predict", content=BODY, headers=JSON).status_code == 200
+        # Their bodies come at once, and are many: two places, and the others are sent away.
+        many = [stack.enter_context(connected(client, head % len(BODY))) for _ in range(50)]
+        time.sleep(0.3)
+        server = process_of(client)
+        worker = max(server.children(recursive=True), key=lambda process: process.memory_info().rss)
+        worker.suspend()
+        for connection in many:
+            connection.sendall(BODY)
+        worker.resume()
+        statuses = [connection.recv(65536)[9:12] for connection in many]
+        assert set(statuses) == {b"200", b"429"}
+        assert client.post("/predict", content=BODY, headers=JSON).status_code == 200
 
 
 def test_keys_guard_the_real_server_and_can_be_rotated(served: Path) -> None:

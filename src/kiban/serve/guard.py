@@ -65,7 +65,9 @@ class Guard:
         self.limits = limits
         self.keys = keys
         self.current = current
-        self.in_hand = 0
+        self.in_hand = 0  # requests whose bodies are there, and whose answers have not begun
+        self.waiting = 0  # requests whose bodies are not there yet
+        self.waiting_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -76,29 +78,36 @@ class Guard:
         started = perf_counter()
         path = scope["path"] if scope["path"] in self.methods else OTHER
         status = 0
+        place = 0
         headers = dict(scope["headers"])
         request_id = _request_id(headers.get(_REQUEST_ID, b""))
         answering = self.current()
 
         async def send_and_note(message: Message) -> None:
-            nonlocal status
+            nonlocal status, place
             if message["type"] == "http.response.start":
                 status = message["status"]
                 ids = ((_MODEL_ID, answering.model_id.encode()), (_REQUEST_ID, request_id))
                 message["headers"] = [*message["headers"], *ids]
-                self.in_hand -= 1  # a caller who is slow to read keeps no place
+                self.in_hand -= place  # a caller who is slow to read keeps no place
+                place = 0
             try:
                 await send(message)
             except RuntimeError as error:
                 if CLOSED not in str(error):  # the caller has gone; what is sent from now on goes nowhere either
                     raise
 
-        self.in_hand += 1
         try:
             self._check(scope, headers)
             if scope["method"] == "POST":
                 receive = _whole(await self._body(receive), receive)
                 answering = self.current()
+            if self.in_hand >= self.limits.max_concurrency and scope["path"] not in ALWAYS_ANSWERED:
+                raise _too_many(f"{self.limits.max_concurrency} requests a worker")
+            place = 1
+            self.in_hand += place
+            if scope["method"] == "POST":
+                await asyncio.sleep(0)  # or each of many would be answered before the next is counted
             scope.update({ANSWERING: answering, answer.REQUEST_ID: request_id.decode()})
             await self.app(scope, receive, send_and_note)
         except RefusedError as refused:
@@ -106,9 +115,8 @@ class Guard:
         except ClientDisconnect:  # before its body was there: nobody waits for an answer
             pass
         finally:
-            if not status:
-                self.in_hand -= 1
-            else:
+            self.in_hand -= place
+            if status:
                 counters.requests.labels(path, status).inc()
                 counters.seconds.labels(path).observe(perf_counter() - started)
 
@@ -126,9 +134,6 @@ class Guard:
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self.limits.max_bytes:
             raise self._too_large()
-        if self.in_hand > self.limits.max_concurrency and path not in ALWAYS_ANSWERED:
-            problem = finding("too many requests at once", f"{self.limits.max_concurrency} requests a worker")
-            raise RefusedError(429, problem, headers={"Retry-After": "1"})
 
     def _knows(self, authorization: bytes) -> bool:
         scheme, _, key = authorization.partition(b" ")
@@ -138,27 +143,44 @@ class Guard:
         return scheme.lower() == b"bearer" and any(matches)
 
     async def _body(self, receive: Receive) -> bytes:
-        """The request's body; RefusedError if it is too large or too slow, ClientDisconnect if it ends early."""
+        """The request's body; RefusedError if it is too large or too slow, ClientDisconnect if it ends early.
+
+        RefusedError too if it is one too many to wait for.
+        """
         parts, size = [], 0
+        self.waiting += 1
         try:
+            if self.waiting > self.limits.max_waiting:
+                raise _too_many(f"{self.limits.max_waiting} requests a worker whose bodies have not arrived")
             async with asyncio.timeout(self.limits.max_seconds):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
                         raise ClientDisconnect
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
+                    part = message.get("body", b"")
+                    parts.append(part)
+                    size += len(part)
+                    self.waiting_bytes += len(part)
                     if size > self.limits.max_bytes:
                         raise self._too_large()
                     if not message.get("more_body"):
                         return parts[0] if len(parts) == 1 else b"".join(parts)
+                    if self.waiting_bytes > self.limits.max_waiting_bytes:
+                        raise _too_many(f"{self.limits.max_waiting_bytes} bytes a worker of bodies that are not whole")
         except TimeoutError:
             problem = finding("the body did not arrive", f"the whole of it within {self.limits.max_seconds:g} seconds")
             # Whatever comes after it on this connection would be the rest of the body.
             raise RefusedError(408, problem, headers={"Connection": "close"}) from None
+        finally:
+            self.waiting -= 1
+            self.waiting_bytes -= size
 
     def _too_large(self) -> RefusedError:
         return RefusedError(413, finding("the body is too large", f"{self.limits.max_bytes} bytes"))
+
+
+def _too_many(allowed: str) -> RefusedError:
+    return RefusedError(429, finding("too many requests at once", allowed), headers={"Retry-After": "1"})
 
 
 def _request_id(given: bytes) -> bytes:

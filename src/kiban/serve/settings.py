@@ -27,6 +27,8 @@ class Serving(Settings):
     max_bytes: Annotated[int, Field(gt=0)]
     max_seconds: Annotated[float, Field(gt=0)]
     max_concurrency: Annotated[int, Field(gt=0)]
+    max_waiting: Annotated[int, Field(gt=0)]
+    max_waiting_bytes: Annotated[int, Field(gt=0)]
     watch_seconds: Annotated[float, Field(gt=0)]
     prediction_log: Log
 
