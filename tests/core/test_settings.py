@@ -3,11 +3,13 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from slice import ROOT
 
 from kiban.config.__main__ import Params
 from kiban.core.errors import KibanError
-from kiban.core.settings import leaves, read
+from kiban.core.settings import leaves, load, read
 
 
 def edited(tmp_path: Path, key: str, value: Any) -> Path:
@@ -63,6 +65,42 @@ def test_a_file_that_is_no_params_is_refused(tmp_path: Path, text: str | None, m
     if text is not None:
         path.write_text(text)
     with pytest.raises(KibanError, match=message):
+        read(Params, path)
+
+
+PLAIN = (
+    st.none() | st.booleans() | st.integers() | st.text("ab$ {}:_", max_size=6).filter(lambda text: "${" not in text)
+)
+RESOLVED = st.sampled_from(["${oc.env:HOME}", "\\${oc.create:{_target_: os.system}}", "a ${b", "${"])
+
+
+@given(
+    tree=st.recursive(
+        RESOLVED.map(lambda text: (text, True)) | PLAIN.map(lambda value: (value, False)),
+        lambda inner: (
+            st.lists(inner, max_size=3).map(lambda pairs: ([value for value, _ in pairs], any(bad for _, bad in pairs)))
+            | st.dictionaries(st.sampled_from("abc"), inner, max_size=3).map(
+                lambda pairs: ({key: value for key, (value, _) in pairs.items()}, any(bad for _, bad in pairs.values()))
+            )
+            | inner.map(lambda pair: ({"${oc.env:KEY}": pair[0]}, True))
+        ),
+        max_leaves=8,
+    )
+)
+def test_what_would_be_resolved_is_refused_wherever_it_stands(tree: tuple[Any, bool]) -> None:
+    value, resolved = tree
+    content = yaml.safe_dump({"model": value}).encode()
+    if resolved:
+        with pytest.raises(KibanError, match="nothing is resolved at run time"):
+            load(content)
+    else:
+        assert load(content) == {"model": value}
+
+
+def test_an_escape_of_yaml_hides_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text('model: {scoring: "\\x24{oc.env:HOME}"}\n')
+    with pytest.raises(KibanError, match=r"params\.yaml: model\.scoring: it holds \$\{"):
         read(Params, path)
 
 

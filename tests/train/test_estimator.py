@@ -58,6 +58,14 @@ def test_nothing_but_estimators_of_scikit_learn_is_built(model: dict[str, Any], 
         estimator.pipeline(FEATURES, Preprocessing(categories="ordinal", numbers="as_is"), model)
 
 
+def test_a_text_is_never_resolved() -> None:
+    """As Hydra would, which runs what a resolver names."""
+    text = "${oc.create:{_target_: pathlib.Path.touch}}"
+    model = {"_target_": "sklearn.calibration.CalibratedClassifierCV", "estimator": {**LOGISTIC, "solver": text}}
+    pipeline = estimator.pipeline(FEATURES, Preprocessing(categories="one_hot", numbers="standardize"), model)
+    assert pipeline[-1].estimator.solver == text
+
+
 def test_estimators_nest() -> None:
     model = {"_target_": "sklearn.calibration.CalibratedClassifierCV", "estimator": {**LOGISTIC, "C": 0.5}}
     pipeline = estimator.pipeline(FEATURES, Preprocessing(categories="one_hot", numbers="standardize"), model)

@@ -24,7 +24,9 @@ def composed(root: Path, overrides: list[str]) -> bytes:
             compose_and_dump(output, str((root / "conf").resolve()), None, "config", str(root / "src"), overrides)
         except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
             raise KibanError(f"conf/ does not compose: {' '.join(str(error).split())}") from None
-        return output.read_bytes()
+        content = output.read_bytes()
+    load(content)  # or it would be written, and refused by every stage
+    return content
 
 
 def overlay(root: Path, wanted: Nested, comment: str) -> str:

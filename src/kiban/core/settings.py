@@ -44,8 +44,12 @@ def read(kind: type[S], path: Path = PARAMS) -> S:
         content = path.read_bytes()
     except FileNotFoundError:
         raise KibanError(f"{path} is missing: {COMPOSE}") from None
-    advice = f"correct it under conf/, then {COMPOSE}" if path == PARAMS else "correct it"
-    return parse(content, TypeAdapter(kind), str(path), advice)
+    if path.name != PARAMS.name:
+        return parse(content, TypeAdapter(kind), str(path), "correct it")
+    advice = f"correct it under conf/, then {COMPOSE}"
+    params = yaml_of(content, str(path), advice)
+    _check_literal(params)
+    return _validated(params, TypeAdapter(kind), str(path), advice)
 
 
 def load(content: bytes) -> Nested:
@@ -53,6 +57,7 @@ def load(content: bytes) -> Nested:
     params = yaml_of(content, str(PARAMS), COMPOSE)
     if not isinstance(params, dict):
         raise KibanError(f"{PARAMS} holds no settings: {COMPOSE}")
+    _check_literal(params)
     return {name: value for name, value in params.items() if name != DIGEST}
 
 
@@ -61,10 +66,27 @@ def parse(content: bytes, kind: TypeAdapter[T], where: str, advice: str) -> T:
 
     Raises KibanError if it does not fit: it names the place `where`, the first wrong key, and ends with `advice`.
     """
+    return _validated(yaml_of(content, where, advice), kind, where, advice)
+
+
+def _validated(value: Any, kind: TypeAdapter[T], where: str, advice: str) -> T:
     try:
-        return kind.validate_python(yaml_of(content, where, advice))
+        return kind.validate_python(value)
     except ValidationError as error:
         raise KibanError(f"{where}: {explain(error)}; {advice}") from None
+
+
+def _check_literal(node: Any, key: str = "") -> None:
+    """Raise KibanError if a key or a value would be resolved by OmegaConf: it could run code, or read a secret."""
+    if isinstance(node, str) and "${" in node:
+        raise KibanError(f"{PARAMS}: {key or 'the whole file'}: it holds ${{, and nothing is resolved at run time")
+    if isinstance(node, dict):
+        for name, value in node.items():
+            _check_literal(name, f"{key}.{name}".lstrip("."))
+            _check_literal(value, f"{key}.{name}".lstrip("."))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            _check_literal(value, f"{key}.{index}")
 
 
 def yaml_of(content: bytes, where: str, advice: str) -> Any:

@@ -4,7 +4,7 @@ A contract is a YAML file under conf/contract/. What is derived from it stands b
 parquet.py, the Great Expectations suite in validate/, the preprocessing in train/, the request's schema in request/.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -16,6 +16,8 @@ from kiban.core.settings import parse
 Type = Literal["string", "integer", "number", "boolean", "timestamp", "date"]
 Policy = Literal["reject", "warn"]
 ADVICE = "correct the contract"
+CODE = frozenset({"row_condition", "condition_parser", "$PARAMETER"})
+"""Arguments that Great Expectations evaluates: the first by pandas' query, which calls any function of Python."""
 
 
 class _Strict(BaseModel):
@@ -23,7 +25,11 @@ class _Strict(BaseModel):
 
 
 class Column(_Strict):
-    """One column; `reject` stops a batch and a request, `warn` reports and lets pass."""
+    """One column; `reject` stops a batch and a request, `warn` reports and lets pass.
+
+    `condition` is an expression of SQL over the columns of a raw table, which is true or null in every row of a batch;
+    `out_of_range` says what happens where it is false, too. validate/conditions.py has its vocabulary.
+    """
 
     type: Type
     description: str
@@ -35,6 +41,7 @@ class Column(_Strict):
     out_of_range: Policy = "reject"
     levels: list[str] | None = None
     unseen: Policy = "reject"
+    condition: str | None = None
 
     @model_validator(mode="after")
     def _limits_fit_type(self) -> Self:
@@ -54,6 +61,13 @@ class Expectation(_Strict):
 
     type: str
     kwargs: dict[str, Any]
+
+    @model_validator(mode="after")
+    def _runs_no_code(self) -> Self:
+        for name in _keys(self.kwargs):
+            if name in CODE:
+                raise ValueError(f"{name} is not taken, for it is run as code; state the condition of a column instead")
+        return self
 
 
 class Table(_Strict):
@@ -86,6 +100,14 @@ class Table(_Strict):
         return names[0]
 
 
+def _keys(node: Any) -> Iterator[str]:
+    """The keys of nested mappings and lists."""
+    if isinstance(node, dict):
+        yield from node
+    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _keys(inner)
+
+
 def read_raw(path: Path) -> Mapping[str, Table]:
     """The tables of a raw contract by name; KibanError naming file and key if it does not parse."""
     return parse_raw(_content(path), str(path))
@@ -109,6 +131,9 @@ def parse_prepared(content: bytes, where: str) -> Table:
     table = parse(content, TypeAdapter(Table), where, ADVICE)
     if table.time is None:
         raise KibanError(f"{where}: time: missing; a prepared table needs a time column")
+    for name, column in table.columns.items():
+        if column.condition is not None:
+            raise KibanError(f"{where}: columns.{name}.condition: only a raw table has conditions; {ADVICE}")
     if table.columns[table.target()].type != "boolean":
         raise KibanError(f"{where}: columns.{table.target()}.type: a target must be of type boolean")
     return table

@@ -1,5 +1,6 @@
 """What validation found: the verdict that later stages rest on."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -60,6 +61,19 @@ class Verdict(_Model):
         )
         warnings = sum(finding.severity == "warn" for finding in self.findings)
         return f"{accepted} batches accepted, {rejected} rejected, {warnings} warnings"
+
+
+def as_text(value: Any) -> str:
+    """A value in a finding: the same text for the same value, whatever type pandas or an engine gave it."""
+    if value is None or (isinstance(value, float | datetime) and value != value):  # NaN, and pandas' NaT
+        return "null"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if isinstance(value, list) and len(value) > 8:
+        return f"{len(value)} levels"
+    return str(value)
 
 
 def check_file(path: Path, digest: str) -> None:

@@ -34,4 +34,4 @@ def make_private() -> None:
         arbiter.exit_stack.callback(shutil.rmtree, folder, ignore_errors=True)
         return arbiter
 
-    circus.Arbiter = private_arbiter  # type: ignore[assignment, misc]
+    circus.Arbiter = private_arbiter

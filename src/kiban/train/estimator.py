@@ -1,12 +1,11 @@
 """Contract and configuration to an unfitted scikit-learn pipeline."""
 
 import inspect
+import pkgutil
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from hydra.errors import HydraException
-from hydra.utils import get_class, instantiate
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
@@ -40,44 +39,43 @@ def _preprocessor(features: Mapping[str, Column], preprocessing: Preprocessing) 
 
 
 def _estimator(model: Model) -> BaseEstimator:
-    _check_targets(model, "model")
+    if "_target_" not in model:
+        raise KibanError("params.yaml: model._target_: missing; choose one with `kiban compose model=NAME`")
     try:
-        estimator = instantiate(model, _convert_="all")
-    except (HydraException, TypeError) as error:
-        raise KibanError(f"params.yaml: model: {_cause(error)}") from None
+        estimator = _built(model, "model")
+    except (TypeError, ValueError) as error:
+        raise KibanError(f"params.yaml: model: {one_line(error)}") from None
     if not is_classifier(estimator) or not hasattr(estimator, "predict_proba"):
         raise KibanError(f"params.yaml: model._target_: {model['_target_']} is no classifier that gives probabilities")
     return estimator
 
 
-def _check_targets(node: Any, key: str) -> None:
-    """Nothing but scikit-learn's estimators is ever imported or called, however deep it stands."""
+def _built(node: Any, key: str) -> Any:
+    """The value at `key` of params.yaml, in which a mapping with `_target_` becomes the estimator of that name.
+
+    Nothing but scikit-learn's estimators is ever imported or called, however deep it stands, and no text is resolved.
+    """
     if isinstance(node, list):
-        for index, item in enumerate(node):
-            _check_targets(item, f"{key}.{index}")
+        return [_built(item, f"{key}.{index}") for index, item in enumerate(node)]
     if not isinstance(node, dict):
-        return
-    if key == "model" and "_target_" not in node:
-        raise KibanError("params.yaml: model._target_: missing; choose one with `kiban compose model=NAME`")
-    if "_target_" in node:
-        _check_target(node["_target_"], set(node) - {"_target_"}, key)
-    for name, item in node.items():
-        _check_targets(item, f"{key}.{name}")
+        return node
+    values = {name: _built(item, f"{key}.{name}") for name, item in node.items() if name != "_target_"}
+    return _class(node["_target_"], set(values), key)(**values) if "_target_" in node else values
 
 
-def _check_target(target: Any, arguments: set[str], key: str) -> None:
+def _class(target: Any, arguments: set[str], key: str) -> type[BaseEstimator]:
+    """The estimator that `target` names; KibanError if it is none of scikit-learn's, or lacks one of the arguments."""
     if not isinstance(target, str) or not target.startswith("sklearn."):
         raise KibanError(f"params.yaml: {key}._target_: {target!r} does not begin with sklearn.")
     try:
-        kind = get_class(target)
-    except (HydraException, ImportError, ValueError, AttributeError):
-        raise KibanError(f"params.yaml: {key}._target_: there is no class {target!r} in scikit-learn") from None
+        kind = pkgutil.resolve_name(target)
+    except (ImportError, ValueError, AttributeError):
+        kind = None
+    if not isinstance(kind, type):
+        raise KibanError(f"params.yaml: {key}._target_: there is no class {target!r} in scikit-learn")
     if not issubclass(kind, BaseEstimator) or not kind.__module__.startswith("sklearn."):
         raise KibanError(f"params.yaml: {key}._target_: {target!r} is no estimator of scikit-learn")
     unknown = sorted(arguments - set(inspect.signature(kind).parameters))
     if unknown:
         raise KibanError(f"params.yaml: {key}.{unknown[0]}: {kind.__name__} has no such argument")
-
-
-def _cause(error: BaseException) -> str:
-    return one_line(error.__cause__ or error)
+    return kind

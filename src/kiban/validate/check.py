@@ -14,7 +14,7 @@ from kiban.data.verdict import Checked, Finding, Verdict
 
 # What a batch's findings depend on, beside its bytes, its contract, its name and its time zone.
 CODE = ("kiban.validate.check",)
-PACKAGES = ("great-expectations", "pandas", "pyarrow")
+PACKAGES = ("duckdb", "great-expectations", "pandas", "pyarrow", "sqlglot")
 
 
 def validate(tables: Mapping[str, Table], paths: Mapping[tuple[str, str], Path], timezone: str) -> Verdict:
@@ -50,9 +50,13 @@ def _checked(path: Path, digest: str, contract: Table, table: str, batch: str, t
     )
     if (remembered := memo.recall(key, Checked)) is not None:
         return remembered
-    from kiban.validate import expectations  # takes seconds
+    from kiban.validate import conditions, expectations  # takes seconds
 
-    checked = expectations.check(parquet.read(path), contract, table, batch, timezone)
+    rows = parquet.read(path)
+    checked = expectations.check(rows, contract, table, batch, timezone)
+    broken = conditions.check(rows, contract, table, batch)
+    number = sum(column.condition is not None for column in contract.columns.values())
+    checked = Checked(expectations=checked.expectations + number, findings=checked.findings + broken)
     memo.remember(key, checked)
     return checked
 

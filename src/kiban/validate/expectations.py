@@ -3,9 +3,7 @@
 Great Expectations takes seconds to import: check.py imports this module only where there is something to check.
 """
 
-import math
 from collections.abc import Iterable
-from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -20,7 +18,7 @@ from great_expectations.expectations.expectation_configuration import Expectatio
 from kiban.core.errors import KibanError, one_line
 from kiban.data.batches import Period, period
 from kiban.data.contract import Column, Table
-from kiban.data.verdict import Checked, Finding
+from kiban.data.verdict import Checked, Finding, as_text
 
 EXAMPLES = 5
 WARNING = "warning"  # Great Expectations' severity for what the contract calls warn
@@ -67,7 +65,8 @@ def check(rows: pa.Table, contract: Table, table: str, batch: str, timezone: str
     """
     configs = suite(contract, period(batch, timezone))
     failed = _failed(rows, contract.key, f"{table} {batch}", configs)
-    return Checked(expectations=len(configs), findings=[_finding(table, batch, result) for result in failed])
+    findings = [_finding(table, batch, result) for result in failed]
+    return Checked(expectations=len(configs), findings=findings)
 
 
 @cache
@@ -123,9 +122,7 @@ def _check_computed(result: ExpectationValidationResult, where: str) -> None:
 def _finding(table: str, batch: str, failed: ExpectationValidationResult) -> Finding:
     config, result = failed.expectation_config, failed.result
     kwargs = {name: value for name, value in config.kwargs.items() if name not in ("column", "batch_id")}
-    if condition := kwargs.pop("row_condition", None):
-        kwargs["where"] = condition.get("pass_through_filter", condition)
-    limits = ", ".join(f"{name}={_text(value)}" for name, value in kwargs.items() if value is not None)
+    limits = ", ".join(f"{name}={as_text(value)}" for name, value in kwargs.items() if value is not None)
     observed = result.get("observed_value")
     return Finding(
         table=table,
@@ -134,22 +131,9 @@ def _finding(table: str, batch: str, failed: ExpectationValidationResult) -> Fin
         expectation=f"{config.type}({limits})",
         severity="warn" if config.severity == WARNING else "reject",
         rows=result.get("unexpected_count"),
-        observed=None if observed is None else f"observed {_text(observed)}",
+        observed=None if observed is None else f"observed {as_text(observed)}",
         examples=[
-            {name: _text(value) for name, value in example.items()}
+            {name: as_text(value) for name, value in example.items()}
             for example in (result.get("partial_unexpected_index_list") or [])[:EXAMPLES]
         ],
     )
-
-
-def _text(value: Any) -> str:
-    """A value for people: the same text for the same value, whatever type pandas gave it."""
-    if value is None or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
-        return "null"
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, pd.Timestamp | datetime):
-        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
-    if isinstance(value, list) and len(value) > 8:
-        return f"{len(value)} levels"
-    return str(value)

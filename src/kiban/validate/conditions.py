@@ -1,0 +1,100 @@
+"""The conditions of a contract's columns: expressions of SQL, checked against a vocabulary, then computed by DuckDB.
+
+A contract is data, so that its conditions may not read a file, call Python, or take another value in the next run.
+sqlglot parses them, and what DuckDB runs is written anew from what was parsed.
+"""
+
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from kiban.core.errors import KibanError, one_line
+from kiban.data.contract import Table
+from kiban.data.verdict import Finding, as_text
+
+EXAMPLES = 5
+VOCABULARY = (
+    *(exp.Column, exp.Identifier, exp.Literal, exp.Null, exp.Boolean, exp.Paren, exp.Tuple, exp.Var),
+    *(exp.And, exp.Or, exp.Not, exp.EQ, exp.NEQ, exp.LT, exp.LTE, exp.GT, exp.GTE, exp.Is, exp.In, exp.Between),
+    *(exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Neg, exp.Case, exp.If, exp.Coalesce),
+    *(exp.Abs, exp.Round, exp.Floor, exp.Ceil, exp.Sqrt, exp.Exp, exp.Ln, exp.Pow, exp.Least, exp.Greatest),
+    *(exp.Length, exp.Lower, exp.Upper, exp.Cast, exp.DataType, exp.Extract, exp.AtTimeZone, exp.TimeToStr),
+    *(exp.Window, exp.Order, exp.Ordered, exp.Min, exp.Max, exp.Avg, exp.Sum, exp.Count, exp.Lag, exp.Lead),
+)
+"""What an expression may be made of: the same rows give the same answer, and nothing outside of them is read."""
+
+
+def check(rows: pa.Table, contract: Table, table: str, batch: str) -> list[Finding]:
+    """A finding for each condition of the contract that is false in some of the rows.
+
+    Raises KibanError if a condition is no expression of the vocabulary, or cannot be computed.
+    """
+    conditions = {name: column for name, column in contract.columns.items() if column.condition is not None}
+    if not conditions:
+        return []
+    findings = []
+    with duckdb.connect(config={"enable_external_access": "false", "autoload_known_extensions": "false"}) as engine:
+        engine.execute("SET TimeZone = 'UTC'; SET lock_configuration = true")
+        engine.register("batch", rows)
+        for name, column in conditions.items():
+            where = f"{table}.{name}: the condition {column.condition!r}"
+            expression = _parsed(column.condition or "", contract, where)
+            count, examples = _false(engine, expression, contract.key, where)
+            if count:
+                findings.append(
+                    Finding(
+                        table=table,
+                        batch=batch,
+                        column=name,
+                        expectation=f"condition({column.condition})",
+                        severity=column.out_of_range,
+                        rows=count,
+                        observed=None,
+                        examples=examples,
+                    )
+                )
+    return findings
+
+
+def _parsed(condition: str, contract: Table, where: str) -> exp.Expr:
+    try:
+        expression = sqlglot.parse_one(condition, dialect="duckdb")
+    except SqlglotError as error:
+        raise KibanError(f"{where} is no expression of SQL: {one_line(error)}") from None
+    for node in expression.walk():
+        if not isinstance(node, VOCABULARY):
+            text = node.sql(dialect="duckdb")
+            raise KibanError(f"{where}: {text} is not taken; docs/contracts.md has what is")
+        if isinstance(node, exp.Column) and node.sql(dialect="duckdb").strip('"') not in contract.columns:
+            raise KibanError(f"{where}: there is no column {node.sql(dialect='duckdb')}")
+    return expression
+
+
+def _false(
+    engine: duckdb.DuckDBPyConnection, expression: exp.Expr, key: list[str], where: str
+) -> tuple[int, list[dict[str, Any]]]:
+    """In how many rows the expression is false, and the first of them by key: its columns and the key's, as text."""
+    names = [*dict.fromkeys([*key, *sorted({column.name for column in expression.find_all(exp.Column)})])]
+    columns = ", ".join(_quoted(name) for name in names)
+    condition = expression.sql(dialect="duckdb", identify=True)
+    query = (
+        f'SELECT {columns}, count(*) OVER () FROM (SELECT *, ({condition}) AS "kiban condition" FROM batch) '  # noqa: S608  what stands in it was parsed
+        f'WHERE NOT "kiban condition" ORDER BY {", ".join(_quoted(name) for name in key)} LIMIT {EXAMPLES}'
+    )
+    try:
+        ((_, kind, *_),) = engine.execute(f"DESCRIBE SELECT {condition} FROM batch").fetchall()  # noqa: S608
+        if kind != "BOOLEAN":
+            raise KibanError(f"{where} is a value of type {kind}, and neither true nor false")
+        rows = engine.execute(query).fetchall()
+    except duckdb.Error as error:
+        raise KibanError(f"{where} cannot be computed: {one_line(error)}") from None
+    examples = [{name: as_text(value) for name, value in zip(names, row, strict=False)} for row in rows]
+    return (rows[0][-1] if rows else 0), examples
+
+
+def _quoted(name: str) -> str:
+    return exp.to_identifier(name, quoted=True).sql(dialect="duckdb")
