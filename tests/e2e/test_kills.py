@@ -12,22 +12,13 @@ import pytest
 import yaml
 from clones import environment, run, with_installed
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from slice import ROOT
 from voluptuous import Invalid
 
 from kiban.core import files, paths
 from kiban.ingest import ledger
 
 COMMAND = ["dvc", "repro", "--force", "validate_prepared"]
-
-
-def test_make_repro_goes_on_where_a_kill_left_no_list_of_locks(small: Path) -> None:
-    rwlock = small / ".dvc/tmp/rwlock"
-    rwlock.parent.mkdir(exist_ok=True)
-    rwlock.write_text("")
-    os.utime(rwlock, (0, 0))
-    assert "RWLock-file" in run(small, "dvc", "repro", "config", status=255)
-    with_installed(small)
-    run(small, "make", "repro")
 
 
 def is_whole(lock: Path) -> bool:
@@ -74,3 +65,18 @@ def test_no_batch_is_lost_to_a_kill(small: Path, kills: int) -> None:
     assert (small / "dvc.lock").read_bytes() == lock
     assert run(small, "git", "status", "--porcelain") == ""
     assert all(files.sha256(path) == digest for path, digest in raw.items())
+
+
+def test_make_repro_goes_on_where_a_kill_left_no_list_of_locks(tmp_path: Path) -> None:
+    """In a pipeline of one stage that does nothing."""
+    for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):
+        run(tmp_path, *command)
+    (tmp_path / "dvc.yaml").write_text("stages: {nothing: {cmd: 'true'}}\n")
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    with_installed(tmp_path)
+    rwlock = tmp_path / ".dvc/tmp/rwlock"
+    rwlock.parent.mkdir(exist_ok=True)
+    rwlock.touch()
+    os.utime(rwlock, (0, 0))
+    assert "RWLock-file" in run(tmp_path, "dvc", "repro", status=255)
+    run(tmp_path, "make", "repro")
