@@ -72,7 +72,8 @@ def test_make_repro_goes_on_where_a_kill_left_no_list_of_locks(tmp_path: Path) -
     for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):
         run(tmp_path, *command)
     (tmp_path / "dvc.yaml").write_text("stages: {nothing: {cmd: 'true'}}\n")
-    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
     with_installed(tmp_path)
     rwlock = tmp_path / ".dvc/tmp/rwlock"
     rwlock.parent.mkdir(exist_ok=True)
