@@ -110,13 +110,17 @@ COMPILE := uv pip compile -q --upgrade --universal --python-version 3.11 --fork-
 
 # uv, itself from the lock, installs in seconds what takes pip minutes; where it cannot, pip does.
 $(INSTALLED): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or later is needed" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or later is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv --clear .venv
 	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.lock
 	pip install -q --disable-pip-version-check --require-hashes -r .venv/uv.lock
 	uv pip sync -q --python .venv --require-hashes requirements.lock \
 		|| pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
 	uv pip install -q --python .venv --no-deps --no-build-isolation -e .
+	@# DVC unpickles files of a folder that every account may write to, /var/tmp/dvc, unless it is told of another one.
+	dvc config --local core.site_cache_dir > /dev/null 2>&1 || { install -d -m 700 "$(USER_CACHE)/kiban" && \
+		dvc config --local core.site_cache_dir "$(USER_CACHE)/kiban/dvc"; }
 	touch $@
+USER_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 
 .PHONY: help repro test test-long lint docs compose s3 reproduce report comment serve experiments runs bento image bench lock

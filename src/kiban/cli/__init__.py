@@ -4,6 +4,7 @@ import click
 
 from kiban.cli.compose import compose
 from kiban.cli.data import data
+from kiban.cli.doctor import doctor
 from kiban.cli.features import features
 from kiban.cli.ingest import ingest
 from kiban.cli.lineage import lineage
@@ -23,6 +24,7 @@ def commands() -> None:
 
 commands.add_command(compose)
 commands.add_command(data)
+commands.add_command(doctor)
 commands.add_command(features)
 commands.add_command(ingest)
 commands.add_command(lineage)

@@ -1,0 +1,107 @@
+"""What can be wrong with a clone, its configuration and its machine, each with what mends it."""
+
+import os
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kiban.config.composition import composed
+from kiban.core.errors import KibanError, one_line
+from kiban.core.git import git
+from kiban.core.paths import PARAMS
+from kiban.core.settings import leaves, load
+
+LISTED = 3  # keys of params.yaml that are named
+
+
+class Check(NamedTuple):
+    """What was looked at, and what is wrong with it and how to mend that; None if nothing is."""
+
+    subject: str
+    problem: str | None
+
+
+def examine(root: Path) -> list[Check]:
+    """Every check of the repository at `root`. It changes nothing."""
+    subjects: list[tuple[str, Callable[[Path], str | None]]] = [
+        ("git knows this folder", _git),
+        ("params.yaml is composed from conf/", _params),
+        ("DVC's list of locks can be read", _locks),
+        ("DVC's cache of this machine is out of other accounts' reach", _site_cache),
+        ("remotes are verified", _remotes),
+    ]
+    return [Check(subject, check(root)) for subject, check in subjects]
+
+
+def _git(root: Path) -> str | None:
+    try:
+        git(root, "rev-parse", "--git-dir")
+    except OSError:
+        return "git is not installed"
+    except subprocess.CalledProcessError as error:
+        if "dubious ownership" in error.stderr:
+            return f"the folder belongs to another account: `git config --global --add safe.directory {root.resolve()}`"
+        return "this is no git repository: take the project by `git clone`, not as an archive"
+    return None
+
+
+def _params(root: Path) -> str | None:
+    try:
+        content = composed(root, [])
+        if not (root / PARAMS).exists():
+            return f"{PARAMS} is missing: `kiban compose`"
+        params, composition = leaves(load((root / PARAMS).read_bytes())), leaves(load(content))
+    except KibanError as error:
+        return str(error)
+    if (root / PARAMS).read_bytes() == content:
+        return None
+    absent = object()
+    keys = [
+        key
+        for key in sorted(params.keys() | composition.keys())
+        if params.get(key, absent) != composition.get(key, absent)
+    ]
+    named = ", ".join(keys[:LISTED]) + (f" and {len(keys) - LISTED} more" if len(keys) > LISTED else "")
+    differs = f"it differs in {named}" if keys else "conf/ was edited since"
+    return f"{differs}: `kiban compose` takes conf/, `kiban compose --adopt NAME` keeps params.yaml"
+
+
+def _locks(root: Path) -> str | None:
+    path = root / ".dvc/tmp/rwlock"
+    if path.exists() and not path.stat().st_size:
+        return f"a kill has left {path.relative_to(root)} empty: remove it when no run is going on"
+    return None
+
+
+def _site_cache(root: Path) -> str | None:
+    """DVC makes its folder writable for all, and unpickles what is in it; the folder above must not let others in."""
+    folder = os.environ.get("DVC_SITE_CACHE_DIR") or _dvc_config(root)["core"].get("site_cache_dir")
+    set_it = "`make` sets another one, or `dvc config --local core.site_cache_dir FOLDER` with an absolute path"
+    if not folder:
+        return f"it is /var/tmp/dvc, where any account may put a pickle that DVC loads: {set_it}"
+    path = Path(folder)
+    if not path.is_absolute():
+        return f"{folder} follows the working directory: {set_it}"
+    above = next(parent for parent in path.parents if parent.exists())
+    if stat.S_IMODE(above.stat().st_mode) & 0o077 and above != Path.home():
+        return f"other accounts may enter {above}: `chmod 700 {above}`"
+    return None
+
+
+def _remotes(root: Path) -> str | None:
+    """Without `verify` DVC takes an object of a store for what its name says."""
+    for name, remote in _dvc_config(root)["remote"].items():
+        if not remote.get("verify"):
+            return f"what comes from {name} is not compared with its hash: `dvc remote modify {name} verify true`"
+    return None
+
+
+def _dvc_config(root: Path) -> dict[str, dict[str, Any]]:
+    from dvc.config import Config, ConfigError
+
+    try:
+        return dict(Config(str(root / ".dvc")))
+    except ConfigError as error:
+        raise KibanError(f".dvc/config: {one_line(error)}") from None

@@ -1,0 +1,93 @@
+"""Each check of the doctor finds what it is for, and passes where that is mended."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clones import run
+from slice import ROOT
+
+from kiban.maintain import doctor
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A clone on which nothing is wrong."""
+    folder = tmp_path / "clone"
+    run(tmp_path, "git", "clone", "-q", str(ROOT), str(folder))
+    (tmp_path / "cache").mkdir(mode=0o700)
+    run(folder, "dvc", "config", "--local", "core.site_cache_dir", str(tmp_path / "cache/dvc"))
+    monkeypatch.chdir(folder)
+    monkeypatch.delenv("DVC_SITE_CACHE_DIR", raising=False)
+    return folder
+
+
+def problems(folder: Path) -> list[str]:
+    return [problem for _, problem in doctor.examine(folder) if problem]
+
+
+def test_nothing_is_wrong_with_a_clone_that_was_set_up(clone: Path) -> None:
+    assert problems(clone) == []
+    assert "ok    git knows this folder" in run(clone, "kiban", "doctor")
+
+
+def test_a_params_yaml_that_is_not_conf_is_told_by_its_keys(clone: Path) -> None:
+    params = clone / "params.yaml"
+    params.write_text(params.read_text().replace("max_iter: 400", "max_iter: 300"))
+    (problem,) = problems(clone)
+    assert problem.startswith("it differs in model.max_iter: `kiban compose` takes conf/")
+    output = run(clone, "kiban", "doctor", status=1)
+    assert "FAIL  params.yaml is composed from conf/: it differs in model.max_iter" in output
+    assert "error: 1 of 5 checks failed" in output
+    params.unlink()
+    assert problems(clone) == ["params.yaml is missing: `kiban compose`"]
+
+
+def test_an_empty_list_of_locks_is_found(clone: Path) -> None:
+    (clone / ".dvc/tmp").mkdir(exist_ok=True)
+    (clone / ".dvc/tmp/rwlock").touch()
+    (problem,) = problems(clone)
+    assert "a kill has left .dvc/tmp/rwlock empty" in problem
+
+
+def test_a_cache_that_others_can_write_to_is_found(clone: Path, tmp_path: Path) -> None:
+    run(clone, "dvc", "config", "--local", "--unset", "core.site_cache_dir")
+    assert problems(clone)[0].startswith("it is /var/tmp/dvc, where any account may put a pickle")
+    run(clone, "dvc", "config", "--local", "core.site_cache_dir", "cache")
+    assert problems(clone)[0].startswith("cache follows the working directory")
+    run(clone, "dvc", "config", "--local", "core.site_cache_dir", str(tmp_path / "open/dvc"))
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o755)
+    assert problems(clone) == [f"other accounts may enter {tmp_path}/open: `chmod 700 {tmp_path}/open`"]
+
+
+def test_make_sets_a_cache_that_a_bare_dvc_uses(clone: Path, tmp_path: Path) -> None:
+    """The recipe itself, without what it installs."""
+    run(clone, "dvc", "config", "--local", "--unset", "core.site_cache_dir")
+    recipe = run(clone, "make", "-n", ".venv/installed", f"XDG_CACHE_HOME={tmp_path}/home")
+    command = recipe[recipe.index("dvc config --local") : recipe.index("touch")]
+    run(clone, "sh", "-c", command)
+    assert problems(clone) == []
+    run(clone / "src", "dvc", "status", "-q", "config")
+    assert list((tmp_path / "home/kiban/dvc").iterdir())
+
+
+def test_a_remote_that_is_not_verified_is_named(clone: Path) -> None:
+    run(clone, "dvc", "remote", "add", "store", "s3://bucket/path")
+    assert problems(clone) == [
+        "what comes from store is not compared with its hash: `dvc remote modify store verify true`"
+    ]
+    run(clone, "dvc", "remote", "modify", "store", "verify", "true")
+    assert problems(clone) == []
+
+
+def test_what_is_no_repository_is_said(clone: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    run(clone, "sh", "-c", f"git archive HEAD | tar -x -C {archive}")
+    assert "take the project by `git clone`, not as an archive" in problems(archive)[0]
+    if os.getuid() == 0:
+        os.chown(clone / ".git", 65534, 65534)
+        os.chown(clone, 65534, 65534)
+        assert "git config --global --add safe.directory" in problems(clone)[0]
