@@ -69,7 +69,7 @@ def test_make_sets_a_cache_that_a_bare_dvc_uses(clone: Path, tmp_path: Path) -> 
     command = recipe[recipe.index("dvc config --local") : recipe.index("touch")]
     run(clone, "sh", "-c", command)
     assert problems(clone) == []
-    run(clone / "src", "dvc", "status", "-q", "config")
+    run(clone / "src", "dvc", "status", "../dvc.yaml:config")
     assert list((tmp_path / "home/kiban/dvc").iterdir())
 
 
