@@ -6,7 +6,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pyarrow as pa
+
 from kiban.config.composition import composed
+from kiban.data import prepared
 
 ROOT = Path(__file__).parents[1]
 DAYS = range(1, 7)
@@ -77,6 +80,11 @@ def stage_module(name: str) -> ModuleType:
 def run_stage(name: str) -> None:
     """A stage in this process and the working directory, as its command runs it."""
     stage_module(name).main()
+
+
+def prepared_rows(batch: str) -> pa.Table:
+    """The rows of a prepared batch of the working directory, as they were validated."""
+    return prepared.read("flights", {batch: prepared.accepted()[batch]})
 
 
 def compose_here(*overrides: str) -> None:

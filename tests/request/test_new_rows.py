@@ -5,9 +5,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from slice import prepared_rows
 
 from kiban.core.errors import KibanError
-from kiban.data import parquet, prepared
+from kiban.data import parquet
 from kiban.data.settings import Featured
 from kiban.request import new_rows
 
@@ -31,7 +32,7 @@ def test_data_raw_is_what_is_known_where_nothing_else_is_given(asked: pa.Table) 
     found = new_rows.features(FLIGHTS, "duckdb", asked, new_rows.recent_rows(FLIGHTS, asked, TABLES))
     assert found.num_rows == asked.num_rows > 3
     assert "late" not in found.column_names
-    trained = prepared.read("flights", ["2013-03"]).join(found.select(KEY), KEY, join_type="left semi")
+    trained = prepared_rows("2013-03").join(found.select(KEY), KEY, join_type="left semi")
     both = found.join(trained.select(KEY), KEY, join_type="left semi")
     order = [(name, "ascending") for name in KEY]
     assert trained.num_rows > 3

@@ -16,12 +16,11 @@ import numpy as np
 import pytest
 import skops.io
 from sklearn.ensemble import RandomForestClassifier
-from slice import ROOT, compose_here, run_stage
+from slice import ROOT, compose_here, prepared_rows, run_stage
 
 from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.core.paths import MODEL
-from kiban.data import prepared
 from kiban.servable import columns, manifest, skops_file
 from kiban.servable.columns import Columns
 from kiban.servable.load import Servable, load
@@ -37,7 +36,7 @@ def servable(project: Path) -> Servable:
 
 @pytest.fixture
 def test_columns(servable: Servable) -> Columns:
-    return columns.from_arrow(prepared.read("flights", ["2013-03"]), servable.contract.features())
+    return columns.from_arrow(prepared_rows("2013-03"), servable.contract.features())
 
 
 def test_the_onnx_servable_answers_as_scikit_learn(servable: Servable, test_columns: Columns) -> None:
@@ -88,7 +87,7 @@ def test_what_onnx_cannot_say_is_served_by_scikit_learn(project: Path, test_colu
     run_stage("train")
     servable = load()
     assert (servable.manifest.format, servable.manifest.parity) == ("skops", None)
-    target = prepared.read("flights", ["2013-01"])["late"].to_numpy()
+    target = prepared_rows("2013-01")["late"].to_numpy()
     assert np.unique(servable.score(test_columns)) == pytest.approx([target.mean()], abs=0.01)  # rows are repeated
 
 

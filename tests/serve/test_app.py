@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 from http_cases import CSV, JSON, LINES, Case, client_of
 from slice import KNOWN_FLIGHT as KNOWN
+from slice import prepared_rows
 from starlette.testclient import TestClient
 
 from kiban.core.errors import KibanError
 from kiban.core.paths import EVALUATION
 from kiban.core.settings import Sections, read
-from kiban.data import contract, prepared
+from kiban.data import contract
 from kiban.servable import columns
 from kiban.servable.load import load
 from kiban.serve import guard
@@ -88,7 +89,7 @@ def test_many_warnings_are_counted_and_not_all_listed(client: TestClient) -> Non
 
 def test_answers_are_the_servables_in_order(client: TestClient, served: Served) -> None:
     servable, features = served.servable, served.schema.features
-    rows = prepared.read("flights", ["2013-03"]).slice(0, 50)
+    rows = prepared_rows("2013-03").slice(0, 50)
     answer = client.post("/predict", json={"records": rows.select(list(features)).to_pylist()}).json()
     scores = servable.score(columns.from_arrow(rows, features))
     probabilities = [prediction["probability"] for prediction in answer["predictions"]]
@@ -106,7 +107,7 @@ def test_what_may_be_null_may_be_absent(client: TestClient, served: Served) -> N
 
 def test_sagemakers_formats_give_the_same_answers(client: TestClient, served: Served) -> None:
     names = list(served.schema.features)
-    rows = prepared.read("flights", ["2013-03"]).slice(0, 20).select(names).to_pylist()
+    rows = prepared_rows("2013-03").slice(0, 20).select(names).to_pylist()
     expected = client.post("/predict", json={"records": rows}).json()["predictions"]
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     of_lines = client.post("/invocations", content=lines, headers=LINES)

@@ -75,14 +75,18 @@ def test_a_disk_that_was_full_is_tried_again(
     limits = read(Params).serving
     app = create_app(False, PredictionLog(tmp_path / "log", limits.prediction_log, workers=1))
     watch = Watch(
-        lambda folder: ready(Served(load(folder), limits, EVALUATION), app, False), SERVABLE, EVALUATION, 0.01
+        lambda _: None,
+        lambda folder: ready(Served(load(folder), limits, EVALUATION), app, False),
+        SERVABLE,
+        EVALUATION,
+        0.01,
     )
     before, keep, tries = watch.answering, accepted.keep, iter(range(4))
 
-    def full_at_first(servable: Path, model_id: str) -> bool:
+    def full_at_first(copied: Path, model_id: str) -> None:
         if next(tries, None) is not None:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return keep(servable, model_id)
+        keep(copied, model_id)
 
     monkeypatch.setattr(accepted, "keep", full_at_first)
 

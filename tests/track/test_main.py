@@ -19,12 +19,11 @@ import numpy as np
 import pytest
 from clones import run as run_command
 from servers import MlflowServer, free_port_between, wait_for
-from slice import PICTURES, ROOT, run_stage
+from slice import PICTURES, ROOT, prepared_rows, run_stage
 
 from kiban.cli.track import track
 from kiban.core import paths
 from kiban.core.errors import KibanError
-from kiban.data import prepared
 from kiban.servable import columns
 from kiban.servable.load import load
 from kiban.track import outbox
@@ -138,7 +137,7 @@ def test_the_logged_model_answers_as_the_servable(tracked: Path) -> None:
     servable = load()
     features = servable.contract.features()
     assert model.metadata.get_input_schema().input_names() == list(features)
-    of_test = columns.from_arrow(prepared.read("flights", ["2013-03"]), features)
+    of_test = columns.from_arrow(prepared_rows("2013-03"), features)
     frame = columns.frame(of_test).astype({name: "float64" for name in features if features[name].type != "string"})
     np.testing.assert_allclose(model.predict(frame)[:, 1], servable.score(of_test), atol=1e-5)
 
@@ -160,7 +159,7 @@ def test_the_registry_and_mlflows_own_server_take_the_model(tracked: Path) -> No
     try:
         wait_for(port, 120)
         features = load().contract.features()
-        rows = columns.from_arrow(prepared.read("flights", ["2013-03"]).slice(0, 3), features)
+        rows = columns.from_arrow(prepared_rows("2013-03").slice(0, 3), features)
         records = [
             {
                 name: None if of[i] != of[i] else of[i] if isinstance(of[i], str) else float(of[i])

@@ -3,10 +3,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from slice import ROOT
+from slice import ROOT, prepared_rows
 
 from kiban.core.errors import KibanError
-from kiban.data import contract, prepared
+from kiban.data import contract
 from kiban.servable import columns
 from kiban.train import estimator
 from kiban.train.settings import Preprocessing
@@ -20,7 +20,7 @@ LOGISTIC = {"_target_": "sklearn.linear_model.LogisticRegression"}
 def test_preprocessing_follows_the_contract(project: Path, categories: Any, numbers: Any) -> None:
     preprocessing = Preprocessing(categories=categories, numbers=numbers)
     pipeline = estimator.pipeline(FEATURES, preprocessing, {"_target_": "sklearn.dummy.DummyClassifier"})
-    rows = columns.frame(columns.from_arrow(prepared.read("flights", ["2013-01"]), FEATURES))
+    rows = columns.frame(columns.from_arrow(prepared_rows("2013-01"), FEATURES))
     matrix = pipeline[0].fit_transform(rows)
     levels = [column.levels for column in FEATURES.values() if column.levels]
     width = sum(len(of) for of in levels) if categories == "one_hot" else len(levels)

@@ -104,7 +104,7 @@ def test_later_stages_go_on_with_the_good_batches(bad_january: None) -> None:
     )
     run_data()
     run_stage("train")
-    assert list(prepared.accepted("flights")) == ["2013-02", "2013-03"]
+    assert list(prepared.accepted()) == ["2013-02", "2013-03"]
 
 
 def test_a_refreshed_january_changes_february(
@@ -151,7 +151,7 @@ def test_a_prepared_batch_can_be_in_quarantine_too(project: Path) -> None:
     report = run_data()
     assert report["quarantined"]
     assert not set(report["quarantined"]) & set(report["batches"])
-    assert set(prepared.accepted("flights")) == set(report["batches"])
+    assert set(prepared.accepted()) == set(report["batches"])
     assert report["rows"] == sum(of["rows"] for of in report["batches"].values())
 
 

@@ -28,7 +28,8 @@ from kiban.core import paths
     show_default=True,
     help="The folder of the model.",
 )
-def score(source: str, target: str, on_error: str, folder: Path) -> None:
+@click.option("--any-model", is_flag=True, help="Score with a model that this repository did not make.")
+def score(source: str, target: str, on_error: str, folder: Path, any_model: bool) -> None:
     """Write INPUT with the model's predictions to OUTPUT: its columns, then probability, label and model_id.
 
     Both are CSV or Parquet, here or on S3 (s3://BUCKET/PATH). Rows are checked as the endpoint checks them. Columns
@@ -41,12 +42,15 @@ def score(source: str, target: str, on_error: str, folder: Path) -> None:
       kiban score s3://bucket/flights.csv scored.csv --on-error skip
     """
     from kiban.score.run import rejected_path, score_file
+    from kiban.servable import origin
     from kiban.servable.load import load
     from kiban.sources import stores
 
     for asked_to_end in (signal.SIGTERM, signal.SIGHUP):  # so that what is half written is removed
         signal.signal(asked_to_end, lambda number, _: sys.exit(128 + number))
     servable, rejected = load(folder), rejected_path(target)
+    if not any_model:
+        origin.check(Path(), servable.model_id, "give --any-model")
     counts = score_file(source, target, servable, skip=on_error == "skip")
     if counts.absent:
         click.echo(f"no column, so null in every row: {', '.join(counts.absent)}", err=True)

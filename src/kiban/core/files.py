@@ -5,12 +5,25 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def hashed(path: Path) -> Iterator[tuple[BinaryIO, str]]:
+    """The file at `path`, open at its beginning, and the SHA-256 of its bytes.
+
+    What is read from it is what was hashed, even if another file takes its place at `path` meanwhile.
+    """
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        yield file, digest
 
 
 def is_file(path: Path, digest: str) -> bool:

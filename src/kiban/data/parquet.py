@@ -1,6 +1,7 @@
 """The contract's Arrow schema, and Parquet files of which equal rows give equal bytes."""
 
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -82,12 +83,33 @@ def write(rows: pa.Table, path: Path) -> None:
         pq.write_table(rows, part, compression="zstd", compression_level=3, version="2.6", row_group_size=1 << 20)
 
 
-def read(path: Path, columns: list[str] | None = None) -> pa.Table:
+def read(path: Path) -> pa.Table:
     """The rows of the Parquet file at `path`; KibanError if it cannot be read."""
     try:
-        return pq.read_table(path, columns=columns, partitioning=None)
+        with path.open("rb") as file:
+            return read_open(file)
     except FileNotFoundError:
         raise KibanError(f"{path} is missing: run `dvc repro`") from None
+    except OSError as error:
+        raise KibanError(f"{path} cannot be read: {one_line(error)}") from None
+
+
+def read_version(path: Path, sha256: str) -> pa.Table | None:
+    """The rows of the Parquet file at `path` if its bytes have this SHA-256, None if not, or if there is no file.
+
+    Raises KibanError if it cannot be read.
+    """
+    if not path.is_file():
+        return None
+    with files.hashed(path) as (file, digest):
+        return read_open(file) if digest == sha256 else None
+
+
+def read_open(file: BinaryIO) -> pa.Table:
+    """The rows of an open Parquet file; KibanError if it is not one."""
+    path = file.name
+    try:
+        return pq.read_table(file, partitioning=None)
     except (pa.ArrowException, OSError) as error:
         reason = one_line(error)
         raise KibanError(f"{path} is not a whole Parquet file ({reason}): restore it with `dvc checkout`") from None

@@ -1,7 +1,7 @@
 """The prepared data: where it lies, how much there is, and reading the batches that validation has accepted."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -67,14 +67,18 @@ def read_counts() -> dict[str, Counts]:
         raise KibanError(f"{paths.PREPARED_COUNTS} is missing or not whole: run `dvc repro`") from None
 
 
-def accepted(dataset: str) -> dict[str, str]:
-    """The SHA-256 of each prepared batch that passed validation; KibanError if a file is not what was validated."""
-    hashes = verdict.read("prepared").accepted.get(TABLE, {})
-    for batch, digest in hashes.items():
-        verdict.check_file(paths.prepared_file(dataset, batch), digest)
-    return dict(sorted(hashes.items()))
+def accepted() -> dict[str, str]:
+    """The SHA-256 of each prepared batch that passed validation, by name; KibanError if there is no verdict."""
+    return dict(sorted(verdict.read("prepared").accepted.get(TABLE, {}).items()))
 
 
-def read(dataset: str, batches: Iterable[str]) -> pa.Table:
-    """The rows of the named batches, in the order of their names."""
-    return pa.concat_tables([parquet.read(paths.prepared_file(dataset, batch)) for batch in sorted(batches)])
+def read(dataset: str, hashes: Mapping[str, str]) -> pa.Table:
+    """The rows of batches, given by name with their SHA-256, in the order of their names.
+
+    Raises KibanError if a file has other bytes.
+    """
+    parts = []
+    for batch, digest in sorted(hashes.items()):
+        with verdict.opened(paths.prepared_file(dataset, batch), digest) as file:
+            parts.append(parquet.read_open(file))
+    return pa.concat_tables(parts)

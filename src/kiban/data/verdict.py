@@ -1,8 +1,10 @@
 """What validation found: the verdict that later stages rest on."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, BinaryIO, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -76,10 +78,16 @@ def as_text(value: Any) -> str:
     return str(value)
 
 
-def check_file(path: Path, digest: str) -> None:
-    """Raise KibanError if the file at `path` is not the one of this SHA-256, to which a verdict was given."""
-    if not files.is_file(path, digest):
-        raise KibanError(f"{path} is not the file that was validated: run `dvc repro`")
+@contextmanager
+def opened(path: Path, digest: str) -> Iterator[BinaryIO]:
+    """The open file at `path`; KibanError if it is not the one of this SHA-256, to which a verdict was given."""
+    problem = KibanError(f"{path} is not the file that was validated: run `dvc repro`")
+    if not path.is_file():
+        raise problem
+    with files.hashed(path) as (file, found):
+        if found != digest:
+            raise problem
+        yield file
 
 
 def read(level: Level) -> Verdict:

@@ -41,9 +41,10 @@ def main() -> None:
     features, target_name = servable.contract.features(), servable.contract.target()
     by_batch: dict[str, BatchFigures] = {}
     parts: dict[SplitName, list[tuple[pa.Table, Scores]]] = {split: [] for split in SPLITS}
-    batches = batches_by_split(servable, params.split)
+    hashes = prepared.accepted()
+    batches = batches_by_split(servable, params.split, hashes)
     for batch, split in track(batches.items(), description="evaluate", transient=True):
-        rows = prepared.read(servable.manifest.dataset, [batch])
+        rows = prepared.read(servable.manifest.dataset, {batch: hashes[batch]})
         scores = servable.score(columns.from_arrow(rows, features))
         parts[split].append((rows, scores))
         by_batch[batch] = BatchFigures.model_validate(

@@ -1,10 +1,11 @@
 """What is measured of a servable, beyond single metrics: its batches, its gate, its predictions, its plots."""
 
+from collections.abc import Mapping
+
 import pyarrow as pa
 
 from kiban.core.errors import KibanError
 from kiban.core.paths import PLOTS
-from kiban.data import prepared
 from kiban.data.split import SPLITS, Split, SplitName
 from kiban.evaluate import metrics
 from kiban.evaluate.settings import EvaluationSettings, Gate
@@ -17,9 +18,11 @@ COMPARED = ("roc_auc", "brier")
 """What metrics.json, and so `dvc exp show` and `dvc metrics diff`, have of evaluation.json: what a screen can hold."""
 
 
-def batches_by_split(servable: Servable, split: Split) -> dict[str, SplitName]:
-    """The split of each accepted batch; KibanError if the servable saw another version of one, or a split has none."""
-    hashes = prepared.accepted(servable.manifest.dataset)
+def batches_by_split(servable: Servable, split: Split, hashes: Mapping[str, str]) -> dict[str, SplitName]:
+    """The split of each accepted batch, of which `hashes` has the SHA-256 by name.
+
+    Raises KibanError if the servable was trained on another version of one, or if a split has no batch.
+    """
     for batch, digest in servable.manifest.prepared.items():
         if hashes.get(batch) != digest:
             raise KibanError(f"the servable was trained on another version of batch {batch}: run `dvc repro`")

@@ -115,7 +115,7 @@ def refresh(
     for name in holders:
         entry = recorded[name][batch]
         path = paths.raw_file(dataset.name, name, batch)
-        old = parquet.read(path) if files.is_file(path, entry.sha256) else None
+        old = parquet.read_version(path, entry.sha256)
         with files.whole(path) as beside:
             fresh = take(open_source(dataset.tables[name].source), tables[name], batch, dataset.timezone, beside)
             yield Refreshed(name, entry, fresh, old, parquet.read(beside))

@@ -1,6 +1,7 @@
 """One batch of the prepared table, from the raw batches that its features look back on."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -66,17 +67,20 @@ def prepare(
     since = start - timedelta(days=features.lookback_days)
     session = connect(engine)
     tables = {}
-    for name, parts in needed.items():
-        hashes = {paths.raw_file(dataset.name, name, part): digest for part, digest in parts.items()}
-        for raw_path, digest in hashes.items():
-            verdict.check_file(raw_path, digest)
-        rows, time = session.read_parquet([str(raw_path) for raw_path in hashes]), raw[name].time
-        tables[name] = rows.filter(rows[time] >= since) if time else rows
-    rows_of_all = features.compute(tables)
-    of_batch = rows_of_all.filter((rows_of_all[table.time] >= start) & (rows_of_all[table.time] < end))
-    computed = parquet.conform(
-        compute(session, of_batch, f"prepared {batch}: the features"), table, f"prepared {batch}"
-    )
+    with ExitStack() as stack:
+        for name, parts in needed.items():
+            # The engine opens the file that was hashed, not what may stand at its path by then.
+            files_of_table = [
+                stack.enter_context(verdict.opened(paths.raw_file(dataset.name, name, part), digest))
+                for part, digest in parts.items()
+            ]
+            rows = session.read_parquet([f"/dev/fd/{file.fileno()}" for file in files_of_table])
+            time = raw[name].time
+            tables[name] = rows.filter(rows[time] >= since) if time else rows
+        rows_of_all = features.compute(tables)
+        of_batch = rows_of_all.filter((rows_of_all[table.time] >= start) & (rows_of_all[table.time] < end))
+        result = compute(session, of_batch, f"prepared {batch}: the features")
+    computed = parquet.conform(result, table, f"prepared {batch}")
     complete = computed.filter(computed[table.target()].is_valid())
     parquet.write(complete, path)
     counts = Counts(rows=complete.num_rows, left_out_without_target=computed.num_rows - complete.num_rows)

@@ -87,9 +87,10 @@ def recent_rows(dataset: Featured, asked: pa.Table, tables: Iterable[str]) -> di
             for batch, digest in hashes.items()
             if batch == batches.STATIC or batches.bounds(batch, dataset.timezone)[1] > since
         }
+        parts = []
         for batch, digest in needed.items():
-            verdict.check_file(paths.raw_file(dataset.name, name, batch), digest)
-        parts = [parquet.read(paths.raw_file(dataset.name, name, batch)) for batch in needed]
+            with verdict.opened(paths.raw_file(dataset.name, name, batch), digest) as file:
+                parts.append(parquet.read_open(file))
         recent[name] = pa.concat_tables([parquet.schema(raw[name]).empty_table(), *parts])
     return recent
 

@@ -10,11 +10,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from kiban.core.errors import KibanError
-from kiban.core.git import git
+from kiban.core.git import commits_with, git
 from kiban.core.paths import EVALUATION
 from kiban.data.split import Split
 from kiban.data.verdict import Level, Verdict
 from kiban.review.revision import Batch, Revision
+from kiban.servable import origin
 from kiban.servable.evaluation import Figures
 
 PARAMETERS = ("engine", "split", "missing", "model", "preprocessing", "decision")
@@ -94,17 +95,14 @@ def _commits(model_id: str) -> dict[str, str | None]:
     """By the id of each model that is meant, the first commit that had it."""
     try:
         shallow = git(Path(), "rev-parse", "--is-shallow-repository").strip() == "true"
-        # Commits in which the number of such lines changed, merges too, oldest first; one that took the model away has
-        # another.
-        line = f'"model_id": "{model_id}'
-        every = ("--all", "--full-history", "-m", "--reverse", "--format=%H")
-        log = git(Path(), "log", *every, f"-S{line}", "--", str(EVALUATION))
+        # A commit that took the model away has another.
+        hashes = commits_with(Path(), origin.LINE.removesuffix('"').format(model_id), EVALUATION)
     except (OSError, subprocess.CalledProcessError):
         raise KibanError("this is no git repository, so that no model can be found in it") from None
     if shallow:
         raise KibanError("this clone lacks the history in which a model could be found: `git fetch --unshallow`")
     commits: dict[str, str | None] = {}
-    for commit in (*log.split(), None):
+    for commit in (*hashes, None):
         named = _model_of(commit)
         if named.startswith(model_id):
             commits.setdefault(named, commit)

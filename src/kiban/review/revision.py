@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from kiban.core import files, paths
+from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.core.git import git
 from kiban.core.settings import Nested, load
@@ -135,16 +135,16 @@ class Revision:
 
     def rows(self, batch: Batch) -> pa.Table:
         """The rows of a batch; KibanError if neither the working tree nor DVC's cache nor its remote has them."""
-        if files.is_file(batch.path, batch.sha256):
-            return parquet.read(batch.path)
+        if (rows := parquet.read_version(batch.path, batch.sha256)) is not None:
+            return rows
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / batch.path.name
             self._fetch(batch.path, copy)
-            if not files.is_file(copy, batch.sha256):
+            if (rows := parquet.read_version(copy, batch.sha256)) is None:
                 where = f" of {self.name}" if self.name else ""
                 advice = "bring it with `dvc fetch`, or `dvc fetch --all-commits`"
                 raise KibanError(f"{batch.path}{where} is not here: {advice}")
-            return parquet.read(copy)
+            return rows
 
     def content(self, path: Path) -> bytes:
         """A file from the working tree or from git, or from DVC's cache or its remote.

@@ -33,24 +33,26 @@ class Servable:
 
 def load(folder: Path = paths.SERVABLE) -> Servable:
     """The servable in `folder`; KibanError if any byte of it is not what its manifest says, or it cannot be loaded."""
-    described, model_id = manifest.read_checked(folder)
-    model = folder / manifest.MODEL_FILES[described.format]
-    score = onnx_scorer(model) if described.format == "onnx" else _skops(model)
-    return Servable(model_id, described, contract.read_prepared(folder / manifest.CONTRACT), score)
+    described, model_id, contents = manifest.read_checked(folder)
+    name = manifest.MODEL_FILES[described.format]
+    scorer = onnx_scorer if described.format == "onnx" else _skops_scorer
+    score = scorer(contents[name], str(folder / name))
+    table = contract.parse_prepared(contents[manifest.CONTRACT], str(folder / manifest.CONTRACT))
+    return Servable(model_id, described, table, score)
 
 
-def onnx_scorer(path: Path) -> Callable[[Columns], Scores]:
-    """The scoring function of an ONNX model; KibanError if the file is none."""
+def onnx_scorer(content: bytes, where: str) -> Callable[[Columns], Scores]:
+    """The scoring function of an ONNX model; KibanError, which calls it `where`, if the content is none."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # a request is small: handing parts of it to other threads costs more
     options.inter_op_num_threads = 1
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors share no base class
         reason = one_line(error)
-        raise KibanError(f"{path} is not an ONNX model ({reason}): {manifest.RESTORE}") from None
+        raise KibanError(f"{where} is not an ONNX model ({reason}): {manifest.RESTORE}") from None
     names = [item.name for item in session.get_inputs()]
     output = session.get_outputs()[1].name
 
@@ -62,18 +64,18 @@ def onnx_scorer(path: Path) -> Callable[[Columns], Scores]:
     return score
 
 
-def _skops(path: Path) -> Callable[[Columns], Scores]:
+def _skops_scorer(content: bytes, where: str) -> Callable[[Columns], Scores]:
     try:
         import pandas  # noqa: F401  by `frame`, with the first request
 
         from kiban.servable import skops_file
     except ImportError as error:
         raise KibanError(
-            f"{path} is served by scikit-learn, and {error.name} is not installed here: add scikit-learn, pandas and "
+            f"{where} is served by scikit-learn, and {error.name} is not installed here: add scikit-learn, pandas and "
             "skops to the group serve of pyproject.toml, then `make lock`"
         ) from None
 
-    model = skops_file.load(path)
+    model = skops_file.loads(content, where)
 
     def score(columns: Columns) -> Scores:
         return np.asarray(model.predict_proba(frame(columns))[:, 1], dtype=np.float64)

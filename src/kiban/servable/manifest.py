@@ -3,7 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -53,8 +53,18 @@ def model_id(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def read_checked(folder: Path) -> tuple[Manifest, str]:
-    """The manifest of a servable and the model's id, after every file of the folder has been checked against it.
+class Checked(NamedTuple):
+    """A servable whose every file is the one that its manifest names; `contents` are those of the contract and the
+    model, as they were when they were checked.
+    """
+
+    manifest: Manifest
+    model_id: str
+    contents: dict[str, bytes]
+
+
+def read_checked(folder: Path) -> Checked:
+    """The servable in a folder, each file of which is read once.
 
     Raises KibanError if the manifest is not valid, or a file is missing, altered, not named in it or not readable.
     """
@@ -64,7 +74,7 @@ def read_checked(folder: Path) -> tuple[Manifest, str]:
         raise KibanError(f"{error.filename} cannot be read by this account: {error.strerror}") from None
 
 
-def _read_checked(folder: Path) -> tuple[Manifest, str]:
+def _read_checked(folder: Path) -> Checked:
     path = folder / FILE
     try:
         content = path.read_bytes()
@@ -84,12 +94,19 @@ def _read_checked(folder: Path) -> tuple[Manifest, str]:
     present = {file.as_posix() for file in files if not any(part.startswith(".") for part in file.parts)} - {FILE}
     for name in sorted(present ^ set(manifest.files)):
         raise KibanError(f"{folder / name} is {'not in the manifest' if name in present else 'missing'}: {RESTORE}")
-    for name in sorted({CONTRACT, MODEL_FILES[manifest.format]} - set(manifest.files)):
+    needed = {CONTRACT, MODEL_FILES[manifest.format]}
+    for name in sorted(needed - set(manifest.files)):
         raise KibanError(f"{path} does not name {name}: {RESTORE}")
+    contents = {}
     for name, digest in manifest.files.items():
-        if sha256(folder / name) != digest:
+        if name in needed:
+            contents[name] = (folder / name).read_bytes()
+            actual = hashlib.sha256(contents[name]).hexdigest()
+        else:
+            actual = sha256(folder / name)
+        if actual != digest:
             raise KibanError(f"{folder / name} is not the file that the manifest names, its bytes differ: {RESTORE}")
-    return manifest, model_id(content)
+    return Checked(manifest, model_id(content), contents)
 
 
 RESTORE = "delete the folder, then `dvc checkout` or `dvc repro` brings it back"

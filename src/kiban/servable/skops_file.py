@@ -38,12 +38,17 @@ def dumps(model: Any) -> bytes:
 
 def load(path: Path) -> Any:
     """The model in the file at `path`; KibanError if it is no skops file or holds a type that is not trusted."""
+    return loads(path.read_bytes(), str(path))
+
+
+def loads(content: bytes, where: str) -> Any:
+    """The model in the content of a file that errors call `where`; KibanError as in `load`."""
     try:
-        return skops.io.load(path, trusted=TRUSTED)
+        return skops.io.loads(content, trusted=TRUSTED)
     except UntrustedTypesFoundException as error:
-        raise KibanError(f"{path} holds types that are not trusted: {' '.join(str(error).split())}") from None
+        raise KibanError(f"{where} holds types that are not trusted: {' '.join(str(error).split())}") from None
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
-        raise KibanError(f"{path} is not a skops file ({error}): restore it with `dvc checkout`") from None
+        raise KibanError(f"{where} is not a skops file ({error}): restore it with `dvc checkout`") from None
 
 
 def _canonical(content: bytes) -> bytes:

@@ -9,8 +9,6 @@ import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
-from kiban.servable import manifest
-
 FOLDER = "KIBAN_ACCEPTED"
 """The environment variable by which a server's first process tells its workers of the folder."""
 
@@ -32,29 +30,28 @@ def current() -> Path | None:
     return link if link.exists() else None
 
 
-def keep(servable: Path, model_id: str) -> bool:
-    """Have a copy of the servable be the current one; False if what lies there is another model by now.
+def copy(servable: Path) -> Path:
+    """A copy of what lies in the folder now, for nobody else to change. Raises OSError if it cannot be made."""
+    path = Path(mkdtemp(dir=folder()))
+    try:
+        return shutil.copytree(servable, path, dirs_exist_ok=True)
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
 
-    Raises KibanError if it cannot be read, OSError if it cannot be written.
-    """
+
+def keep(copied: Path, model_id: str) -> None:
+    """Have a copy, of this model, be the current one. Raises OSError if that cannot be written."""
     kept = folder() / model_id
     if not kept.exists():
-        copy = Path(mkdtemp(dir=folder()))
         try:
-            shutil.copytree(servable, copy, dirs_exist_ok=True)
-            if manifest.read_checked(copy)[1] != model_id:
-                return False
-            try:
-                copy.rename(kept)
-            except OSError:
-                if not kept.exists():  # else another worker was here first
-                    raise
-        finally:
-            shutil.rmtree(copy, ignore_errors=True)
+            copied.rename(kept)
+        except OSError:
+            if not kept.exists():  # else another worker was here first
+                raise
     link = folder() / f"link-{os.getpid()}"
     link.symlink_to(kept.name)
     link.replace(folder() / CURRENT)
     for path in folder().glob("?" * len(model_id)):  # another model's, by its name
         if path != kept:
             shutil.rmtree(path, ignore_errors=True)
-    return True

@@ -13,6 +13,7 @@ from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.core.paths import EVALUATION, PARAMS
 from kiban.core.settings import Sections, read
+from kiban.servable import manifest, origin, trial
 from kiban.servable.load import load
 from kiban.serve import control, guard, protocol
 from kiban.serve.app import ASSETS, create_app, ready
@@ -25,6 +26,8 @@ ROOT = Path(__file__).resolve().parents[3]  # of the repository, and of the copy
 SERVABLE = Path(os.environ.get("KIBAN_SERVABLE") or ROOT / paths.SERVABLE)
 LOG = Path(os.environ.get("KIBAN_PREDICTION_LOG") or ROOT / "logs/predictions")
 REPORT = ROOT / EVALUATION
+ANY_MODEL = "KIBAN_ANY_MODEL"
+"""The environment variable by which a model is served that this repository did not make."""
 PYTHON = "{}.{}".format(*sys.version_info)  # what a Bento is built with is what its image has
 
 
@@ -34,6 +37,14 @@ class Params(Sections):
 
 control.make_private()
 protocol.install()
+
+
+def examine(folder: Path) -> None:
+    """Raise KibanError if the model in the folder may not be loaded here."""
+    model_id = manifest.read_checked(folder).model_id
+    if not os.environ.get(ANY_MODEL):
+        origin.check(ROOT, model_id, f"set {ANY_MODEL}=1 to serve it all the same")
+    trial.attempt(folder, limits.trial_seconds, limits.trial_bytes)
 
 
 def answering(folder: Path) -> Answering:
@@ -46,7 +57,7 @@ try:
     keys = guard.read_keys(os.environ)
     log = PredictionLog(LOG, limits.prediction_log, limits.workers)
     app = create_app(bool(keys), log)
-    watch = Watch(answering, SERVABLE, REPORT, limits.watch_seconds)
+    watch = Watch(examine, answering, SERVABLE, REPORT, limits.watch_seconds)
     log.check(watch.answering.served.schema.features)
 except (KibanError, OSError) as error:
     sys.exit(f"error: {error}")

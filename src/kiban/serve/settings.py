@@ -30,6 +30,8 @@ class Serving(Settings):
     max_waiting: Annotated[int, Field(gt=0)]
     max_waiting_bytes: Annotated[int, Field(gt=0)]
     watch_seconds: Annotated[float, Field(gt=0)]
+    trial_seconds: Annotated[float, Field(gt=0)]
+    trial_bytes: Annotated[int, Field(gt=0)]
     prediction_log: Log
 
     @model_validator(mode="after")

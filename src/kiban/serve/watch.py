@@ -4,12 +4,15 @@ import asyncio
 import gc
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from kiban.core.errors import KibanError
 from kiban.data.contract import Column
+from kiban.servable import manifest
 from kiban.serve import accepted, counters
 from kiban.serve.model import Served
 
@@ -39,20 +42,32 @@ class Watch:
     """Has in `answering` what `load` has made last of the folder `servable`, and knows when that or `report` changes.
 
     A file system that is looked at every so many seconds: what tells of changes by itself does not on network volumes.
-    The server's first process takes what lies there, its workers what was accepted last, whatever lies there by then.
-    KibanError if it cannot be taken.
+    A candidate is copied, so that nobody changes it meanwhile, and `examine` raises KibanError if it may not be loaded.
+    The server's first process takes what lies in the folder, its workers what was accepted last, whatever lies there by
+    then. KibanError if it cannot be taken.
     """
 
-    def __init__(self, load: Callable[[Path], Answering], servable: Path, report: Path, seconds: float) -> None:
+    def __init__(
+        self,
+        examine: Callable[[Path], None],
+        load: Callable[[Path], Answering],
+        servable: Path,
+        report: Path,
+        seconds: float,
+    ) -> None:
+        self.examine = examine
         self.load = load
         self.servable = servable
         self.paths = (servable, report)
         self.seconds = seconds
         self.seen: Seen = frozenset()
         began = accepted.current()
-        self.answering = load(began or servable)
-        if began is None and not accepted.keep(servable, self.answering.model_id):
-            raise KibanError(f"{servable} was changed while it was read: start again")
+        if began is not None:
+            self.answering = load(began)
+            return
+        with self._candidate() as (copied, candidate):
+            accepted.keep(copied, candidate.model_id)
+        self.answering = candidate
 
     async def run(self) -> None:
         """Look, and take what can be taken, until cancelled; whatever goes wrong, the model that answers stays."""
@@ -76,15 +91,33 @@ class Watch:
 
     async def _take(self, state: Seen) -> None:
         """Answer with the files from now on, if they are still as in `state`; an exception if they cannot."""
-        candidate = await asyncio.to_thread(self.load, self.servable)
-        _check_replaces(candidate.served, self.answering.served)
-        if not await asyncio.to_thread(accepted.keep, self.servable, candidate.model_id):
-            return
+        candidate = await asyncio.to_thread(self._accepted)
         before, self.answering, self.seen = self.answering.model_id, candidate, state
         if candidate.model_id != before:
             logger.info("the model %s answers from now on, not %s", candidate.model_id[:12], before[:12])
             counters.swaps.labels("taken").inc()
         gc.collect()  # the model that was; of what was there at the start the collector knows nothing
+
+    def _accepted(self) -> Answering:
+        """What lies in the folder, after it has become the one that a new worker begins with."""
+        with self._candidate() as (copied, candidate):
+            _check_replaces(candidate.served, self.answering.served)
+            accepted.keep(copied, candidate.model_id)
+        return candidate
+
+    @contextmanager
+    def _candidate(self) -> Iterator[tuple[Path, Answering]]:
+        """What lies in the folder, examined and loaded, and the copy of it, which is removed unless it was kept."""
+        if not self.servable.is_dir():
+            manifest.read_checked(self.servable)
+        copied = accepted.copy(self.servable)
+        try:
+            self.examine(copied)
+            yield copied, self.load(copied)
+        except KibanError as error:  # in which people look for the folder that they know
+            raise KibanError(str(error).replace(str(copied), str(self.servable))) from None
+        finally:
+            shutil.rmtree(copied, ignore_errors=True)
 
 
 def _look(paths: tuple[Path, ...]) -> Seen:

@@ -50,7 +50,7 @@ def put(root: Path, run: tracked.Run, dataset: str) -> None:
 
 def run_of(experiment: str) -> tracked.Run:
     """The run that the reports, the models and dvc.lock tell of."""
-    _, model_id = manifest.read_checked(paths.SERVABLE)
+    model_id = manifest.read_checked(paths.SERVABLE).model_id
     parameters = load(PARAMS.read_bytes())
     evaluation = Evaluation.model_validate_json(EVALUATION.read_bytes())
     by_split: dict[str, Any] = {**evaluation.splits, "without": evaluation.without}

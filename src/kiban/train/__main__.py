@@ -27,7 +27,7 @@ def main() -> None:
     contract_file = paths.prepared_contract(params.dataset.name)
     table = contract.read_prepared(contract_file)
     features = table.features()
-    hashes = prepared.accepted(params.dataset.name)
+    hashes = prepared.accepted()
     training = {batch: digest for batch, digest in hashes.items() if params.split.of(batch) == "train"}
     validation = {batch: digest for batch, digest in hashes.items() if params.split.of(batch) == "validation"}
     if not training or not validation:

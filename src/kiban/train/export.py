@@ -54,21 +54,21 @@ def _export_onnx(
     """Write model.onnx and say how it agrees; None, and no file, if it cannot be converted or does not agree."""
     path = folder / manifest.MODEL_FILES["onnx"]
     try:
-        path.write_bytes(to_onnx(model, features))
+        content = to_onnx(model, features)
     except Exception as error:  # skl2onnx raises RuntimeError, NameError, its own kinds and more
         print(f"train: not exported to ONNX, served by scikit-learn: {' '.join(str(error).split())[:160]}")
         return None
     expected = model.predict_proba(frame(rows))[:, 1]
-    actual = load.onnx_scorer(path)(rows)
+    actual = load.onnx_scorer(content, "the model")(rows)
     parity = Parity(
         rows=len(expected),
         largest_difference=float(f"{np.abs(actual - expected).max():.1e}"),
         labels_flipped=int(((actual >= threshold) != (expected >= threshold)).sum()),
     )
     if parity.largest_difference <= LARGEST_DIFFERENCE and parity.labels_flipped == 0:
+        path.write_bytes(content)
         return parity
     print(f"train: ONNX does not agree with scikit-learn, served by scikit-learn: {parity}")
-    path.unlink()
     return None
 
 

@@ -65,7 +65,7 @@ def _search(name: str, settings: Tune, params: dict[str, Any]) -> tuple[list[tri
     from kiban.tune import search
 
     dataset, split = params["dataset"]["name"], Split.model_validate(params["split"])
-    training = {batch: digest for batch, digest in prepared.accepted(dataset).items() if split.of(batch) == "train"}
+    training = {batch: digest for batch, digest in prepared.accepted().items() if split.of(batch) == "train"}
     folds = search.folds(list(training), settings.folds)
     # The same study only if it asks the same of the same data.
     trained = search.Trained.model_validate(params).model_dump()

@@ -99,7 +99,7 @@ def cross_validate(
 def _batch(dataset: str, batch: str) -> tuple[columns.Columns, Target]:
     """Features and target of a prepared batch; a process reads it once."""
     table = contract.read_prepared(paths.prepared_contract(dataset))
-    rows = prepared.read(dataset, [batch])
+    rows = prepared.read(dataset, {batch: prepared.accepted()[batch]})
     return columns.from_arrow(rows, table.features()), rows[table.target()].to_numpy()
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from rich.progress import track
 
@@ -29,8 +30,8 @@ def validate(tables: Mapping[str, Table], paths: Mapping[tuple[str, str], Path],
     for (table, batch), path in track(paths.items(), description="validate", transient=True):
         if not path.exists():
             raise KibanError(f"{path} is missing: run `dvc repro`")
-        digest = files.sha256(path)
-        checked = _checked(path, digest, tables[table], table, batch, timezone)
+        with files.hashed(path) as (file, digest):
+            checked = _checked(file, digest, tables[table], table, batch, timezone)
         counts[table] = checked.expectations
         findings += checked.findings
         good = all(finding.severity == "warn" for finding in checked.findings)
@@ -38,7 +39,7 @@ def validate(tables: Mapping[str, Table], paths: Mapping[tuple[str, str], Path],
     return Verdict(accepted=accepted, rejected=rejected, expectations=counts, findings=findings)
 
 
-def _checked(path: Path, digest: str, contract: Table, table: str, batch: str, timezone: str) -> Checked:
+def _checked(file: BinaryIO, digest: str, contract: Table, table: str, batch: str, timezone: str) -> Checked:
     key = memo.key(
         what="validate",
         file=digest,
@@ -52,7 +53,7 @@ def _checked(path: Path, digest: str, contract: Table, table: str, batch: str, t
         return remembered
     from kiban.validate import conditions, expectations  # takes seconds
 
-    rows = parquet.read(path)
+    rows = parquet.read_open(file)
     checked = expectations.check(rows, contract, table, batch, timezone)
     broken = conditions.check(rows, contract, table, batch)
     number = sum(column.condition is not None for column in contract.columns.values())
