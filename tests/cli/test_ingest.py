@@ -225,3 +225,24 @@ def test_a_refresh_after_the_contract_got_a_column_tells_it(
     assert "flights 2013-02: 0 rows added, 0 removed, 0 changed" in shown
     assert "  column gate added" in shown
     assert parquet.read(RAW)["gate"].to_pylist()[0] == "B7"
+
+
+def test_of_two_at_once_the_second_waits_and_nothing_is_lost(
+    with_source: Callable[..., None], slices: dict[str, list[str]]
+) -> None:
+    """Five times, each of an empty ledger: flights by one process, weather by another."""
+    with_source(**slices)
+    tables = ("flights", "weather")
+    where = {**os.environ, "PYTHONPATH": str(Path().resolve().parent / "other")}
+    for _ in range(5):
+        LEDGER.unlink(missing_ok=True)
+        code = "import sys; from kiban.cli import main; sys.argv[0] = 'kiban'; main()"
+        commands = [[sys.executable, "-c", code, "ingest", "--new", "--table", table] for table in tables]
+        running = [
+            subprocess.Popen(command, env=where, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            for command in commands
+        ]
+        said = "".join(process.communicate()[1] for process in running)
+        assert [process.returncode for process in running] == [0, 0]
+        assert "another process takes batches into data/flights.batches.yaml: waiting" in said
+        assert {table: len(entries) for table, entries in ledger.read(LEDGER).items()} == {"flights": 3, "weather": 3}

@@ -43,15 +43,17 @@ def ingest(new: bool, refresh: str | None, table: str | None) -> None:
         raise click.UsageError("give either --new or --refresh BATCH")
     dataset = read(Params).dataset
     tables = contract.read_raw(paths.raw_contract(dataset.name))
-    recorded = ledger.read(paths.ledger(dataset.name))
     for name in [*dataset.tables, *([table] if table else [])]:
         if name not in tables or name not in dataset.tables:
             raise KibanError(f"there is no table {name!r} both in conf/dataset and in the raw contract")
     chosen = [table] if table else list(dataset.tables)
-    if refresh:
-        _refresh(take.refresh(dataset, tables, recorded, refresh, chosen), refresh, tables)
-    else:
-        _take_new(take.take_new(dataset, tables, recorded, chosen))
+    path = paths.ledger(dataset.name)
+    with ledger.locked(path):
+        recorded = ledger.read(path)
+        if refresh:
+            _refresh(take.refresh(dataset, tables, recorded, refresh, chosen), refresh, tables)
+        else:
+            _take_new(take.take_new(dataset, tables, recorded, chosen))
 
 
 def _take_new(taken: "Taken") -> None:

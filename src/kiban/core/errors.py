@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 LONGEST = 300  # characters of what a library says
 
@@ -16,9 +17,23 @@ def one_line(error: BaseException | str) -> str:
 
 
 def exit_on_error(main: Callable[[], None]) -> None:
-    """Run `main`; a KibanError becomes one line on standard error and exit status 1, without a traceback."""
+    """Run `main`. What ends it becomes one line on standard error, without a traceback.
+
+    The exit status is 1 for a KibanError and for what the system refuses, such as room on the disk, and 130 for Ctrl-C.
+    """
     try:
         main()
     except KibanError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        _exit(f"error: {error}", 1)
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _exit(f"error: {where}{error.strerror}", 1)
+    except KeyboardInterrupt:
+        _exit("interrupted", 130)
+
+
+def _exit(line: str, status: int) -> NoReturn:
+    print(line, file=sys.stderr)
+    sys.exit(status)

@@ -8,6 +8,7 @@ import ast
 import hashlib
 import importlib.metadata
 import json
+import sys
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -63,15 +64,16 @@ def recall(key: str, kind: type[M]) -> M | None:
     """What was remembered under `key`, or None; a damaged entry is none."""
     try:
         return kind.model_validate_json(_path(key).read_bytes())
-    except (FileNotFoundError, ValidationError):
+    except (OSError, ValidationError):
         return None
 
 
 def remember(key: str, value: BaseModel) -> None:
-    """Keep `value` under `key`, whole or not at all."""
-    path = _path(key)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    files.write(path, value.model_dump_json().encode())
+    """Keep `value` under `key`, whole or not at all; a warning if it cannot be kept, for it can be computed again."""
+    try:
+        files.write(_path(key), value.model_dump_json().encode())
+    except OSError as error:
+        print(f"warning: a result is not kept in {CACHE}: {error.strerror}", file=sys.stderr)
 
 
 def _path(key: str) -> Path:

@@ -18,6 +18,11 @@ class Params(Sections):
 
 def main() -> None:
     dataset = read(Params).dataset
+    with ledger.locked(paths.ledger(dataset.name)):
+        _make_as_recorded(dataset)
+
+
+def _make_as_recorded(dataset: Dataset) -> None:
     tables = contract.read_raw(paths.raw_contract(dataset.name))
     if set(tables) != set(dataset.tables):
         raise KibanError(f"conf/dataset has the tables {sorted(dataset.tables)}, the raw contract {sorted(tables)}")

@@ -3,9 +3,13 @@
 Only `kiban ingest` writes it; the ingest stage makes data/raw be what it says.
 """
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from kiban.core import files
@@ -38,6 +42,24 @@ def read(path: Path) -> Ledger:
 def parse_ledger(content: bytes, where: str) -> Ledger:
     """The ledger in the content of a file that errors call `where`; KibanError if it does not parse."""
     return parse(content or b"{}", TypeAdapter(Ledger), where, "restore it with `git checkout`")
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let nobody else read or write the ledger at `path`, and the files that it tells of, until the context ends.
+
+    Waits for another process that is at it, and says so on standard error.
+    """
+    lock = FileLock(f"{path}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"another process takes batches into {path}: waiting until it has ended", file=sys.stderr)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write(path: Path, ledger: Ledger) -> None:

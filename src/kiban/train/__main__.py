@@ -43,20 +43,17 @@ def main() -> None:
     except ValueError as error:  # scikit-learn checks the values of its arguments only now
         raise KibanError(f"params.yaml: model: {' '.join(str(error).split())}") from None
     content = skops_file.dumps(model)
-    manifest = export.save(
-        model,
-        features,
-        contract_file,
-        columns.from_arrow(prepared.read(params.dataset.name, validation), features),
-        about={
-            "dataset": params.dataset.name,
-            "threshold": params.decision.threshold,
-            "parameters": params.model_dump(include={"split", "missing", "model", "preprocessing", "decision"}),
-            "example": example.typical(rows, features),
-            "prepared": {**training, **validation},
-        },
-    )
-    files.write(MODEL, content)
+    validation_columns = columns.from_arrow(prepared.read(params.dataset.name, validation), features)
+    about = {
+        "dataset": params.dataset.name,
+        "threshold": params.decision.threshold,
+        "parameters": params.model_dump(include={"split", "missing", "model", "preprocessing", "decision"}),
+        "example": example.typical(rows, features),
+        "prepared": {**training, **validation},
+    }
+    with files.whole(MODEL) as beside:  # both models are replaced, or none
+        beside.write_bytes(content)
+        manifest = export.save(model, features, contract_file, validation_columns, about)
     print(f"train: {rows.num_rows:,} rows, served as {manifest.format}, {manifest.parity or 'no ONNX'}")
 
 
