@@ -19,7 +19,7 @@ CUT_OFF = HOUR
 DELAY_RANGE = (-15, 180)  # a delay of a day says no more about the next flight than one of three hours
 WEATHER_AGE = 2 * HOUR  # the hour of observation ends before the cut-off, wherever in its hour the flight departs
 MOST_WIND = 200  # mph; above it the instrument is wrong (one row of 2013 has 1048)
-DECIMALS = 2  # of a mean; delays are whole minutes, so their sums are exact in any order
+SCALE = 100  # a mean has two decimals; delays are whole minutes, so their sums are exact in any order
 
 
 def features(tables: Mapping[str, ir.Table]) -> ir.Table:
@@ -104,7 +104,7 @@ def _state_of_the_day(flights: ir.Table) -> ir.Table:
     from the rows of its group up to the cut-off, so that no range join is needed.
     """
     same = ["departure", "carrier", "flight", "origin", "dest"]
-    nothing: ir.Value = ibis.null("float64")
+    nothing: ir.Value = ibis.null("int64")
     departed = flights.filter(_.dep_delay.notnull())
     events = ibis.union(
         flights.select(*same, at=_.departure - CUT_OFF, asked=True, delay=nothing, queue=ibis.literal(0)),
@@ -113,7 +113,7 @@ def _state_of_the_day(flights: ir.Table) -> ir.Table:
             *same,
             at=_.departure + _.dep_delay * 60,
             asked=False,
-            delay=_.dep_delay.clip(*DELAY_RANGE).cast("float64"),
+            delay=_.dep_delay.clip(*DELAY_RANGE),
             queue=ibis.literal(-1),
         ),
     )
@@ -121,6 +121,11 @@ def _state_of_the_day(flights: ir.Table) -> ir.Table:
     def over(value: ir.NumericValue, by: list[str], seconds: int) -> ir.NumericValue:
         return value.over(ibis.range_window(group_by=by, order_by="at", preceding=seconds, following=0))
 
-    means = {name: over(_.delay.mean(), by, seconds).round(DECIMALS) for name, (by, seconds) in _MEAN_DELAYS.items()}
+    def mean(by: list[str], seconds: int) -> ir.NumericValue:
+        # In whole numbers, half away from zero: engines round a tie in floating point differently.
+        total, number = over(_.delay.sum(), by, seconds), over(_.delay.count(), by, seconds).nullif(0)
+        return total.sign() * ((2 * SCALE * total.abs() + number) // (2 * number)) / SCALE
+
+    means = {name: mean(by, seconds) for name, (by, seconds) in _MEAN_DELAYS.items()}
     waiting = {name: over(_.queue.sum(), by, seconds) for name, (by, seconds) in _WAITING.items()}
     return events.mutate(**means, **waiting).filter(_.asked).select("departure", "carrier", "flight", *means, *waiting)

@@ -11,8 +11,10 @@ from kiban.data.settings import Engine
 
 
 def connect(engine: Engine) -> BaseBackend:
-    """A new session of the engine, in memory."""
-    return ibis.connect(f"{engine}://")
+    """A new session of the engine, in memory, whose local time is UTC wherever it runs."""
+    session = ibis.connect(f"{engine}://")
+    session.raw_sql("SET TimeZone = 'UTC'")
+    return session
 
 
 def compute(session: BaseBackend, expression: ibis.Table, where: str) -> pa.Table:
