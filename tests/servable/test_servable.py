@@ -169,8 +169,8 @@ def put_a_folder_for_the_manifest() -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (flip_a_byte, r"model\.onnx is not the file that the manifest names"),
-        (put_a_pickle, r"model\.onnx is not the file that the manifest names"),
+        (flip_a_byte, r"model\.onnx differs from the file that the manifest names"),
+        (put_a_pickle, r"model\.onnx differs from the file that the manifest names"),
         (put_a_named_pickle_for_onnx, r"model\.onnx is not an ONNX model"),
         (put_a_named_pickle_for_skops, r"model\.skops is not a skops file"),
         (put_a_named_skops_of_foreign_types, r"model\.skops holds types that are not trusted: .*Exploit"),
