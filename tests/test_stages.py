@@ -85,7 +85,7 @@ def test_a_servable_of_other_data_is_not_evaluated(project: Path) -> None:
         "split.validation={first: 2013-03, last: 2013-03}",
         "split.test={first: 2013-04, last: 2013-04}",
     )
-    with pytest.raises(KibanError, match=r"split\.test: no prepared batch lies in it"):
+    with pytest.raises(KibanError, match=r"split\.test: it contains no prepared batch"):
         run_stage("evaluate")
     verdict = Path("reports/validation/prepared/verdict.json")
     content = json.loads(verdict.read_text())
@@ -98,7 +98,7 @@ def test_a_servable_of_other_data_is_not_evaluated(project: Path) -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["split.train={first: 2012-01, last: 2012-12}"], r"split: no prepared batch lies in train"),
+        (["split.train={first: 2012-01, last: 2012-12}"], r"split: train or validation contains no prepared batch"),
         (["model._target_=sklearn.linear_model.Logistic"], r"model\._target_: there is no class"),
         (["model.learning_rate=-1"], r"model: .*learning_rate.* must be"),
         (["+model.depth=3"], r"model\.depth: HistGradientBoostingClassifier has no such argument"),

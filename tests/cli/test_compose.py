@@ -107,11 +107,11 @@ def test_the_next_winner_takes_the_place_of_the_last(folder: Path) -> None:
     ("overrides", "name", "said"),
     [
         ([], "winner", "there is nothing to adopt"),
-        (["model.C=1", "model=logistic"], "large_trees", "conf/experiment/large_trees.yaml is there already"),
-        (["model=logistic"], "../x", "is no name for an overlay"),
-        (["model=logistic"], "on", "is no name for an overlay"),
-        (["model=logistic"], "0x1", "is no name for an overlay"),
-        (["model=logistic"], "", "is no name for an overlay"),
+        (["model.C=1", "model=logistic"], "large_trees", "conf/experiment/large_trees.yaml exists already"),
+        (["model=logistic"], "../x", "cannot name an overlay"),
+        (["model=logistic"], "on", "cannot name an overlay"),
+        (["model=logistic"], "0x1", "cannot name an overlay"),
+        (["model=logistic"], "", "cannot name an overlay"),
         (["~model.l2_regularization"], "winner", "params.yaml lacks model.l2_regularization, which conf/ has"),
     ],
 )

@@ -57,7 +57,7 @@ def test_recent_rows_come_from_files_where_they_are_given(asked: pa.Table) -> No
     assert given.stdout == expected
     pyarrow.csv.write_csv(flights.slice(0, 1), "recent.csv")
     without = features("flights=recent.csv", "--for", "asked.csv")
-    assert "warning: nothing is known for" in without.stderr
+    assert "warning: every row has null for" in without.stderr
     assert "state_origin_delay_3h" in without.stderr
     assert json.loads(without.stdout)["records"][0]["state_origin_delay_3h"] is None
 

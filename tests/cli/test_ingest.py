@@ -135,7 +135,7 @@ def test_refresh_without_the_old_snapshot_says_so(corrected: None, capsys: pytes
     ("arguments", "message"),
     [
         (["--refresh", "2013-09"], "the ledger has no batch 2013-09 of flights or weather or planes"),
-        (["--new", "--table", "trains"], "there is no table 'trains' both in conf/dataset and"),
+        (["--new", "--table", "trains"], "table 'trains' must be both in conf/dataset and"),
     ],
 )
 def test_what_there_is_not_is_named(project: Path, arguments: list[str], message: str) -> None:

@@ -210,10 +210,10 @@ def test_a_trial_that_scikit_learn_refuses_is_kept_with_its_reason_and_the_other
     ("changes", "said"),
     [
         ({"space": {"model.nosuch": {"low": 1, "high": 2}}}, "HistGradientBoostingClassifier has no such argument"),
-        ({"space": {"split.train": {"low": 1, "high": 2}}}, "no key of model, preprocessing or missing"),
+        ({"space": {"split.train": {"low": 1, "high": 2}}}, "is not a key of model, preprocessing or missing"),
         ({"space": {"model.C": {"low": 2, "high": 1}}}, "low must be less than high"),
-        ({"space": {"model.max_iter": {"low": 1, "high": 9, "step": 0.5}}}, "step must be positive, and whole"),
-        ({"folds": 3}, "3 folds want at least 4 training batches, and there are 3"),
+        ({"space": {"model.max_iter": {"low": 1, "high": 9, "step": 0.5}}}, "step must be positive, and an integer"),
+        ({"folds": 3}, "3 folds need at least 4 training batches; there are 3"),
         ({"trials": 0}, "trials: Input should be greater than 0"),
         ({"overrides": ["model=nosuch"]}, "conf/ does not compose"),
         ({"space": {"model.max_leaf_nodes": {"choices": [1, 0]}}, "trials": 2}, "no trial could be scored"),
@@ -228,7 +228,7 @@ def test_what_cannot_be_searched_is_said_and_leaves_no_overlay(changes: dict[str
 
 def test_an_unknown_search_and_a_second_one_at_once_are_said() -> None:
     with pytest.raises(
-        KibanError, match="there is no conf/tune/nosuch.yaml; there are: hist_gradient_boosting, logistic"
+        KibanError, match="there is no conf/tune/nosuch.yaml; the searches are: hist_gradient_boosting, logistic"
     ):
         run("nosuch")
     write()

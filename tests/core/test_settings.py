@@ -100,7 +100,7 @@ def test_what_would_be_resolved_is_refused_wherever_it_stands(tree: tuple[Any, b
 def test_an_escape_of_yaml_hides_nothing(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text('model: {scoring: "\\x24{oc.env:HOME}"}\n')
-    with pytest.raises(KibanError, match=r"params\.yaml: model\.scoring: it holds \$\{"):
+    with pytest.raises(KibanError, match=r"params\.yaml: model\.scoring: it contains \$\{"):
         read(Params, path)
 
 

@@ -70,7 +70,7 @@ def test_a_file_that_is_no_contract_is_refused(tmp_path: Path, text: str, messag
 
 
 def test_a_missing_contract_is_named(tmp_path: Path) -> None:
-    with pytest.raises(KibanError, match=r"absent\.yaml: there is no such contract"):
+    with pytest.raises(KibanError, match=r"absent\.yaml: this contract is missing"):
         contract.read_raw(tmp_path / "absent.yaml")
 
 

@@ -244,7 +244,7 @@ def test_a_winner_becomes_an_overlay_and_main_stays_the_composition(experiments:
     run(year, "dvc", "exp", "apply", "sweep-2")
     applied = yaml.safe_load((year / "params.yaml").read_text())
     output = run(year, "kiban", "compose", "--adopt", "thirty_rounds")
-    assert "conf/experiment/thirty_rounds.yaml is the default now; `dvc repro`, then commit" in output
+    assert "conf/experiment/thirty_rounds.yaml is the default now; run `dvc repro`, then commit" in output
     overlay = (year / "conf/experiment/thirty_rounds.yaml").read_text()
     assert overlay.endswith("defaults:\n  - override /model: hist_gradient_boosting\nmodel:\n  max_iter: 30\n")
     run(year, "git", "checkout", "-q", "src")  # the experiment had its own code

@@ -160,7 +160,7 @@ def test_a_server_that_never_answers_does_not_hang_it(project: Path, store: Stor
     started = time.monotonic()
     output = run(project, "kiban", "push", "--timeout", "12", status=1, **store.environment)
     assert time.monotonic() - started < 20
-    assert "error: not finished within 12 s (--timeout gives it longer); not confirmed: " in output
+    assert "error: not finished within 12 s (--timeout allows more); not confirmed: " in output
     assert "data/prepared/flights (3 files)" in output
     assert "Traceback" not in output
 
@@ -171,7 +171,7 @@ def test_what_is_neither_here_nor_there_is_not_called_pushed(project: Path, stor
     lost = project / f".dvc/cache/files/md5/{prepared[:2]}/{prepared[2:]}"
     lost.unlink()
     output = run(project, "kiban", "push", status=1, **store.environment)
-    assert "error: the store has not got data/prepared/flights" in output
+    assert "error: the store lacks data/prepared/flights" in output
 
 
 def test_without_a_remote_it_says_how_to_add_one(project: Path) -> None:

@@ -138,7 +138,10 @@ def crashing(folder: Path) -> None:
 
 
 BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
-    "cut off": (altered("model.onnx", lambda content: content[:-100]), "model.onnx is not the file that the manifest"),
+    "cut off": (
+        altered("model.onnx", lambda content: content[:-100]),
+        "model.onnx differs from the file that the manifest",
+    ),
     "incomplete": (lambda folder: (folder / "contract.yaml").unlink(), "contract.yaml is missing"),
     "no manifest": (altered("manifest.json", lambda _: b"{"), "manifest.json is not the manifest of a servable"),
     "no model": (signed("model.onnx", lambda content: content[:1000]), "model.onnx is not an ONNX model"),

@@ -90,7 +90,7 @@ AT_THE_DOOR: list[tuple[str, Callable[[list[str]], bytes], str]] = [
         lambda of: content([f"{of[0]},gate", *(f"{line},B7" for line in of[1:])]),
         "column 'gate' is not in",
     ),
-    ("column twice", lambda of: content([f"{of[0]},dest", *(f"{line},X" for line in of[1:])]), "'dest' stands twice"),
+    ("column twice", lambda of: content([f"{of[0]},dest", *(f"{line},X" for line in of[1:])]), "'dest' occurs twice"),
     ("semicolons", lambda of: content([line.replace(",", ";") for line in of]), "column 'time_hour' is missing"),
     ("empty file", lambda of: b"", "Empty CSV file"),
     ("header only", lambda of: content(of[:1]), r"2013-02\.csv has no rows"),

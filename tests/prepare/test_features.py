@@ -21,8 +21,8 @@ def test_without_features_the_columns_of_the_one_table_are_prepared_as_they_are(
     ("file", "message"),
     [
         ("nowhere.py", r"dataset\.features: there is no file src/kiban/features/nowhere\.py"),
-        ("columns.py", "ROWS_OF is None, and the raw tables are orders, customers"),
-        ("flights.py", "ROWS_OF is 'flights', and the raw tables are orders, customers"),
+        ("columns.py", "ROWS_OF is None, but the raw tables are orders, customers"),
+        ("flights.py", "ROWS_OF is 'flights', but the raw tables are orders, customers"),
     ],
 )
 def test_what_cannot_be_the_features_of_a_dataset_is_said(file: str, message: str) -> None:

@@ -59,7 +59,7 @@ def edited(rows: pa.Table, **columns: list[object]) -> pa.Table:
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda rows: rows.slice(0, 0), "there is none"),
+        (lambda rows: rows.slice(0, 0), "there are none"),
         (lambda rows: rows.drop_columns("dest"), "column 'dest' is missing"),
         (lambda rows: rows.append_column("x", rows["dest"]), "column 'x' is not in the contract"),
         (lambda rows: pa.concat_tables([rows, rows]), r"two rows have the same key \(time_hour, carrier, flight\)"),

@@ -66,7 +66,7 @@ def test_a_column_of_the_key_may_be_the_cluster(predictions: pa.Table) -> None:
 @pytest.mark.parametrize(("cluster", "time"), [("score", "scheduled_departure"), ("hour", None), ("day", None)])
 def test_what_is_no_cluster_is_said(predictions: pa.Table, cluster: str, time: str | None) -> None:
     renamed = predictions.rename_columns({"score": "before"})
-    with pytest.raises(KibanError, match=rf"gate\.cluster: '{cluster}' is none of "):
+    with pytest.raises(KibanError, match=rf"gate\.cluster: '{cluster}' is not one of "):
         clusters(renamed, cluster, time, TIMEZONE)
 
 

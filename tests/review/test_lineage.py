@@ -76,7 +76,7 @@ def test_a_model_that_is_not_committed_is_said_so(repository: Path) -> None:
     compose_here(*SMALL_TREES, "model.max_iter=3")
     run_stage("train")
     run_stage("evaluate")
-    assert "none yet: only the working tree has it" in lineage(load.load().model_id)
+    assert "none yet: only the working tree has this model" in lineage(load.load().model_id)
 
 
 def test_models_of_merges_are_found(repository: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_shallow_clone_does_not_guess(
 
 @pytest.mark.parametrize("given", ["", "abc", "not-an-id", "A" * 64, "0" * 65, "--all"])
 def test_what_is_no_id_is_refused(repository: Path, given: str) -> None:
-    with pytest.raises(KibanError, match="is not the id of a model: 64 hex digits"):
+    with pytest.raises(KibanError, match="is not the id of a model: give 7 to 64 hex digits"):
         lineage("--", given)
 
 
@@ -135,5 +135,5 @@ def test_digits_that_two_models_share_are_not_guessed_at(repository: Path) -> No
 
 
 def test_without_git_there_is_no_lineage(project: Path) -> None:
-    with pytest.raises(KibanError, match="this is no git repository"):
+    with pytest.raises(KibanError, match="this is not a git repository"):
         lineage("0000000")

@@ -109,10 +109,10 @@ def test_what_is_unusual_is_counted(schema: Schema) -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "problem"),
     [
-        ("any_number", pa.string(), "it: column 'any_number' is of type string, the model wants number"),
-        ("any_number", pa.bool_(), "it: column 'any_number' is of type bool, the model wants number"),
-        ("origin", pa.int64(), "it: column 'origin' is of type int64, the model wants string"),
-        ("flag", pa.int64(), "it: column 'flag' is of type int64, the model wants boolean"),
+        ("any_number", pa.string(), "it: column 'any_number' is of type string, but the model needs number"),
+        ("any_number", pa.bool_(), "it: column 'any_number' is of type bool, but the model needs number"),
+        ("origin", pa.int64(), "it: column 'origin' is of type int64, but the model needs string"),
+        ("flag", pa.int64(), "it: column 'flag' is of type int64, but the model needs boolean"),
         ("any_number", None, "it has no column 'any_number', which the model requires; it has .*"),
     ],
 )

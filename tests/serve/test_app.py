@@ -286,7 +286,7 @@ def test_a_feature_that_cannot_be_scored_is_an_error_of_one_shape(served: Served
     object.__setattr__(served.servable, "score", fail)
     answer = client.post("/predict", json={"records": [KNOWN]})
     assert answer.status_code == 500
-    assert answer.json()["errors"][0]["problem"] == "an error of the service, of which its log says more"
+    assert answer.json()["errors"][0]["problem"] == "an error of the service; its log has the details"
 
 
 def test_the_page_has_a_field_for_each_feature_and_needs_nothing_from_elsewhere(
@@ -319,7 +319,7 @@ def test_the_contracts_words_cannot_break_out_of_the_page(served: Served) -> Non
 @pytest.mark.parametrize("score", [np.nan, np.inf, 7.0, -0.1])
 def test_a_model_that_answers_with_no_probability_is_not_taken(served: Served, score: float) -> None:
     object.__setattr__(served.servable, "score", lambda columns: np.full(len(columns["carrier"]), score))
-    with pytest.raises(KibanError, match=rf"^model {served.model_id[:12]} answers with .*, which is no probability$"):
+    with pytest.raises(KibanError, match=rf"^model {served.model_id[:12]} answers with .*, which is not a prob"):
         client_of(served)
 
 

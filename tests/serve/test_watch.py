@@ -43,7 +43,7 @@ def feature(**given: Any) -> Column:
         (
             {"a": {}, "b": {}},
             {"b": {}, "a": {}},
-            "it has its fields in another order, which CSV without a header goes by",
+            "it has its fields in another order, on which CSV without a header depends",
         ),
         ({"a": {"type": "integer"}}, {"a": {}}, None),
         ({"a": {}}, {"a": {"type": "integer"}}, "a is of type integer, not number"),

@@ -26,11 +26,11 @@ ZONE = "America/New_York"
             "option fiel: Unexpected",
         ),
         ("kiban.sources.PackageCsv", {"package": "p"}, "option file: Missing required argument"),
-        ("kiban.sources.Files", {"path": "{batch}/{batch}.csv"}, "it takes {batch} once"),
-        ("kiban.sources.Files", {"path": "in/**/{batch}.csv"}, "within a name, nothing else"),
+        ("kiban.sources.Files", {"path": "{batch}/{batch}.csv"}, "only one {batch} and"),
+        ("kiban.sources.Files", {"path": "in/**/{batch}.csv"}, "within a name are allowed"),
         ("kiban.sources.Files", {"path": 5}, "option path: Input should be a valid string"),
-        ("kiban.sources.Sql", {"url_env": "U", "query": "select 1", "batches": "select 1"}, "takes :start and :end"),
-        ("kiban.sources.Sql", {"url_env": "U", "query": "select :start, :end"}, "else no parameter"),
+        ("kiban.sources.Sql", {"url_env": "U", "query": "select 1", "batches": "select 1"}, "needs :start and :end"),
+        ("kiban.sources.Sql", {"url_env": "U", "query": "select :start, :end"}, "no parameter without"),
     ],
 )
 def test_settings_that_fit_no_source_are_refused(target: str, options: dict[str, object], message: str) -> None:

@@ -110,8 +110,8 @@ def test_a_wrong_query_and_an_empty_batch_are_said(year: sa.URL, driver: str, mo
     ("url", "message"),
     [
         (None, "the environment variable FLIGHTS_URL is not set"),
-        ("not a url", "the environment variable FLIGHTS_URL is no SQLAlchemy URL"),
-        ("postgresql://user:geheim@[::bad/db", "the environment variable FLIGHTS_URL is no SQLAlchemy URL"),
+        ("not a url", "the environment variable FLIGHTS_URL is not a SQLAlchemy URL"),
+        ("postgresql://user:geheim@[::bad/db", "the environment variable FLIGHTS_URL is not a SQLAlchemy URL"),
         ("oracle://user:geheim@127.0.0.1/db", "No module named 'oracledb': install the extra"),
         ("nosuch://user:geheim@127.0.0.1/db", "Can't load plugin"),
     ],

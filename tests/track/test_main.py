@@ -354,7 +354,7 @@ def test_a_wrong_address_is_said_without_its_password(
     printed = capfd.readouterr()
     assert "did not take the run: " in printed.err
     assert "secret" not in printed.err + printed.out
-    with pytest.raises(KibanError, match=r"1 runs wait on in \.kiban_outbox"):
+    with pytest.raises(KibanError, match=r"1 runs still wait in \.kiban_outbox"):
         deliver()
 
 

@@ -35,17 +35,17 @@ def test_preprocessing_follows_the_contract(project: Path, categories: Any, numb
     ("model", "message"),
     [
         ({"C": 1.0}, r"model\._target_: missing"),
-        ({"_target_": "os.system"}, r"model\._target_: 'os.system' does not begin with sklearn\."),
+        ({"_target_": "os.system"}, r"model\._target_: 'os.system' does not start with sklearn\."),
         ({"_target_": "sklearn.linear_model.Logistic"}, r"there is no class 'sklearn.linear_model.Logistic'"),
         ({"_target_": "sklearn.nowhere.Model"}, r"there is no class 'sklearn.nowhere.Model'"),
         ({"_target_": "sklearn.base.clone"}, "there is no class"),
         ({"_target_": "sklearn.utils.os.system"}, "there is no class"),
-        ({"_target_": "sklearn.utils.Bunch"}, "is no estimator of scikit-learn"),
-        ({"_target_": "sklearn.linear_model.LinearRegression"}, "no classifier that gives probabilities"),
+        ({"_target_": "sklearn.utils.Bunch"}, "is not an estimator of scikit-learn"),
+        ({"_target_": "sklearn.linear_model.LinearRegression"}, "not a classifier that gives probabilities"),
         ({**LOGISTIC, "c": 1.0}, r"model\.c: LogisticRegression has no such argument"),
         (
             {"_target_": "sklearn.calibration.CalibratedClassifierCV", "estimator": {"_target_": "os.system"}},
-            r"model\.estimator\._target_: 'os.system' does not begin",
+            r"model\.estimator\._target_: 'os.system' does not start",
         ),
         (
             {"_target_": "sklearn.ensemble.VotingClassifier", "estimators": [["a", {"_target_": "builtins.eval"}]]},

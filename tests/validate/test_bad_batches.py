@@ -64,7 +64,7 @@ def test_no_ledger_says_what_to_do(project: Path) -> None:
 def test_a_ledger_of_other_tables_is_refused(project: Path) -> None:
     recorded = ledger.read(paths.ledger("flights"))
     ledger.write(paths.ledger("flights"), {**recorded, "trains": recorded["planes"]})
-    with pytest.raises(KibanError, match="has the table trains, which conf/dataset has not"):
+    with pytest.raises(KibanError, match="has the table trains, which conf/dataset lacks"):
         run_stage("ingest")
     assert RAW.exists()
 

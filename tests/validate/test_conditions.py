@@ -128,5 +128,5 @@ def test_what_is_no_condition_is_refused(condition: str, tmp_path: Path, monkeyp
     ],
 )
 def test_an_expectation_that_is_code_is_refused(kwargs: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="is not taken, for it is run as code"):
+    with pytest.raises(ValueError, match="is not allowed, because it runs as code"):
         Expectation(type="expect_column_values_to_be_between", kwargs=kwargs)

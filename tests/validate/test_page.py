@@ -69,5 +69,5 @@ def test_in_quarantine_a_rejection_is_a_loud_warning(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     conclude(VERDICT, "raw", "flights", "quarantine")
-    assert "WARNING: in quarantine, left out of all that follows: flights 2013-02" in capsys.readouterr().err
+    assert "WARNING: in quarantine, left out of all later stages: flights 2013-02" in capsys.readouterr().err
     assert 'class="rejected">2013-02' in Path("reports/validation/raw/index.html").read_text()

@@ -1,4 +1,4 @@
-"""`kiban …`: what is not a stage, one file a command."""
+"""The command `kiban`, with a file for each of its commands."""
 
 import click
 
@@ -37,5 +37,5 @@ commands.add_command(tune)
 
 
 def main() -> None:
-    """Run a command; a KibanError becomes one line and exit status 1."""
+    """Run a command. A KibanError is printed as one line and gives exit status 1."""
     exit_on_error(commands)

@@ -1,4 +1,4 @@
-"""`kiban compose`: params.yaml from conf/, and a winning experiment into conf/."""
+"""`kiban compose`: composes params.yaml from conf/, and adopts an experiment into conf/."""
 
 from pathlib import Path
 
@@ -12,11 +12,12 @@ from kiban.core.paths import PARAMS
 
 @click.command()
 @click.argument("overrides", nargs=-1, metavar="[OVERRIDE]...")
-@click.option("--check", is_flag=True, help="Write nothing; exit 1 if params.yaml is not the composition.")
+@click.option("--check", is_flag=True, help="Write nothing; exit with status 1 if params.yaml is not the composition.")
 @click.option(
     "--adopt",
     metavar="NAME",
-    help="Keep params.yaml, as `dvc exp apply` left it, as conf/experiment/NAME.yaml, and make that the default.",
+    help="Write the present params.yaml, such as that of `dvc exp apply`, as conf/experiment/NAME.yaml, and make that "
+    "the default.",
 )
 def compose(overrides: tuple[str, ...], check: bool, adopt: str | None) -> None:
     """Compose params.yaml from conf/, with Hydra overrides such as model=logistic or model.C=0.1.
@@ -28,10 +29,10 @@ def compose(overrides: tuple[str, ...], check: bool, adopt: str | None) -> None:
       kiban compose --adopt large_trees
     """
     if adopt is not None and (check or overrides):
-        raise KibanError("--adopt takes params.yaml as it is: neither overrides nor --check go with it")
+        raise KibanError("--adopt takes params.yaml as it is: it allows neither overrides nor --check")
     if adopt is not None:
         path = composition.adopt(adopt)
-        print(f"compose: {path} is the default now; `dvc repro`, then commit")
+        print(f"compose: {path} is the default now; run `dvc repro`, then commit")
         return
     content = composition.composed(Path(), list(overrides))
     if check:

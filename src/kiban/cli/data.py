@@ -1,4 +1,4 @@
-"""`kiban data`: which data there is, and what differs between two versions of it."""
+"""`kiban data`: lists the batches, and shows the differences between two versions of the data."""
 
 import json
 from collections.abc import Callable
@@ -21,11 +21,11 @@ class Params(Sections):
 
 
 @click.group(invoke_without_command=True)
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def data(context: click.Context, as_json: bool) -> None:
-    """List the batches: rows, size, hash, when and from where they were taken, whether they are good, and the commit
-    that brought them in.
+    """List the batches: rows, size, hash, source, time at which they were taken, state of validation, and the commit
+    that added them.
 
     \b
     Examples:
@@ -47,10 +47,10 @@ def _print_batches(batches: list[dict[str, Any]]) -> None:
     from rich.filesize import decimal
 
     for name in dict.fromkeys(batch["table"] for batch in batches):
-        of_table = [batch for batch in batches if batch["table"] == name]
-        sources = sorted({batch["source"] for batch in of_table if batch["source"]})
+        table_batches = [batch for batch in batches if batch["table"] == name]
+        sources = sorted({batch["source"] for batch in table_batches if batch["source"]})
         origin = f", from {sources[0]}" if len(sources) == 1 else ""
-        title = f"{name}: {sum(batch['rows'] or 0 for batch in of_table):,} rows{origin}"
+        title = f"{name}: {sum(batch['rows'] or 0 for batch in table_batches):,} rows{origin}"
         rows = [
             [
                 batch["batch"],
@@ -62,7 +62,7 @@ def _print_batches(batches: list[dict[str, Any]]) -> None:
                 batch["state"],
                 _or_dash(batch["commit"], str),
             ]
-            for batch in of_table
+            for batch in table_batches
         ]
         source = ["from"] if len(sources) > 1 else []
         show(title, ["batch", "rows", "size", "sha256", "taken (UTC)", *source, "state", "commit"], rows)
@@ -75,9 +75,9 @@ def _or_dash(value: Any, text: Callable[[Any], str]) -> str:
 @data.command()
 @click.argument("old")
 @click.argument("new", required=False)
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def diff(old: str, new: str | None, as_json: bool) -> None:
-    """Tell what changed in the data from revision OLD to NEW, or to the working tree: batches, rows, columns.
+    """Show the changes of the data from revision OLD to NEW, or to the working tree: batches, rows and columns.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`kiban features`: what the model must be told of new rows, computed as it was for training."""
+"""`kiban features`: computes the features of new rows in the same way as those of the training rows."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,18 +25,21 @@ class Params(Sections):
 
 @click.command()
 @click.argument("raw", nargs=-1, metavar="[TABLE=PATH]...")
-@click.option("--for", "rows_path", required=True, metavar="PATH", help="The new rows, as the raw table has them.")
+@click.option(
+    "--for", "rows_path", required=True, metavar="PATH", help="The new rows, with the columns of the raw table."
+)
 @click.option(
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write a table with key and features here (.csv or .parquet), instead of a request to standard output.",
+    help="Write a table with key and features to this file (.csv or .parquet), and print no request.",
 )
 def features(raw: tuple[str, ...], rows_path: str, output: Path | None) -> None:
-    """Compute the features of new rows from recent raw rows, and print the request that asks the model about them.
+    """Compute the features of new rows from recent raw rows, and print a request to the model about the new rows.
 
-    Recent rows of a table come from TABLE=PATH (CSV or Parquet, with * for several files), else from data/raw. What is
-    not known yet of a new row is null, or has no column. The rows are sorted by the prepared table's key.
+    Recent rows of a table come from TABLE=PATH (CSV or Parquet, with * for several files), or else from data/raw. A
+    value of a new row that is not known yet is null, or its column is absent. The output is sorted by the prepared
+    table's key.
 
     \b
     Examples:
@@ -66,11 +69,11 @@ def features(raw: tuple[str, ...], rows_path: str, output: Path | None) -> None:
         print(json.dumps({"records": rows_for_model.select(list(prepared.features())).to_pylist()}, ensure_ascii=False))
     unknown = new_rows.null_throughout(rows_for_model)
     if unknown:
-        click.echo(f"warning: nothing is known for {', '.join(unknown)}: are the recent rows there?", err=True)
+        click.echo(f"warning: every row has null for {', '.join(unknown)}: are recent rows missing?", err=True)
 
 
 def _paths(raw: tuple[str, ...], tables: list[str]) -> dict[str, str]:
-    """The path by table; KibanError if one is not TABLE=PATH."""
+    """The path of each table. Raises KibanError if an argument is not TABLE=PATH."""
     by_table: dict[str, str] = {}
     for argument in raw:
         table, equals, path = argument.partition("=")
@@ -81,7 +84,7 @@ def _paths(raw: tuple[str, ...], tables: list[str]) -> dict[str, str]:
 
 
 def _write(rows: "pa.Table", path: Path) -> None:
-    """Write the rows in the format of the path's suffix, whole or not at all; KibanError if it cannot be written."""
+    """Write the rows in the format of the path's suffix, whole or not at all. Raises KibanError if that fails."""
     import io
 
     from pyarrow import csv

@@ -1,4 +1,4 @@
-"""`kiban ingest`: take batches into the ledger."""
+"""`kiban ingest`: takes snapshots of batches and records them in the ledger."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -23,14 +23,14 @@ class Params(Sections):
 
 
 @click.command()
-@click.option("--new", is_flag=True, help="Take every batch that the source has and the ledger has not.")
-@click.option("--refresh", metavar="BATCH", help="Take a new snapshot of a batch that the ledger has.")
-@click.option("--table", metavar="TABLE", help="Of this table only.")
+@click.option("--new", is_flag=True, help="Take every batch of the source that the ledger lacks.")
+@click.option("--refresh", metavar="BATCH", help="Take a new snapshot of a batch of the ledger.")
+@click.option("--table", metavar="TABLE", help="Take batches of this table only.")
 def ingest(new: bool, refresh: str | None, table: str | None) -> None:
     """Take snapshots of batches from their source and record them in the ledger.
 
-    A batch that was taken is never read again but by --refresh, which shows what differs by rows. A batch whose period
-    is not over yet is not taken.
+    Only --refresh reads a batch again that was taken; it shows the rows that differ. A batch whose period is not over
+    yet is not taken.
 
     \b
     Examples:
@@ -45,7 +45,7 @@ def ingest(new: bool, refresh: str | None, table: str | None) -> None:
     tables = contract.read_raw(paths.raw_contract(dataset.name))
     for name in [*dataset.tables, *([table] if table else [])]:
         if name not in tables or name not in dataset.tables:
-            raise KibanError(f"there is no table {name!r} both in conf/dataset and in the raw contract")
+            raise KibanError(f"table {name!r} must be both in conf/dataset and in the raw contract")
     chosen = [table] if table else list(dataset.tables)
     path = paths.ledger(dataset.name)
     with ledger.locked(path):
@@ -65,7 +65,7 @@ def _take_new(taken: "Taken") -> None:
 
 
 def _refresh(snapshots: Iterable["Refreshed"], batch: str, tables: Mapping[str, Table]) -> None:
-    """Show what differs in each new snapshot."""
+    """Print the differences of each new snapshot."""
     for table, before, after, old, new in snapshots:
         if before.sha256 == after.sha256:
             print(f"{table} {batch}: no difference")

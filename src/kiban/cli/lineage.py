@@ -1,4 +1,4 @@
-"""`kiban lineage`: from the id that an answer names to what the model was made from."""
+"""`kiban lineage`: shows the origin of a model, found by the id that an answer has."""
 
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model_id")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def lineage(model_id: str, as_json: bool) -> None:
-    """Tell of the model MODEL_ID, or its first digits: commit, data, parameters, metrics, validation.
+    """Show the origin of a model: commit, data, parameters, metrics, validation. MODEL_ID may be its first 7 digits.
 
     \b
     Examples:
@@ -39,7 +39,7 @@ def _print(model: "Lineage") -> None:
     if commit:
         print(f"commit  {commit.hash[:12]}, {commit.at[:16].replace('T', ' ')}, {commit.author}: {commit.subject}")
     else:
-        print("commit  none yet: only the working tree has it")
+        print("commit  none yet: only the working tree has this model")
     print("\nparameters")
     for key, value in leaves(model.parameters).items():
         print(f"  {key}: {value}")

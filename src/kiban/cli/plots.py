@@ -1,4 +1,4 @@
-"""`kiban plots`: DVC's plots as pictures."""
+"""`kiban plots`: draws DVC's plots as pictures."""
 
 from pathlib import Path
 

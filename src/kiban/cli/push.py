@@ -1,4 +1,4 @@
-"""`kiban push`: `dvc push` that ends, whatever the store does."""
+"""`kiban push`: `dvc push` with a time limit."""
 
 import click
 
@@ -6,12 +6,12 @@ TIMEOUT = 120  # seconds
 
 
 @click.command()
-@click.option("-r", "--remote", metavar="NAME", help="A remote other than the default one.")
-@click.option("--timeout", default=TIMEOUT, show_default=True, metavar="SECONDS", help="The longest that it may take.")
+@click.option("-r", "--remote", metavar="NAME", help="A remote other than the default.")
+@click.option("--timeout", default=TIMEOUT, show_default=True, metavar="SECONDS", help="Time limit of the push.")
 def push(remote: str | None, timeout: int) -> None:
-    """Send the data and models of this version to the DVC remote, and say what the store has not confirmed.
+    """Send the data and models of this version to the DVC remote, and report what the store has not confirmed.
 
-    It may be repeated at any time: what has arrived is not sent again.
+    The command may be repeated at any time: files that have arrived are not sent again.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""The page docs/commands.md: the help of every command, as `make docs` writes it."""
+"""Writing docs/commands.md, the help of every command, for `make docs`."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ WIDTH = 100  # characters
 
 
 def reference(commands: click.Command, name: str) -> str:
-    """The help of a command and of all that stand below it, as Markdown."""
+    """The help of a command and of its subcommands as Markdown."""
     parts = [
         "# Commands",
         f"The help of `{name}`, as `{name} COMMAND --help` prints it. `make docs` writes this page.",

@@ -1,4 +1,4 @@
-"""`kiban report`: what a pull request does to the model, in Markdown."""
+"""`kiban report`: writes how a pull request changes the model, as Markdown."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import click
     help="Draw the plots of both versions in this folder, and show them in the report.",
 )
 def report(base: str, head: str | None, pictures: Path | None) -> None:
-    """Compare the model of revision BASE with that of HEAD, or of the working tree, and write Markdown.
+    """Compare the model of revision BASE with that of HEAD, or of the working tree, and print Markdown.
 
     Nothing is trained: results come from git, and predictions from DVC's cache or its remote.
 
@@ -33,7 +33,7 @@ def report(base: str, head: str | None, pictures: Path | None) -> None:
     if pictures:
         try:
             drawn = plots.draw(plots.specifications(Path(), *([base, head] if head else [base])), pictures)
-        except Exception as error:  # DVC's, the renderer's: the report is worth more than its pictures
+        except Exception as error:  # of DVC or the renderer: a report without pictures is still useful
             click.echo(f"warning: the report has no pictures: {error}", err=True)
     addresses = {title: file.as_posix() for title, file in drawn.items()}
     click.echo(markdown(before, after, comparison, addresses), nl=False)

@@ -1,4 +1,4 @@
-"""`kiban score`: a table with the model's predictions, made in pieces, as the endpoint would make them."""
+"""`kiban score`: writes a table with the model's predictions, which are those that the endpoint would make."""
 
 import signal
 import sys
@@ -17,8 +17,8 @@ from kiban.core import paths
     type=click.Choice(["stop", "skip"]),
     default="stop",
     show_default=True,
-    help="A row that the model's contract rejects: write nothing, or leave it out and put it, with the reason, into "
-    "OUTPUT.rejected.csv.",
+    help="If the model's contract rejects a row: write nothing (stop), or leave the row out and write it with the "
+    "reason to OUTPUT.rejected.csv (skip).",
 )
 @click.option(
     "--servable",
@@ -26,14 +26,14 @@ from kiban.core import paths
     type=click.Path(file_okay=False, path_type=Path),
     default=paths.SERVABLE,
     show_default=True,
-    help="The folder of the model.",
+    help="The folder of the servable.",
 )
 @click.option("--any-model", is_flag=True, help="Score with a model that this repository did not make.")
 def score(source: str, target: str, on_error: str, folder: Path, any_model: bool) -> None:
     """Write INPUT with the model's predictions to OUTPUT: its columns, then probability, label and model_id.
 
-    Both are CSV or Parquet, here or on S3 (s3://BUCKET/PATH). Rows are checked as the endpoint checks them. Columns
-    that the model does not know are carried over; those of its own that may be null may be absent. OUTPUT is written
+    Both are CSV or Parquet, on this machine or on S3 (s3://BUCKET/PATH). Rows are checked as the endpoint checks them.
+    Columns that the model does not know are copied. The column of a nullable feature may be absent. OUTPUT is written
     whole or not at all.
 
     \b
@@ -46,14 +46,14 @@ def score(source: str, target: str, on_error: str, folder: Path, any_model: bool
     from kiban.servable.load import load
     from kiban.sources import stores
 
-    for asked_to_end in (signal.SIGTERM, signal.SIGHUP):  # so that what is half written is removed
-        signal.signal(asked_to_end, lambda number, _: sys.exit(128 + number))
+    for end_signal in (signal.SIGTERM, signal.SIGHUP):  # exit by an exception, so that incomplete files are removed
+        signal.signal(end_signal, lambda number, _: sys.exit(128 + number))
     servable, rejected = load(folder), rejected_path(target)
     if not any_model:
         origin.check(Path(), servable.model_id, "give --any-model")
     counts = score_file(source, target, servable, skip=on_error == "skip")
     if counts.absent:
-        click.echo(f"no column, so null in every row: {', '.join(counts.absent)}", err=True)
+        click.echo(f"columns that are absent, and so null in every row: {', '.join(counts.absent)}", err=True)
     for name, number in counts.unusual.items():
         click.echo(f"warning: {number:,} values of {name} are outside what the contract expects", err=True)
     share = f", {counts.positive / counts.rows:.1%} labelled true" if counts.rows else ""
@@ -61,4 +61,4 @@ def score(source: str, target: str, on_error: str, folder: Path, any_model: bool
     if on_error == "skip":
         print(f"score: {counts.rejected:,} rows rejected: {rejected}")
     elif stores.system(rejected).exists(rejected):
-        click.echo(f"warning: {rejected} is what an earlier run has rejected", err=True)
+        click.echo(f"warning: {rejected} is from an earlier run", err=True)

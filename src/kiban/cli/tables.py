@@ -2,7 +2,7 @@
 
 
 def show(title: str, headings: list[str], rows: list[list[str]]) -> None:
-    """Print a table whose numbers of rows and sizes stand to the right."""
+    """Print a table on standard output. The columns `rows` and `size` are aligned to the right."""
     from rich.console import Console
     from rich.table import Table
 
@@ -11,5 +11,5 @@ def show(title: str, headings: list[str], rows: list[list[str]]) -> None:
         table.add_column(heading, justify="right" if heading in ("rows", "size") else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    # A fixed width: it is read in the logs of CI too.
+    # The width is fixed because the table is also read in the logs of CI.
     Console(width=100, highlight=False, markup=False).print(table)

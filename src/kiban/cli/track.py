@@ -1,4 +1,4 @@
-"""`kiban track`: the runs that MLflow has not got yet."""
+"""`kiban track`: lists or delivers the runs that wait in the outbox."""
 
 import os
 import time
@@ -18,9 +18,9 @@ class Params(Sections):
 
 
 @click.command()
-@click.option("--deliver", is_flag=True, help="Deliver them now.")
+@click.option("--deliver", is_flag=True, help="Deliver the waiting runs now.")
 def track(deliver: bool) -> None:
-    """List the runs that wait in the outbox because MLflow did not take them; each run delivers what waits, too.
+    """List the runs that wait in the outbox because MLflow did not take them. Each run of the pipeline delivers them.
 
     \b
     Examples:
@@ -28,17 +28,19 @@ def track(deliver: bool) -> None:
     """
     root = Path(os.environ.get("DVC_ROOT", "."))
     where = delivery.shown(delivery.store(root))
-    before = outbox.waiting(root)
-    if deliver and before:
+    waiting_runs = outbox.waiting(root)
+    if deliver and waiting_runs:
         outcome = delivery.deliver(root, read(Params).tracking)
-        for name in (run.name for _, run in before if run.key in outcome.delivered):
+        for name in (run.name for _, run in waiting_runs if run.key in outcome.delivered):
             print(f"delivered to {where}: {name}")
         if outcome.failure:
-            left = len(outbox.waiting(root))
-            raise KibanError(f"{left} runs wait on in {paths.OUTBOX}, {where} did not take them: {outcome.failure}")
+            number = len(outbox.waiting(root))
+            raise KibanError(
+                f"{number} runs still wait in {paths.OUTBOX}, {where} did not take them: {outcome.failure}"
+            )
         return
-    for _, run in reversed(before):
+    for _, run in reversed(waiting_runs):
         print(f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime(run.at / 1000))}  {run.experiment}  {run.name}")
-    print(f"{len(before)} runs wait for {where}")
+    print(f"{len(waiting_runs)} runs wait for {where}")
     for entry in outbox.unreadable(root):
-        print(f"{paths.OUTBOX / entry.name} holds no run that this version can read: look, then remove it")
+        print(f"{paths.OUTBOX / entry.name} holds no run that this version can read: check it, then remove it")

@@ -1,4 +1,4 @@
-"""`kiban tune`: a search for better hyperparameters, which can be killed and goes on where it was."""
+"""`kiban tune`: searches for better hyperparameters. A search that was killed can be continued."""
 
 import click
 
@@ -6,13 +6,16 @@ import click
 @click.command()
 @click.argument("name")
 @click.option(
-    "--trials", "number", type=click.IntRange(min=1), help="Another number than the file's; those done count."
+    "--trials",
+    "number",
+    type=click.IntRange(min=1),
+    help="The number of trials, instead of the file's; earlier trials count.",
 )
 def tune(name: str, number: int | None) -> None:
-    """Search what conf/tune/NAME.yaml describes, on all cores.
+    """Run the search for hyperparameters that conf/tune/NAME.yaml describes, on all cores.
 
-    The best parameters become conf/experiment/tuned_NAME.yaml, all trials reports/tuning/NAME.csv, and a run with its
-    trials under it in MLflow. The same command after a kill goes on where it was.
+    The best parameters are written to conf/experiment/tuned_NAME.yaml, and all trials to reports/tuning/NAME.csv and to
+    MLflow, as child runs of the search. After a kill, the same command continues the search.
 
     \b
     Examples:

@@ -1,1 +1,1 @@
-"""Stage config: params.yaml is valid, and composed from conf/ as it is now."""
+"""Stage config: checks that params.yaml is valid and is composed from the present conf/."""

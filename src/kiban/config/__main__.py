@@ -1,4 +1,4 @@
-"""Stage config: params.yaml is valid, and composed from conf/ as it is now."""
+"""Stage config: checks that params.yaml is valid and is composed from the present conf/."""
 
 from kiban.config.digest import digest
 from kiban.core.errors import KibanError, exit_on_error
@@ -36,7 +36,7 @@ def main() -> None:
     if params.conf_digest != digest(CONF):
         raise KibanError("conf/ was edited after params.yaml was composed from it: run `kiban compose`")
     CONFIG_STAMP.parent.mkdir(exist_ok=True)
-    # Constant, so that no later stage runs because this one did.
+    # A constant text, so that a run of this stage does not cause a run of later stages.
     CONFIG_STAMP.write_text("params.yaml is composed from conf/\n")
 
 

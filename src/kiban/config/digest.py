@@ -1,13 +1,13 @@
-"""The digest of conf/, by which an edit there is never silently ignored."""
+"""The digest of conf/. It is stored in params.yaml, so that an edit of conf/ is never silently ignored."""
 
 import hashlib
 from pathlib import Path
 
 
 def digest(conf: Path) -> str:
-    """SHA-256 (first 16 hex digits) of what params.yaml is composed from: names and bytes of the files under `conf`.
+    """The first 16 hex digits of the SHA-256 of the names and bytes of the YAML files under `conf`.
 
-    Not of contract/, which the stages read themselves, and not of tune/, which `kiban tune` reads.
+    It leaves out contract/, which the stages read themselves, and tune/, which `kiban tune` reads.
     """
     files = sorted(path.relative_to(conf).as_posix() for path in conf.rglob("*.yaml"))
     total = hashlib.sha256()

@@ -1,1 +1,1 @@
-"""What knows nothing of data or models: errors, files, git, paths, settings, and the helper cache."""
+"""Helpers that know nothing about data or models: errors, files, git, paths, settings and the cache of results."""

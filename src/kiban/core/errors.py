@@ -1,18 +1,18 @@
-"""The one error that people see."""
+"""The error that users see, and how it is printed."""
 
 import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-LONGEST = 300  # characters of what a library says
+LONGEST = 300  # characters of a library's message
 
 
 class KibanError(Exception):
-    """Something that the user can mend: one sentence with what was wrong, where, and what to do."""
+    """An error that the user can correct. Its message is one sentence: what is wrong, where, and what to do."""
 
 
 def one_line(error: BaseException | str) -> str:
-    """What an error of a library says, on one line, shortened; its type if it says nothing."""
+    """The message of `error` on one line, at most LONGEST characters, or the name of its type if it has no message."""
     return " ".join(str(error).split())[:LONGEST] or type(error).__name__
 
 

@@ -1,4 +1,4 @@
-"""Files by their bytes: hashed, compared, written whole."""
+"""Hashing, comparing, writing and removing files."""
 
 import hashlib
 import shutil
@@ -27,16 +27,16 @@ def hashed(path: Path) -> Iterator[tuple[BinaryIO, str]]:
 
 
 def is_file(path: Path, digest: str) -> bool:
-    """Whether there is a file at `path` whose bytes have this SHA-256."""
+    """Whether there is a file at `path` whose bytes have the SHA-256 `digest`."""
     return path.is_file() and sha256(path) == digest
 
 
 @contextmanager
 def whole(path: Path, beside: Path | None = None) -> Iterator[Path]:
-    """A path to write a file or a folder to, which takes the place of `path` when the context ends.
+    """A path to write a file or a folder to, which replaces `path` when the context ends.
 
-    If it ends with an exception, what stood at `path` stays. `beside` is where it is written meanwhile, on the same
-    file system: `path` with the suffix .part if it is not given, which DVC does not see.
+    If the context ends with an exception, `path` is unchanged. `beside` is the path to write to, on the same file
+    system as `path`. The default is `path` with the suffix .part, which DVC ignores.
     """
     part = beside or path.with_name(f"{path.name}.part")
     part.parent.mkdir(parents=True, exist_ok=True)

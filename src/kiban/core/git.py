@@ -1,4 +1,4 @@
-"""Asking git."""
+"""Running git."""
 
 import subprocess
 from pathlib import Path
@@ -14,5 +14,8 @@ def commits_with(root: Path, text: str, path: Path) -> list[str]:
 
 
 def git(root: Path, *arguments: str) -> str:
-    """What `git` prints in `root`; CalledProcessError if it fails, OSError if there is no git."""
+    """The standard output of `git` in the folder `root`.
+
+    Raises CalledProcessError if git fails, and OSError if git is not installed.
+    """
     return subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True).stdout

@@ -1,7 +1,7 @@
-"""What was computed before, by the content it was computed from: the one helper by which old batches cost nothing.
+"""A cache of results by the content that they were computed from, so that old batches cost nothing.
 
-A key is a digest of everything that a result depends on; nothing in it is a time or a path. The folder is ignored by
-git and may be removed at any time: what it held is then computed once more.
+A key is a digest of everything that a result depends on; it contains no times and no paths. Git ignores the folder of
+the cache, and it may be removed at any time: the results are then computed again.
 """
 
 import ast
@@ -23,19 +23,20 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def key(**parts: Any) -> str:
-    """The SHA-256 of `parts`, which must be JSON."""
+    """The SHA-256 of `parts` in hex. The parts must be values that JSON can hold."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 @cache
 def code(roots: tuple[str, ...], packages: tuple[str, ...]) -> str:
-    """A digest of the source of the modules `roots`, of all of kiban that they import, and of `packages`' versions."""
+    """A digest of the source of the modules `roots` and of all modules of kiban that they import, and of the versions
+    of `packages`."""
     sources = {name: _file(name).read_text(encoding="utf-8") for name in closure(roots)}
     return key(sources=sources, versions={name: importlib.metadata.version(name) for name in packages})
 
 
 def closure(roots: Iterable[str]) -> set[str]:
-    """The modules of kiban that `roots` import, directly or not, and `roots` themselves; none of them is imported."""
+    """The names of `roots` and of the modules of kiban that they import, directly or not. Nothing is imported here."""
     modules: set[str] = set()
     waiting = set(roots)
     while waiting:
@@ -46,7 +47,7 @@ def closure(roots: Iterable[str]) -> set[str]:
 
 
 def _imported(file: Path) -> set[str]:
-    """The modules of kiban that the source in `file` names in an import, wherever in it that stands."""
+    """The modules of kiban that the source in `file` imports, at the top or inside a function."""
     names = set()
     for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -61,7 +62,7 @@ def _file(module: str) -> Path:
 
 
 def recall(key: str, kind: type[M]) -> M | None:
-    """What was remembered under `key`, or None; a damaged entry is none."""
+    """The value that was remembered under `key`, or None if there is none or its file is damaged."""
     try:
         return kind.model_validate_json(_path(key).read_bytes())
     except (OSError, ValidationError):

@@ -1,4 +1,4 @@
-"""Where everything lies, from the root of the repository."""
+"""The paths of files and folders, relative to the root of the repository."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ CONFIG = CONF / "config.yaml"
 EXPERIMENTS = CONF / "experiment"
 SEARCHES = CONF / "tune"
 
-# What the stages leave
+# Outputs of the stages
 CONFIG_STAMP = Path("reports/config.stamp")
 PREPARED_COUNTS = Path("reports/prepared.json")
 DATA = Path("reports/data.json")
@@ -23,7 +23,7 @@ TRACK_STAMP = Path("reports/track.stamp")
 TUNING = Path("reports/tuning")
 LOCK = Path("dvc.lock")
 
-# What git ignores
+# Folders that git ignores
 CACHE = Path(".kiban_cache")
 OUTBOX = Path(".kiban_outbox")
 STUDIES = Path(".kiban_studies")
@@ -60,7 +60,7 @@ def prepared_file(dataset: str, batch: str) -> Path:
 
 
 def validation(level: str) -> Path:
-    """The folder with verdict.json and index.html of a level of data, raw or prepared."""
+    """The folder with verdict.json and index.html of a level of the data, raw or prepared."""
     return Path("reports/validation") / level
 
 

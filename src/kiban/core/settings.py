@@ -11,15 +11,15 @@ from kiban.core.errors import KibanError, one_line
 from kiban.core.paths import PARAMS
 
 UNSHOWN = "unshown"
-"""The type of an error of which the input is not shown."""
+"""The type of a validation error whose input is not shown."""
 
 DIGEST = "conf_digest"
-"""The key of params.yaml that says of which conf/ it is composed, and nothing of what runs."""
+"""The key of params.yaml that holds the digest of the conf/ it is composed from. It does not change what runs."""
 
 COMPOSE = "run `kiban compose`"
 
 Nested = dict[str, Any]
-"""Settings as YAML has them: mappings in mappings."""
+"""Settings as YAML holds them: nested mappings."""
 
 
 class Settings(BaseModel):
@@ -29,7 +29,7 @@ class Settings(BaseModel):
 
 
 class Sections(BaseModel):
-    """The sections that one stage reads; the config stage has checked that there are no others."""
+    """The sections that one stage reads. Other sections are ignored: the stage config checks the whole file."""
 
     model_config = ConfigDict(extra="ignore", strict=True, frozen=True)
 
@@ -39,7 +39,10 @@ T = TypeVar("T")
 
 
 def read(kind: type[S], path: Path = PARAMS) -> S:
-    """The settings of `kind` in the YAML file at `path`; KibanError naming the first key that is wrong."""
+    """The settings of type `kind` in the YAML file at `path`.
+
+    Raises KibanError, which names the first wrong key, if the file is missing or does not fit.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -53,7 +56,7 @@ def read(kind: type[S], path: Path = PARAMS) -> S:
 
 
 def load(content: bytes) -> Nested:
-    """The settings in the bytes of a params.yaml, without the digest; KibanError if it holds none."""
+    """The settings in the bytes of a params.yaml, without the digest. Raises KibanError if it is not a mapping."""
     params = yaml_of(content, str(PARAMS), COMPOSE)
     if not isinstance(params, dict):
         raise KibanError(f"{PARAMS} holds no settings: {COMPOSE}")
@@ -62,9 +65,10 @@ def load(content: bytes) -> Nested:
 
 
 def parse(content: bytes, kind: TypeAdapter[T], where: str, advice: str) -> T:
-    """What the YAML in `content` says, as `kind`.
+    """The YAML in `content` as a value of type `kind`.
 
-    Raises KibanError if it does not fit: it names the place `where`, the first wrong key, and ends with `advice`.
+    Raises KibanError if it does not fit. The message starts with `where`, names the first wrong key, and ends with
+    `advice`.
     """
     return _validated(yaml_of(content, where, advice), kind, where, advice)
 
@@ -77,9 +81,9 @@ def _validated(value: Any, kind: TypeAdapter[T], where: str, advice: str) -> T:
 
 
 def _check_literal(node: Any, key: str = "") -> None:
-    """Raise KibanError if a key or a value would be resolved by OmegaConf: it could run code, or read a secret."""
+    """Raise KibanError if OmegaConf would resolve a key or a value: that could run code or read a secret."""
     if isinstance(node, str) and "${" in node:
-        raise KibanError(f"{PARAMS}: {key or 'the whole file'}: it holds ${{, and nothing is resolved at run time")
+        raise KibanError(f"{PARAMS}: {key or 'the whole file'}: it contains ${{, but nothing is resolved at run time")
     if isinstance(node, dict):
         for name, value in node.items():
             _check_literal(name, f"{key}.{name}".lstrip("."))
@@ -90,7 +94,10 @@ def _check_literal(node: Any, key: str = "") -> None:
 
 
 def yaml_of(content: bytes, where: str, advice: str) -> Any:
-    """The content of a YAML file; KibanError that names the place `where`, and ends with `advice`, if it is none."""
+    """The value in the bytes of a YAML file.
+
+    Raises KibanError if they are not YAML. The message starts with `where` and ends with `advice`.
+    """
     try:
         return yaml.load(content, yaml.CSafeLoader)
     except yaml.YAMLError as error:
@@ -98,9 +105,9 @@ def yaml_of(content: bytes, where: str, advice: str) -> Any:
 
 
 def explain(error: ValidationError, show_input: bool = True) -> str:
-    """The first of pydantic's findings as `key.of.the.value: what is wrong`.
+    """The first of pydantic's errors as `key.of.the.value: what is wrong`.
 
-    Without `show_input` the value is left out: it may be a secret that stands in the wrong place.
+    Without `show_input` the value is left out: it may be a secret that was written in the wrong place.
     """
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"]) or "the whole file"

@@ -1,1 +1,1 @@
-"""What a table is: its contract, its batches and their Parquet files, the split, and the verdicts on it."""
+"""Tables: their contracts, their batches and Parquet files, the split, and the verdicts of validation."""

@@ -38,12 +38,15 @@ def bounds(batch: str, timezone: str) -> Period:
 
 
 def period(batch: str, timezone: str) -> Period | None:
-    """The local time that `batch` covers, None for a static one; KibanError if the name is none."""
+    """The local time that `batch` covers, or None for the static batch.
+
+    Raises KibanError if the name is not a year, a month or a day.
+    """
     return None if batch == STATIC else bounds(batch, timezone)
 
 
 def with_lookback(batch: str, names: list[str], days: int, timezone: str) -> list[str]:
-    """Of `names`, those that `batch` needs: itself and the earlier ones that reach into the `days` before it."""
+    """The batches among `names` that `batch` needs: itself and the earlier ones that overlap the `days` before it."""
     start, _ = bounds(batch, timezone)
     since = start - timedelta(days=days)
     return [name for name in names if name <= batch and bounds(name, timezone)[1] > since]

@@ -1,7 +1,7 @@
-"""What a table must look like: the types and their parsing, nothing derived.
+"""Contracts, which say what a table must look like: their types, and how they are read.
 
-A contract is a YAML file under conf/contract/. What is derived from it stands beside what uses it: the Arrow schema in
-parquet.py, the Great Expectations suite in validate/, the preprocessing in train/, the request's schema in request/.
+A contract is a YAML file under conf/contract/. Other modules derive from it: parquet.py the Arrow schema, validate/
+the Great Expectations suite, train/ the preprocessing, request/ the schema of a request.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ Type = Literal["string", "integer", "number", "boolean", "timestamp", "date"]
 Policy = Literal["reject", "warn"]
 ADVICE = "correct the contract"
 CODE = frozenset({"row_condition", "condition_parser", "$PARAMETER"})
-"""Arguments that Great Expectations evaluates: the first by pandas' query, which calls any function of Python."""
+"""Arguments that Great Expectations evaluates. It gives the first to pandas' query, which can call any function."""
 
 
 class _Strict(BaseModel):
@@ -25,10 +25,10 @@ class _Strict(BaseModel):
 
 
 class Column(_Strict):
-    """One column; `reject` stops a batch and a request, `warn` reports and lets pass.
+    """One column. The policy `reject` refuses a batch or a request; `warn` reports the value and accepts it.
 
-    `condition` is an expression of SQL over the columns of a raw table, which is true or null in every row of a batch;
-    `out_of_range` says what happens where it is false, too. validate/conditions.py has its vocabulary.
+    `condition` is a SQL expression over the columns of a raw table. It must be true or null in every row of a batch;
+    the policy `out_of_range` applies where it is false. validate/conditions.py lists what an expression may contain.
     """
 
     type: Type
@@ -57,7 +57,7 @@ class Column(_Strict):
 
 
 class Expectation(_Strict):
-    """An expectation of Great Expectations by its own type and arguments, for what the columns cannot say."""
+    """An expectation in the terms of Great Expectations, for a rule that no setting of a column expresses."""
 
     type: str
     kwargs: dict[str, Any]
@@ -66,12 +66,12 @@ class Expectation(_Strict):
     def _runs_no_code(self) -> Self:
         for name in _keys(self.kwargs):
             if name in CODE:
-                raise ValueError(f"{name} is not taken, for it is run as code; state the condition of a column instead")
+                raise ValueError(f"{name} is not allowed, because it runs as code; use a column's `condition` instead")
         return self
 
 
 class Table(_Strict):
-    """One table: rows are unique by `key` and sorted by it; `time` names the column that a batch bounds."""
+    """One table. Rows are unique by `key` and sorted by it. `time` names the column whose values lie in the batch."""
 
     description: str
     key: list[str] = Field(min_length=1)
@@ -93,7 +93,7 @@ class Table(_Strict):
         return {name: column for name, column in self.columns.items() if column.role == "feature"}
 
     def target(self) -> str:
-        """The name of the one target column; KibanError if there is none, or more than one."""
+        """The name of the target column. Raises KibanError if there is not exactly one."""
         names = [name for name, column in self.columns.items() if column.role == "target"]
         if len(names) != 1:
             raise KibanError(f"a prepared contract needs exactly one column with role target, this one has {names}")
@@ -101,7 +101,7 @@ class Table(_Strict):
 
 
 def _keys(node: Any) -> Iterator[str]:
-    """The keys of nested mappings and lists."""
+    """All keys of the mappings in `node`, at any depth."""
     if isinstance(node, dict):
         yield from node
     for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
@@ -109,25 +109,28 @@ def _keys(node: Any) -> Iterator[str]:
 
 
 def read_raw(path: Path) -> Mapping[str, Table]:
-    """The tables of a raw contract by name; KibanError naming file and key if it does not parse."""
+    """The tables of a raw contract by name.
+
+    Raises KibanError, which names the file and the key, if the contract is missing or wrong.
+    """
     return parse_raw(_content(path), str(path))
 
 
 def read_prepared(path: Path) -> Table:
-    """The table of a prepared contract; KibanError naming file and key if it does not parse.
+    """The table of a prepared contract, which needs a time column and one target of type boolean.
 
-    It needs a time column, which its batches bound, and one target of type boolean.
+    Raises KibanError, which names the file and the key, if the contract is missing or wrong.
     """
     return parse_prepared(_content(path), str(path))
 
 
 def parse_raw(content: bytes, where: str) -> Mapping[str, Table]:
-    """`read_raw` of the content of a file that errors call `where`."""
+    """Like `read_raw`, from the content of a file that error messages call `where`."""
     return parse(content, TypeAdapter(dict[str, Table]), where, ADVICE)
 
 
 def parse_prepared(content: bytes, where: str) -> Table:
-    """`read_prepared` of the content of a file that errors call `where`."""
+    """Like `read_prepared`, from the content of a file that error messages call `where`."""
     table = parse(content, TypeAdapter(Table), where, ADVICE)
     if table.time is None:
         raise KibanError(f"{where}: time: missing; a prepared table needs a time column")
@@ -143,4 +146,4 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise KibanError(f"{path}: there is no such contract; write one, or correct dataset.name") from None
+        raise KibanError(f"{path}: this contract is missing; write it, or correct dataset.name") from None

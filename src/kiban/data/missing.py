@@ -1,4 +1,4 @@
-"""The section `missing`: what a caller may not know, and how the model is taught to do without."""
+"""The section `missing`: features that a caller may not know, and how the model learns to predict without them."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from kiban.core.settings import Settings
 class Missing(Settings):
     """Groups of nullable features by patterns of their names, such as weather_*.
 
-    A random `share` of the training rows is repeated with each group null, and the metrics are also given so.
+    Training repeats a random `share` of its rows with each group null. Evaluation also measures with each group null.
     """
 
     groups: dict[str, list[str]]

@@ -1,4 +1,4 @@
-"""The contract's Arrow schema, and Parquet files of which equal rows give equal bytes."""
+"""The contract's Arrow schema, and Parquet files: the same rows are always written as the same bytes."""
 
 from pathlib import Path
 from typing import BinaryIO
@@ -23,25 +23,25 @@ ARROW_TYPES: dict[str, pa.DataType] = {
 
 
 def schema(contract: Table) -> pa.Schema:
-    """The Arrow schema of a table. Every field may be null here: that a column is not is for validation to say."""
+    """The Arrow schema of a table. Every field is nullable here; validation checks the columns that may not be null."""
     return pa.schema([(name, ARROW_TYPES[column.type]) for name, column in contract.columns.items()])
 
 
 def conform(rows: pa.Table, contract: Table, where: str) -> pa.Table:
-    """`rows` as the contract's schema, columns in its order, sorted by key, without metadata.
+    """`rows` in the contract's schema and order of columns, sorted by key, without metadata.
 
-    Raises KibanError that starts with `where` if a column is missing, or not in the contract, or if a value does not
-    fit the type of its column without loss.
+    Raises KibanError, which starts with `where`, if a column is missing, duplicated or not in the contract, or if a
+    value cannot be converted to the type of its column without loss.
     """
     missing = [name for name in contract.columns if name not in rows.column_names]
     extra = [name for name in rows.column_names if name not in contract.columns]
     twice = sorted({name for name in rows.column_names if rows.column_names.count(name) > 1})
     if twice:
-        raise KibanError(f"{where}: column {twice[0]!r} stands twice; correct the source")
+        raise KibanError(f"{where}: column {twice[0]!r} occurs twice; correct the source")
     if missing or extra:
         parts = [f"column {name!r} is missing" for name in missing]
         parts += [f"column {name!r} is not in the contract" for name in extra]
-        raise KibanError(f"{where}: {', '.join(parts)}; correct the source, or the contract if it is meant so")
+        raise KibanError(f"{where}: {', '.join(parts)}; correct the source, or the contract")
     columns = [_cast(rows[name], name, column, where) for name, column in contract.columns.items()]
     table = pa.table(columns, schema=schema(contract))
     order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in contract.key])
@@ -60,7 +60,7 @@ def _cast(values: pa.ChunkedArray, name: str, column: Column, where: str) -> pa.
         typed = values.cast(target)
         if pa.types.is_integer(values.type) and column.type == "boolean" and not typed.cast(values.type).equals(values):
             raise pa.ArrowInvalid
-        # Not a number is no value: a CSV file may write it where a database has null.
+        # NaN means a missing value: a CSV file may contain NaN where a database has null.
         return pc.if_else(pc.is_nan(typed), pa.scalar(None, target), typed) if column.type == "number" else typed
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         row, value = _first_misfit(values, target)
@@ -68,7 +68,7 @@ def _cast(values: pa.ChunkedArray, name: str, column: Column, where: str) -> pa.
 
 
 def _first_misfit(values: pa.ChunkedArray, target: pa.DataType) -> tuple[int, object]:
-    """Row (from 1) and value of the first of `values` that cannot be cast."""
+    """The row, counted from 1, and the value of the first of `values` that cannot be cast to `target`."""
     for row, value in enumerate(values, start=1):
         try:
             value.cast(target)
@@ -78,13 +78,13 @@ def _first_misfit(values: pa.ChunkedArray, target: pa.DataType) -> tuple[int, ob
 
 
 def write(rows: pa.Table, path: Path) -> None:
-    """Write `rows` to `path`, whole or not at all; everything that shapes the bytes is fixed here."""
+    """Write `rows` to `path`, whole or not at all. All options that change the bytes are fixed here."""
     with files.whole(path) as part:
         pq.write_table(rows, part, compression="zstd", compression_level=3, version="2.6", row_group_size=1 << 20)
 
 
 def read(path: Path) -> pa.Table:
-    """The rows of the Parquet file at `path`; KibanError if it cannot be read."""
+    """The rows of the Parquet file at `path`. Raises KibanError if it cannot be read."""
     try:
         with path.open("rb") as file:
             return read_open(file)
@@ -106,7 +106,7 @@ def read_version(path: Path, sha256: str) -> pa.Table | None:
 
 
 def read_open(file: BinaryIO) -> pa.Table:
-    """The rows of an open Parquet file; KibanError if it is not one."""
+    """The rows of an open Parquet file. Raises KibanError if it is not one."""
     path = file.name
     try:
         return pq.read_table(file, partitioning=None)

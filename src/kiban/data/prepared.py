@@ -1,4 +1,4 @@
-"""The prepared data: where it lies, how much there is, and reading the batches that validation has accepted."""
+"""The prepared data: its numbers of rows, and reading the batches that validation has accepted."""
 
 import json
 from collections.abc import Mapping
@@ -11,11 +11,14 @@ from kiban.core.errors import KibanError
 from kiban.data import parquet, verdict
 
 TABLE = "prepared"
-"""The name under which the verdict knows the prepared table."""
+"""The name of the prepared table in its verdict."""
 
 
 class Counts(BaseModel):
-    """Rows of a prepared batch, and rows that were left out: without a target a row can neither train nor test."""
+    """The number of rows of a prepared batch, and of the rows that were left out.
+
+    A row without a target is left out: it can be used neither to train nor to test.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -24,13 +27,16 @@ class Counts(BaseModel):
 
 
 class PreparedBatch(Counts):
-    """A prepared batch that was accepted. Reports of the first release have no hash."""
+    """A prepared batch that validation accepted. Reports of the first release have no hash."""
 
     sha256: str | None = None
 
 
 class Account(BaseModel):
-    """reports/data.json, in git: the data that a model can see. `quarantined` has the reasons by batch."""
+    """The content of reports/data.json, which is in git: the data that a model may use.
+
+    `quarantined` has the reasons for each batch that validation rejected.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -41,7 +47,7 @@ class Account(BaseModel):
 
 
 def parse_account(content: bytes) -> Account:
-    """The account in the content of reports/data.json; an empty one if that cannot be read."""
+    """The account in the content of reports/data.json, or an empty account if the content does not fit."""
     try:
         return Account.model_validate_json(content)
     except ValidationError:
@@ -49,7 +55,7 @@ def parse_account(content: bytes) -> Account:
 
 
 def write_account(account: Account) -> None:
-    """Write reports/data.json; the stage validate_prepared does."""
+    """Write reports/data.json. Only the stage validate_prepared does so."""
     files.write(paths.DATA, (account.model_dump_json(indent=1) + "\n").encode())
 
 
@@ -60,7 +66,7 @@ def write_counts(counts: Mapping[str, Counts]) -> None:
 
 
 def read_counts() -> dict[str, Counts]:
-    """The counts of every batch that was prepared; KibanError if there are none."""
+    """The counts of each prepared batch. Raises KibanError if their file is missing or not whole."""
     try:
         return TypeAdapter(dict[str, Counts]).validate_json(paths.PREPARED_COUNTS.read_bytes())
     except (FileNotFoundError, ValidationError):
@@ -68,7 +74,10 @@ def read_counts() -> dict[str, Counts]:
 
 
 def accepted() -> dict[str, str]:
-    """The SHA-256 of each prepared batch that passed validation, by name; KibanError if there is no verdict."""
+    """The SHA-256 of each prepared batch that validation accepted, sorted by name.
+
+    Raises KibanError if there is no verdict.
+    """
     return dict(sorted(verdict.read("prepared").accepted.get(TABLE, {}).items()))
 
 

@@ -1,7 +1,7 @@
-"""What a contract says of a column's values, for Arrow columns: which values are of its type, and which break a rule.
+"""The rules of a contract for the values of Arrow columns: which values have the right type, and which break a rule.
 
-The endpoint's schema (pydantic) and the validation of batches (Great Expectations) say the same in their own way;
-tests/data/test_rules.py holds all of them to one meaning.
+The endpoint's schema (pydantic) and the validation of batches (Great Expectations) implement the same rules;
+tests/data/test_rules.py checks that all of them agree.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,15 +13,15 @@ import pyarrow.compute as pc
 
 from kiban.data.contract import Column, Policy, Type
 
-MOST_LEVELS = 10  # that are named where a value is none of them
+MOST_LEVELS = 10  # listed in the message about an unknown level
 
 Values = Any  # pa.Array or pa.ChunkedArray, which have no types of their own
 
 
 class Rule(NamedTuple):
-    """What must hold of each value; null breaks only the rule that there must be a value.
+    """A rule for each value of a column. A null breaks only the rule that values may not be null.
 
-    `text` follows the column's name in a sentence; `broken` gives a boolean for each value.
+    `text` follows the column's name in a sentence. `broken` gives for each value whether it breaks the rule.
     """
 
     text: str
@@ -30,7 +30,7 @@ class Rule(NamedTuple):
 
 
 def rules(column: Column) -> Iterator[Rule]:
-    """The rules of a column. That its values are of its type is no rule: `is_of` says whether they can be."""
+    """The rules of a column. The type of its values is not among them: `is_of` checks it."""
     low, high, levels = column.min, column.max, column.levels
     if not column.nullable:
         yield Rule("may not be null", "reject", pc.is_null)
@@ -44,7 +44,7 @@ def rules(column: Column) -> Iterator[Rule]:
 
 
 def breaks(values: Values, column: Column, policy: Policy) -> Values:
-    """Which values break a rule that the contract has this policy for, as a boolean for each."""
+    """For each value, whether it breaks a rule with this policy."""
     broken = [rule.broken(values) for rule in rules(column) if rule.policy == policy]
     nothing = pa.array([False] * len(values), pa.bool_())
     return reduce(pc.or_, broken, nothing)
@@ -55,14 +55,14 @@ def _is_none_of(values: Values, levels: list[str]) -> Values:
 
 
 def _true(answers: Values) -> Values:
-    """Null, the answer about a null, is no."""
+    """`answers` with false in place of null: a comparison with null gives null."""
     return pc.fill_null(answers, False)
 
 
 def is_of(kind: pa.DataType, type: Type) -> bool:
-    """Whether values of an Arrow type are of a contract's type as they are; a column of nulls is of any.
+    """Whether values of an Arrow type have a contract's type without conversion. A column of nulls has any type.
 
-    A number may be one without fraction, and an integer may come as a float, as pandas has one beside a null.
+    A number may be an integer. An integer may be a float, because pandas stores integers with a null among them so.
     """
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     if pa.types.is_null(kind):
@@ -81,15 +81,16 @@ def is_of(kind: pa.DataType, type: Type) -> bool:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether an Arrow type is text, encoded as a dictionary or not."""
+    """Whether an Arrow type is text, dictionary-encoded or not."""
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def converts(kind: pa.DataType, type: Type) -> bool:
-    """Whether a source may give values of an Arrow type for a contract's type: its own, and those that say the same.
+    """Whether a source may give values of an Arrow type for a contract's type, which are then converted.
 
-    Text may say any value, as in CSV, and any plain value may be told as text; databases have 0 and 1 for no and yes.
+    Text may stand for any type, as in CSV, and any value that is not nested may become text. 0 and 1 may stand for no
+    and yes, as in databases.
     """
     if is_of(kind, type) or is_text(kind):
         return True

@@ -1,4 +1,4 @@
-"""The sections `dataset` and `engine`: what the data is, where it comes from, what computes its features."""
+"""The sections `dataset` and `engine`: the name and time zone of the data, the file of its features, the engine."""
 
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -17,14 +17,14 @@ def _time_zone(name: str) -> str:
 
 
 class Identity(Sections):
-    """What most stages read of the section. `name` also names contract, ledger and data folders."""
+    """The keys of the section that most stages read. Contracts, ledger and data folders have `name` in their paths."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     timezone: Annotated[str, AfterValidator(_time_zone)]
 
 
 class Featured(Identity):
-    """With `features`, the file under src/kiban/features/ that computes the prepared columns."""
+    """Also `features`, the name of the file under src/kiban/features/ that computes the prepared columns."""
 
     features: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\.py$")]
 

@@ -1,4 +1,4 @@
-"""The section `split`: which batches train, which choose between models, which test."""
+"""The section `split`: the batches for training, for choosing between models (validation), and for testing."""
 
 from typing import Annotated, Literal, Self, get_args
 
@@ -21,7 +21,7 @@ class Period(Settings):
 
 
 class Split(Settings):
-    """Periods in the order of time that do not overlap, so that no model is measured on what it has seen."""
+    """Three periods in order of time, without overlap, so that no model is measured on rows that it was trained on."""
 
     train: Period
     validation: Period

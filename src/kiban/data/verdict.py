@@ -1,4 +1,4 @@
-"""What validation found: the verdict that later stages rest on."""
+"""The verdict of validation, which later stages read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ class _Model(BaseModel):
 
 
 class Finding(_Model):
-    """An expectation that a batch does not meet; `examples` are offending values with their keys, if it has any."""
+    """An expectation that a batch does not meet. `examples` are rows with a failing value and their keys."""
 
     table: str
     batch: str
@@ -33,15 +33,18 @@ class Finding(_Model):
 
 
 class Checked(_Model):
-    """What checking one batch gave: the number of expectations, and those that it does not meet."""
+    """The result of checking one batch: the number of expectations, and a finding for each that it does not meet."""
 
     expectations: int
     findings: list[Finding]
 
 
 class Verdict(_Model):
-    """SHA-256 of the batches that passed and of those that did not, by table and batch; number of expectations by
-    table; what was found."""
+    """The verdict on all batches of a level.
+
+    `accepted` and `rejected` have the SHA-256 of each batch by table and batch. `expectations` has the number of
+    expectations by table.
+    """
 
     accepted: dict[str, dict[str, str]]
     rejected: dict[str, dict[str, str]]
@@ -49,7 +52,7 @@ class Verdict(_Model):
     findings: list[Finding]
 
     def reasons(self) -> dict[str, list[Finding]]:
-        """The findings by which batches are not to be used, by name of the batch."""
+        """The findings with severity `reject`, by batch."""
         by_batch: dict[str, list[Finding]] = {}
         for finding in self.findings:
             if finding.severity == "reject":
@@ -57,7 +60,7 @@ class Verdict(_Model):
         return by_batch
 
     def in_words(self) -> str:
-        """The numbers of it."""
+        """The numbers of batches accepted and rejected, and of warnings, as text."""
         accepted, rejected = (
             sum(len(hashes) for hashes in batches.values()) for batches in (self.accepted, self.rejected)
         )
@@ -66,7 +69,7 @@ class Verdict(_Model):
 
 
 def as_text(value: Any) -> str:
-    """A value in a finding: the same text for the same value, whatever type pandas or an engine gave it."""
+    """The text of a value in a finding. It is the same whatever type pandas or an engine gave the value."""
     if value is None or (isinstance(value, float | datetime) and value != value):  # NaN, and pandas' NaT
         return "null"
     if isinstance(value, float):
@@ -80,18 +83,21 @@ def as_text(value: Any) -> str:
 
 @contextmanager
 def opened(path: Path, digest: str) -> Iterator[BinaryIO]:
-    """The open file at `path`; KibanError if it is not the one of this SHA-256, to which a verdict was given."""
+    """The file at `path`, open for reading.
+
+    Raises KibanError if it does not have the SHA-256 `digest`, which the verdict has for it.
+    """
     problem = KibanError(f"{path} is not the file that was validated: run `dvc repro`")
     if not path.is_file():
         raise problem
-    with files.hashed(path) as (file, found):
-        if found != digest:
+    with files.hashed(path) as (file, actual):
+        if actual != digest:
             raise problem
         yield file
 
 
 def read(level: Level) -> Verdict:
-    """The verdict on the raw or prepared data; KibanError if there is none."""
+    """The verdict on the raw or the prepared data. Raises KibanError if it is missing or cannot be read."""
     path = paths.verdict(level)
     try:
         return Verdict.model_validate_json(path.read_bytes())

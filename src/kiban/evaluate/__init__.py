@@ -1,1 +1,1 @@
-"""Stage evaluate: what the servable is worth, and what is good enough."""
+"""Stage evaluate: measures the servable and judges whether it is good enough."""

@@ -1,4 +1,4 @@
-"""Stage evaluate: what the servable, and not some object in memory, answers on data that it has and has not seen."""
+"""Stage evaluate: measures the servable, loaded from its files, on the batches of training, validation and test."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What is measured of a servable, beyond single metrics: its batches, its gate, its predictions, its plots."""
+"""The results of evaluating a servable besides its metrics: batches by split, gate, predictions and plots."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ from kiban.servable.load import Servable
 from kiban.tasks.metric import Scores, Target
 
 COMPARED = ("roc_auc", "brier")
-"""What metrics.json, and so `dvc exp show` and `dvc metrics diff`, have of evaluation.json: what a screen can hold."""
+"""The metrics in metrics.json, few enough for the tables of `dvc exp show` and `dvc metrics diff` to fit a screen."""
 
 
 def batches_by_split(servable: Servable, split: Split, hashes: Mapping[str, str]) -> dict[str, SplitName]:
@@ -29,7 +29,7 @@ def batches_by_split(servable: Servable, split: Split, hashes: Mapping[str, str]
     splits = {batch: name for batch in hashes if (name := split.of(batch))}
     for name in SPLITS:
         if name not in splits.values():
-            raise KibanError(f"params.yaml: split.{name}: no prepared batch lies in it")
+            raise KibanError(f"params.yaml: split.{name}: it contains no prepared batch")
     return splits
 
 
@@ -50,7 +50,7 @@ def judged(gate: Gate, results: dict[SplitName, Figures]) -> GateResult:
 
 
 def predictions_of(servable: Servable, tables: dict[SplitName, pa.Table], scores: dict[SplitName, Scores]) -> pa.Table:
-    """Key, time, split, target and score of every row that a split has; the schema's metadata name the model."""
+    """The key, time, split, target and score of each row of every split. The schema's metadata has the model's id."""
     target = servable.contract.target()
     time = [servable.contract.time] if servable.contract.time else []
     key = list(dict.fromkeys([*servable.contract.key, *time]))

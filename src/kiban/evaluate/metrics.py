@@ -1,7 +1,7 @@
-"""How good probabilities of a yes-or-no target are, as numbers and as curves.
+"""The metrics and curves of probabilities of a boolean target.
 
-The curves come from the sums that the metrics come from. scikit-learn, whose import costs more than the rest of the
-stage, is their oracle in the tests.
+The curves are computed from the same sums as the metrics. Tests compare them with scikit-learn, which is not used here:
+its import takes longer than the rest of the stage.
 """
 
 import csv
@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 
 def summary(target: Target, scores: Scores) -> Figures:
-    """The metrics of scores; those that rank are None where the target has one value only."""
+    """The metrics of `scores`, rounded. Metrics of ranks are None if all targets are equal."""
     rows = Scored(target, scores).weighted()
     values = {name: metric.value(rows) for name, metric in METRICS.items()}
     values |= {"base_rate": target.mean(), "mean_prediction": scores.mean()}
@@ -34,22 +34,28 @@ def summary(target: Target, scores: Scores) -> Figures:
 
 
 def roc(target: Target, scores: Scores) -> list[Row]:
-    """The ROC curve, thinned to some 200 points."""
+    """The ROC curve, thinned to at most 200 points."""
     rows = Scored(target, scores).weighted()
     true, false = (np.append(0, counts) for counts in (rows.true, rows.false))
     return _curve(false_positive_rate=false / false[-1], true_positive_rate=true / true[-1])
 
 
 def precision_recall(target: Target, scores: Scores) -> list[Row]:
-    """The precision-recall curve, thinned to some 200 points, without its start at few rows, which is noise."""
+    """The precision-recall curve, thinned to at most 200 points.
+
+    The start of the curve, with a recall below 1/200, is left out: it rests on few rows and is noise.
+    """
     rows = Scored(target, scores).weighted()
     recall, precision = rows.true / rows.true[-1], rows.true / rows.all
-    kept = recall >= 1 / CURVE_POINTS
-    return _curve(recall=recall[kept], precision=precision[kept])
+    stable = recall >= 1 / CURVE_POINTS
+    return _curve(recall=recall[stable], precision=precision[stable])
 
 
 def calibration(target: Target, scores: Scores) -> list[Row]:
-    """Share of positives beside mean score, in bins of equally many rows; equal scores share a bin."""
+    """The mean score and the share of positives in each of up to 15 bins of about equally many rows.
+
+    Equal scores are in the same bin.
+    """
     edges = np.quantile(scores, np.linspace(0, 1, CALIBRATION_BINS + 1))
     bins = np.searchsorted(edges[1:-1], scores)
     rows = np.bincount(bins)
@@ -67,9 +73,10 @@ def _curve(**axes: npt.NDArray[np.float64]) -> list[Row]:
 def permutation_importance(
     score: Callable[[Columns], Scores], columns: Columns, target: Target, rows: int, seed: int
 ) -> list[Row]:
-    """By how much ROC AUC falls on a sample of `rows` when a feature's values are shuffled, largest first.
+    """The drop of ROC AUC when the values of a feature are shuffled, for each feature, the largest drop first.
 
-    After Breiman, Random Forests (2001), section 10. scikit-learn's own takes an estimator, which a servable is not.
+    It is measured on a random sample of `rows` rows. Method: Breiman, Random Forests (2001), section 10.
+    scikit-learn's function needs an estimator, and a servable is not one.
     """
     random = np.random.default_rng(seed)
     sample = random.choice(len(target), size=min(rows, len(target)), replace=False)
@@ -87,7 +94,7 @@ def _auc(target: Target, scores: Scores) -> float:
 
 
 def write_csv(rows: list[Row], path: Path) -> None:
-    """Rows as a CSV file, which DVC draws."""
+    """Write rows as a CSV file, which DVC plots."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")

@@ -1,4 +1,4 @@
-"""The sections `evaluation` and `gate`: what is measured, and what is good enough to be served."""
+"""The sections `evaluation` and `gate`: how the servable is measured, and when it is good enough to be served."""
 
 from typing import Annotated, Literal
 
@@ -22,9 +22,9 @@ class EvaluationSettings(Settings):
 class Gate(Settings):
     """`metric` on `split` must reach `minimum`.
 
-    A version is better or worse than another only if the 95 % interval of their difference lies wholly beyond
-    `minimum_change`. The interval comes from resampling whole clusters of rows, since rows of one `cluster` share what
-    decides them: a calendar unit of the contract's time, in the dataset's time zone, or a column of its key.
+    A version is better or worse than another only if the whole 95 % interval of their difference exceeds
+    `minimum_change`. The interval comes from resampling clusters of rows, because rows of a cluster are not
+    independent. `cluster` is a calendar unit of the contract's time in the dataset's time zone, or a column of its key.
     """
 
     metric: Literal["roc_auc", "average_precision"]

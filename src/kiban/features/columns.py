@@ -1,4 +1,4 @@
-"""The columns of the one raw table as they are, for a table whose columns are its features."""
+"""The columns of the only raw table, unchanged: for a table whose columns are already its features."""
 
 from collections.abc import Mapping
 

@@ -1,6 +1,6 @@
-"""The features of a flight, as they are known one hour before its scheduled departure.
+"""The features of a flight that are known one hour before its scheduled departure.
 
-Times are counted in seconds since 1970 here, since windows over them mean the same on every engine.
+Times are seconds since 1970 here, because windows over seconds mean the same on every engine.
 """
 
 from collections.abc import Mapping
@@ -9,15 +9,15 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
-ROWS_OF = "flights"  # a prepared row is about one row of this table; `kiban features` is asked for new ones
-LOOKBACK_DAYS = 17  # the longest window, the hour before, and room for departures that were two days late
+ROWS_OF = "flights"  # each prepared row comes from one row of this table; `kiban features` takes new rows of it
+LOOKBACK_DAYS = 17  # the longest window of 14 days, the hour before departure, and departures two days late
 
 HOUR = 3600
 DAY = 24 * HOUR
 LATE_MINUTES = 15  # US DOT, Bureau of Transportation Statistics: an arrival 15 minutes or more after schedule is late
 CUT_OFF = HOUR
-DELAY_RANGE = (-15, 180)  # a delay of a day says no more about the next flight than one of three hours
-WEATHER_AGE = 2 * HOUR  # the hour of observation ends before the cut-off, wherever in its hour the flight departs
+DELAY_RANGE = (-15, 180)  # minutes; a delay of a day says no more about the next flight than one of three hours
+WEATHER_AGE = 2 * HOUR  # an hour of observation ends before the cut-off, at whatever minute the flight departs
 MOST_WIND = 200  # mph; above it the instrument is wrong (one row of 2013 has 1048)
 SCALE = 100  # a mean has two decimals; delays are whole minutes, so their sums are exact in any order
 
@@ -25,7 +25,7 @@ SCALE = 100  # a mean has two decimals; delays are whole minutes, so their sums 
 def features(tables: Mapping[str, ir.Table]) -> ir.Table:
     """The prepared columns of every flight in `tables` (flights, weather, planes).
 
-    The target is null where the flight has not arrived; nothing else looks beyond the cut-off.
+    The target is null if the flight has not arrived. No other column uses information from after the cut-off.
     """
     flights = _with_times(tables["flights"])
     joined = (
@@ -81,7 +81,7 @@ def _weather(weather: ir.Table) -> ir.Table:
     return weather.select("origin", weather_second=_.time_hour.epoch_seconds(), **_WEATHER)
 
 
-# What is compared, and how far back.
+# The columns that define each group of flights, and the length of the window in seconds.
 _MEAN_DELAYS: dict[str, tuple[list[str], int]] = {
     "state_city_delay_2h": ([], 2 * HOUR),
     "state_origin_delay_3h": (["origin"], 3 * HOUR),
@@ -97,20 +97,21 @@ _WAITING: dict[str, tuple[list[str], int]] = {
 
 
 def _state_of_the_day(flights: ir.Table) -> ir.Table:
-    """What the departures seen by each flight's cut-off say, by (departure, carrier, flight).
+    """Delays and queues of the departures before each flight's cut-off, by (departure, carrier, flight).
 
-    One union of three kinds of rows in the order of time `at`: a flight's question at its cut-off, its scheduled
-    departure (queue + 1), its actual departure (queue - 1, and its delay). A window over it answers every question
-    from the rows of its group up to the cut-off, so that no range join is needed.
+    The union `events` has three rows for each flight, ordered by the time `at`: the cut-off, for which the features
+    are asked; the scheduled departure, which adds 1 to the queue; and the actual departure, which takes 1 from the
+    queue and has the delay. A window over the events gives the features at the cut-off, so that no range join is
+    needed.
     """
-    same = ["departure", "carrier", "flight", "origin", "dest"]
+    keys = ["departure", "carrier", "flight", "origin", "dest"]
     nothing: ir.Value = ibis.null("int64")
     departed = flights.filter(_.dep_delay.notnull())
     events = ibis.union(
-        flights.select(*same, at=_.departure - CUT_OFF, asked=True, delay=nothing, queue=ibis.literal(0)),
-        flights.select(*same, at=_.departure, asked=False, delay=nothing, queue=ibis.literal(1)),
+        flights.select(*keys, at=_.departure - CUT_OFF, asked=True, delay=nothing, queue=ibis.literal(0)),
+        flights.select(*keys, at=_.departure, asked=False, delay=nothing, queue=ibis.literal(1)),
         departed.select(
-            *same,
+            *keys,
             at=_.departure + _.dep_delay * 60,
             asked=False,
             delay=_.dep_delay.clip(*DELAY_RANGE),

@@ -1,1 +1,1 @@
-"""Stage ingest: data/raw is what the ledger says; `kiban ingest` takes new batches into the ledger."""
+"""Stage ingest: makes data/raw match the ledger. `kiban ingest` adds new batches to the ledger."""

@@ -1,4 +1,4 @@
-"""Stage ingest: data/raw is what the ledger says."""
+"""Stage ingest: makes data/raw match the ledger."""
 
 from rich.progress import track
 
@@ -31,29 +31,31 @@ def _make_as_recorded(dataset: Dataset) -> None:
         if not recorded.get(table):
             raise KibanError(f"{paths.ledger(dataset.name)} has no batch of {table}: run `kiban ingest --new`")
         if table not in tables:
-            raise KibanError(f"{paths.ledger(dataset.name)} has the table {table}, which conf/dataset has not")
-    wanted = {
+            raise KibanError(f"{paths.ledger(dataset.name)} has the table {table}, which conf/dataset lacks")
+    snapshots = {
         paths.raw_file(dataset.name, table, batch): (table, batch, entry)
         for table, entries in recorded.items()
         for batch, entry in entries.items()
     }
-    altered = [path for path, (_, _, entry) in wanted.items() if path.exists() and files.sha256(path) != entry.sha256]
+    altered = [
+        path for path, (_, _, entry) in snapshots.items() if path.exists() and files.sha256(path) != entry.sha256
+    ]
     if altered:
         raise KibanError(
             f"{altered[0]} is not the snapshot that the ledger records: its bytes were altered; "
-            f"delete the file, then `dvc repro` brings the snapshot back"
+            f"delete the file, then `dvc repro` restores the snapshot"
         )
-    files.keep_only(paths.raw_folder(dataset.name), set(wanted))
-    missing = {path for path in wanted if not path.exists()}
+    files.keep_only(paths.raw_folder(dataset.name), set(snapshots))
+    missing = {path for path in snapshots if not path.exists()}
     for name, settings in dataset.tables.items():
-        of_table = [path for path in sorted(missing) if wanted[path][0] == name]
-        if not of_table:  # a source that is not needed is not opened: it may be out of reach
+        missing_paths = [path for path in sorted(missing) if snapshots[path][0] == name]
+        if not missing_paths:  # a source that is not needed is not opened: it may be unreachable
             continue
         source = open_source(settings.source)
-        for path in track(of_table, description=f"ingest {name}", transient=True):
-            _, batch, entry = wanted[path]
+        for path in track(missing_paths, description=f"ingest {name}", transient=True):
+            _, batch, entry = snapshots[path]
             take(source, tables[name], batch, dataset.timezone, path, expected=entry)
-    print(f"ingest: {len(wanted)} batches, {len(missing)} taken from their source")
+    print(f"ingest: {len(snapshots)} batches, {len(missing)} taken from their source")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The ledger: which batches we have. It is the lock file of the data and lies in git.
+"""The ledger: the list of batches that we have. It is the lock file of the data and is in git.
 
-Only `kiban ingest` writes it; the ingest stage makes data/raw be what it says.
+Only `kiban ingest` writes it. The stage ingest makes data/raw match it.
 """
 
 import sys
@@ -19,7 +19,8 @@ HEADER = "# Which batches we have; `kiban ingest --new` takes what the source ha
 
 
 class Entry(BaseModel):
-    """A snapshot of one batch: its rows, size and SHA-256 of its Parquet file, where and when (UTC) it was taken."""
+    """A snapshot of one batch: its number of rows, the size and SHA-256 of its Parquet file, its source, and the time
+    (UTC) at which it was taken."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -35,12 +36,12 @@ Ledger = dict[str, dict[str, Entry]]
 
 
 def read(path: Path) -> Ledger:
-    """The ledger at `path`, empty if there is none; KibanError if it does not parse."""
+    """The ledger at `path`, or an empty ledger if there is no file. Raises KibanError if the file is not a ledger."""
     return parse_ledger(path.read_bytes(), str(path)) if path.exists() else {}
 
 
 def parse_ledger(content: bytes, where: str) -> Ledger:
-    """The ledger in the content of a file that errors call `where`; KibanError if it does not parse."""
+    """The ledger in the content of a file that error messages call `where`. Raises KibanError if it is not a ledger."""
     return parse(content or b"{}", TypeAdapter(Ledger), where, "restore it with `git checkout`")
 
 

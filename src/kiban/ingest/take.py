@@ -1,4 +1,4 @@
-"""Snapshots of batches: taken from their source, written whole, recorded in the ledger."""
+"""Snapshots of batches: read from their source, written whole, and recorded in the ledger."""
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,10 +24,9 @@ from kiban.sources.settings import Dataset
 def take(
     source: Source, contract: Table, batch: str, timezone: str, path: Path, expected: Entry | None = None
 ) -> Entry:
-    """Read one batch, write it to `path`, and return its entry.
+    """Read one batch, write it to `path`, and return its entry of the ledger.
 
-    With `expected` the bytes must be those that the ledger recorded; if they are not, nothing is written and
-    KibanError says so.
+    With `expected`, the entry of the ledger, raises KibanError if the SHA-256 differs; nothing is written then.
     """
     where = f"{path.parent.name} {batch} ({source.describe()})"
     rows = parquet.conform(source.read(batch, period(batch, timezone)), contract, where)
@@ -49,26 +48,26 @@ def take(
 
 
 class Taken(NamedTuple):
-    """What `take_new` did: the entries that the ledger got, by table and batch, and why the others were not taken."""
+    """The result of `take_new`: the new entries of the ledger, and a message for each batch that was not taken."""
 
     entries: Ledger
     problems: list[str]
 
 
 def take_new(dataset: Dataset, tables: Mapping[str, Table], recorded: Ledger, chosen: Sequence[str]) -> Taken:
-    """Take every batch that is beyond the ledger `recorded`, of the `chosen` tables, and write the ledger.
+    """Take every batch of the `chosen` tables that the ledger `recorded` lacks, and write the ledger.
 
-    Where a batch or a table cannot be taken, the rest still is.
+    If a batch or a table cannot be taken, the others still are.
     """
     taken = Taken({}, [])
     for name in chosen:
         try:
             source = open_source(dataset.tables[name].source)
-            beyond = list(_beyond(source, dataset.timezone, set(recorded.get(name, {})), name))
+            new_batches = list(_new_batches(source, dataset.timezone, set(recorded.get(name, {})), name))
         except KibanError as error:
             taken.problems.append(f"{name}: {error}")
             continue
-        for batch in track(beyond, description=name, console=Console(stderr=True), transient=True):
+        for batch in track(new_batches, description=name, console=Console(stderr=True), transient=True):
             try:
                 entry = take(source, tables[name], batch, dataset.timezone, paths.raw_file(dataset.name, name, batch))
             except KibanError as error:
@@ -80,8 +79,8 @@ def take_new(dataset: Dataset, tables: Mapping[str, Table], recorded: Ledger, ch
     return taken
 
 
-def _beyond(source: Source, timezone: str, recorded: set[str], table: str) -> Iterator[str]:
-    """The batches that are not `recorded` and whose period is over."""
+def _new_batches(source: Source, timezone: str, recorded: set[str], table: str) -> Iterator[str]:
+    """The batches of the source that are not `recorded` and whose period is over."""
     for batch in source.batches():
         if batch not in recorded:
             covered = period(batch, timezone)
@@ -92,7 +91,10 @@ def _beyond(source: Source, timezone: str, recorded: set[str], table: str) -> It
 
 
 class Refreshed(NamedTuple):
-    """A snapshot of `table` that was taken anew. `old` is None where the old snapshot is not here."""
+    """A new snapshot of a batch of `table`: its entries of the ledger before and after, and its old and new rows.
+
+    `old` is None if the file of the old snapshot is missing or altered.
+    """
 
     table: str
     before: Entry
@@ -106,8 +108,8 @@ def refresh(
 ) -> Iterator[Refreshed]:
     """Take a new snapshot of the batch in each `chosen` table that has it.
 
-    A snapshot takes the old one's place when the next is asked for, so that what differs can be shown before. Raises
-    KibanError if no table has the batch.
+    A snapshot replaces the old one only when the caller asks for the next, so that the caller can compare the two.
+    Raises KibanError if no table has the batch.
     """
     holders = [name for name in chosen if batch in recorded.get(name, {})]
     if not holders:

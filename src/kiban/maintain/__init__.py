@@ -1,1 +1,1 @@
-"""What keeps a repository and its store in order."""
+"""Maintenance of a repository and its store."""

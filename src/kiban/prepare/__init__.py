@@ -1,1 +1,1 @@
-"""Stage prepare: accepted raw batches to the prepared table."""
+"""Stage prepare: computes the prepared table from the accepted raw batches."""

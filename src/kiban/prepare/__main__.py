@@ -1,4 +1,4 @@
-"""Stage prepare: accepted raw batches to the prepared table, one Parquet file a batch."""
+"""Stage prepare: computes the prepared table from the accepted raw batches, one Parquet file for each batch."""
 
 from rich.progress import track
 
@@ -11,8 +11,8 @@ from kiban.data.settings import Engine, Featured
 from kiban.prepare.batch import Prepared, batches_of, needed_by, prepare
 from kiban.prepare.features import load
 
-# What a prepared batch depends on, beside the module of features, the bytes of its raw files, the contracts and
-# the parameters.
+# The code on which a prepared batch depends. It also depends on the module of features, the bytes of its raw files,
+# the contracts and the parameters.
 CODE = ("kiban.prepare.batch",)
 PACKAGES = ("duckdb", "ibis-framework", "pyarrow")
 
@@ -52,7 +52,7 @@ def main() -> None:
     files.keep_only(paths.prepared_folder(dataset.name), {paths.prepared_file(dataset.name, batch) for batch in counts})
     prepared.write_counts(counts)
     rows, left_out = (sum(getattr(count, name) for count in counts.values()) for name in Counts.model_fields)
-    print(f"prepare: {rows:,} rows, {left_out:,} left out for want of a target; {computed} batches computed")
+    print(f"prepare: {rows:,} rows, {left_out:,} left out without a target; {computed} batches computed")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One batch of the prepared table, from the raw batches that its features look back on."""
+"""Computing one batch of the prepared table from the raw batches that its features need."""
 
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -21,26 +21,32 @@ Hashes = Mapping[str, Mapping[str, str]]
 
 
 class Prepared(BaseModel):
-    """A batch that was prepared: its counts, and the SHA-256 of its file."""
+    """The result of preparing a batch: its counts, and the SHA-256 of its file."""
 
     counts: Counts
     sha256: str
 
 
 def batches_of(raw: Mapping[str, Table], accepted: Hashes) -> list[str]:
-    """The batches that were accepted in every table; KibanError if there is none, or a table has nothing."""
+    """The batches that were accepted in every table, sorted.
+
+    Raises KibanError if there are none, or if no batch of a table was accepted.
+    """
     for name in raw:
         if not accepted.get(name):
-            raise KibanError(f"no batch of table {name} was accepted, so that nothing can be prepared")
+            raise KibanError(f"no batch of table {name} was accepted: nothing can be prepared")
     batched = [set(hashes) for hashes in accepted.values() if batches.STATIC not in hashes]
     names = set.intersection(*batched) if batched else set()
     if not names:
-        raise KibanError("no batch was accepted in every table, so that nothing can be prepared")
+        raise KibanError("no batch was accepted in every table: nothing can be prepared")
     return sorted(names)
 
 
 def needed_by(accepted: Hashes, batch: str, lookback: int, timezone: str) -> dict[str, dict[str, str]]:
-    """The raw batches with their hashes, by table, that the features of `batch` are computed from."""
+    """The raw batches that the features of `batch` are computed from, with their hashes, by table.
+
+    `lookback` is the number of days before the batch whose rows the features need.
+    """
     needed = {}
     for name, hashes in accepted.items():
         names = (
@@ -62,7 +68,11 @@ def prepare(
     needed: Hashes,
     path: Path,
 ) -> Prepared:
-    """Write the prepared rows of `batch` to `path`."""
+    """Write the prepared rows of `batch` to `path`, without those that have no target.
+
+    Raises KibanError if a raw file changed after validation, or if the features cannot be computed or do not fit the
+    contract.
+    """
     start, end = batches.bounds(batch, dataset.timezone)
     since = start - timedelta(days=features.lookback_days)
     session = connect(engine)

@@ -1,4 +1,4 @@
-"""The engine that computes features, and what goes wrong there as a sentence."""
+"""The engine that computes features, and its errors as KibanError."""
 
 import duckdb
 import ibis
@@ -18,8 +18,8 @@ def connect(engine: Engine) -> BaseBackend:
 
 
 def compute(session: BaseBackend, expression: ibis.Table, where: str) -> pa.Table:
-    """The rows of the expression; KibanError that begins with `where` if they cannot be computed."""
+    """The rows of the expression. Raises KibanError, which starts with `where`, if they cannot be computed."""
     try:
         return session.to_pyarrow(expression)
-    except (duckdb.Error, IbisError) as error:  # such as a date that there is not, 31 February
+    except (duckdb.Error, IbisError) as error:  # such as an impossible date, 31 February
         raise KibanError(f"{where} cannot be computed from the raw rows: {one_line(error)}") from None

@@ -11,9 +11,9 @@ from kiban.core.errors import KibanError
 
 
 class Features(NamedTuple):
-    """`compute` makes the prepared rows of raw tables, a row for each of the table `rows_of`.
+    """A module of features. `compute` gives the prepared rows of raw tables, one for each row of the table `rows_of`.
 
-    `lookback_days` is how far before a batch the rows lie that it needs; `module` is its name.
+    `lookback_days` is the number of days before a batch whose rows `compute` needs. `module` is the module's name.
     """
 
     compute: Callable[[Mapping[str, ir.Table]], ir.Table]
@@ -23,9 +23,9 @@ class Features(NamedTuple):
 
 
 def load(file: str, tables: Collection[str]) -> Features:
-    """The features that are defined in `file`, of a dataset with these raw `tables`.
+    """The features that `file` defines, for a dataset with these raw `tables`.
 
-    Raises KibanError if there is no such file, or if it does not say of which table its rows are.
+    Raises KibanError if there is no such file, or if its ROWS_OF names none of the tables.
     """
     name = f"kiban.features.{file.removesuffix('.py')}"
     try:
@@ -43,7 +43,7 @@ def _rows_of(module: ModuleType, file: str, tables: Collection[str]) -> str:
         return next(iter(tables))
     if table is None or table not in tables:
         raise KibanError(
-            f"src/kiban/features/{file}: ROWS_OF is {table!r}, and the raw tables are {', '.join(tables)}: name the "
-            "table of which each prepared row is one row"
+            f"src/kiban/features/{file}: ROWS_OF is {table!r}, but the raw tables are {', '.join(tables)}: name the "
+            "table that has one row for each prepared row"
         )
     return table

@@ -1,1 +1,1 @@
-"""What may be asked of a model: the request's schema, why a request is refused, and the features of new rows."""
+"""Requests to a model: their schema, the reasons for refusing one, and the features of new rows."""

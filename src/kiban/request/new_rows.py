@@ -1,4 +1,4 @@
-"""The features of rows that are asked about now, by the expression that made the rows of training."""
+"""The features of new rows, computed by the same expression as the training rows."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -21,12 +21,12 @@ ASKED = "the rows that are asked about"
 def features(dataset: Featured, engine: Engine, asked: pa.Table, recent: Mapping[str, pa.Table]) -> pa.Table:
     """The prepared columns, without the target, of the rows in `asked`, sorted by the prepared table's key.
 
-    `asked` has rows of the raw table that the dataset's module names in ROWS_OF; what is not known yet, such as how it
-    ended, is null or has no column. `recent` has the rows of the raw tables by name, of as many days as the features
-    look back on (`recent_rows` reads them). Where a row that is asked about is among them, it says what is null here.
+    `asked` has rows of the raw table that the dataset's module names in ROWS_OF. A value that is not known yet, such as
+    the outcome, is null or its column is absent. `recent` has the recent rows of each raw table, for as many days as
+    the features look back (`recent_rows` reads them). If a row of `asked` is also among them, its nulls are filled from
+    there.
 
-    Raises KibanError if there is a value or a null that the raw contract rejects, if a key stands twice, or if a table
-    is missing.
+    Raises KibanError if the raw contract rejects a value, if a key occurs twice, or if a table is missing.
     """
     raw = contract.read_raw(paths.raw_contract(dataset.name))
     definition = load(dataset.features, raw)
@@ -46,13 +46,15 @@ def features(dataset: Featured, engine: Engine, asked: pa.Table, recent: Mapping
     everything = _computed(definition, engine, {**tables, definition.rows_of: both})
     keys = _computed(definition, engine, {**tables, definition.rows_of: asked}).select(prepared.key)
     rows = everything.join(keys, prepared.key, join_type="left semi")
-    if rows.num_rows != asked.num_rows:  # a fault of the expression, which answers would be given to the wrong rows by
-        raise KibanError(f"{definition.module} made {rows.num_rows} rows of the {asked.num_rows} that are asked about")
+    if rows.num_rows != asked.num_rows:  # a fault of the expression: answers would go to the wrong rows
+        raise KibanError(
+            f"{definition.module} made {rows.num_rows} rows from the {asked.num_rows} that are asked about"
+        )
     return parquet.conform(rows, prepared, "the features").drop_columns(prepared.target())
 
 
 def _filled(asked: pa.Table, recorded: pa.Table, key: list[str]) -> pa.Table:
-    """The rows that are asked about, null replaced by what is known of the same key."""
+    """`asked` with each null replaced by the value that `recorded` has for the same key."""
     joined = asked.join(recorded, key, join_type="left outer", right_suffix=" recorded")
     columns = {
         name: joined[name] if name in key else pc.coalesce(joined[name], joined[f"{name} recorded"])
@@ -70,9 +72,9 @@ _TIME = pa.timestamp("us", tz="UTC")
 
 
 def recent_rows(dataset: Featured, asked: pa.Table, tables: Iterable[str]) -> dict[str, pa.Table]:
-    """Of each of the raw tables the accepted rows in data/raw that the features of `asked` look back on.
+    """The accepted rows in data/raw, by raw table, that the features of `asked` need.
 
-    Raises KibanError if nothing was validated, or a file is not the one that was.
+    Raises KibanError if there is no verdict, or if a file changed after validation.
     """
     raw = contract.read_raw(paths.raw_contract(dataset.name))
     definition = load(dataset.features, raw)
@@ -96,19 +98,22 @@ def recent_rows(dataset: Featured, asked: pa.Table, tables: Iterable[str]) -> di
 
 
 def _whole(asked: pa.Table, table: Table) -> pa.Table:
-    """The rows that are asked about as the contract wants them: null where a column that may be null is absent."""
+    """`asked` in the contract's schema, with nulls for each absent column that is nullable.
+
+    Raises KibanError if there are no rows, or if the contract rejects a value.
+    """
     for name, column in table.columns.items():
         if column.nullable and name not in asked.column_names:
             asked = asked.append_column(name, pa.nulls(asked.num_rows, parquet.ARROW_TYPES[column.type]))
     if not asked.num_rows:
-        raise KibanError(f"{ASKED}: there is none")
+        raise KibanError(f"{ASKED}: there are none")
     return _checked(asked, table, ASKED)
 
 
 def _checked(rows: pa.Table, table: Table, where: str) -> pa.Table:
-    """The rows in the contract's schema; KibanError if there is what it rejects, or a key stands twice.
+    """The rows in the contract's schema. Raises KibanError if it rejects a value, or if a key occurs twice.
 
-    What a batch is checked for beyond single rows, Great Expectations' own expectations, says nothing of a few rows.
+    The contract's own expectations are not checked: they describe a whole batch, not a few rows.
     """
     rows = parquet.conform(rows, table, where)
     for name, column in table.columns.items():
@@ -124,14 +129,14 @@ def _checked(rows: pa.Table, table: Table, where: str) -> pa.Table:
 
 
 def _since(asked: pa.Table, table: Table, definition: Features) -> datetime:
-    """The time from which on rows of other tables count for the rows that are asked about."""
+    """The time from which on the features of `asked` need rows of the raw tables."""
     if table.time is None:
         raise KibanError(
-            f"conf/contract: table {definition.rows_of} has no time column, which its features look back from"
+            f"conf/contract: table {definition.rows_of} has no time column, but its features look back from that time"
         )
     return pc.min(asked[table.time]).as_py() - timedelta(days=definition.lookback_days)
 
 
 def null_throughout(rows: pa.Table) -> list[str]:
-    """The names of the columns that have no value in any row: what recent rows were too old, or missing, for."""
+    """The names of the columns that are null in every row, because recent rows are missing or too old."""
     return [name for name in rows.column_names if rows[name].null_count == rows.num_rows]

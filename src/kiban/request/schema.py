@@ -1,4 +1,4 @@
-"""The contract's features as the request's schema: types, ranges and levels that reject, null where it is allowed."""
+"""The schema of a request, from the contract's features: types, ranges and levels, and whether null is allowed."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -19,16 +19,16 @@ from pydantic import (
     with_config,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError, from_json
-from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from kiban.data.contract import Column
 from kiban.request.refusal import Finding, RefusedError, finding
 
-MOST_NUMBER = 3.4e38  # models read single precision, which ends here
-MOST_INTEGER = 2**53 - 1  # what JSON can carry between any two programs (RFC 8259, section 6)
+MOST_NUMBER = 3.4e38  # the largest number of single precision, which models read
+MOST_INTEGER = 2**53 - 1  # the largest integer that all programs exchange exactly in JSON (RFC 8259, section 6)
 MOST_FINDINGS = 50  # in one refusal
-MOST_SHOWN = 60  # characters of a value that is repeated in a finding
-MOST_LEVELS = 20  # that are named where one is wrong
+MOST_SHOWN = 60  # characters of a value in a finding
+MOST_LEVELS = 20  # listed in the finding about an unknown level
 
 _NAMES = {"string": "a string", "integer": "an integer", "number": "a number", "boolean": "true or false"}
 _PROBLEMS = {
@@ -36,12 +36,12 @@ _PROBLEMS = {
     "greater_than_equal": "is too small",
     "less_than_equal": "is too large",
     "finite_number": "is not finite",
-    "fraction": "is no whole number",
+    "fraction": "is not a whole number",
 }
 
 Records = Sequence[Mapping[str, Any]]
 Places = Sequence[tuple[int, str]]
-"""Values by the index of the record and the name of the field."""
+"""Places of values: the index of the record, and the name of the field."""
 
 
 class Prediction(BaseModel):
@@ -50,9 +50,9 @@ class Prediction(BaseModel):
 
 
 class Answer(BaseModel):
-    """One prediction a record, in their order, and the id of the model that made them.
+    """A prediction for each record, in the order of the records, and the id of the model that made them.
 
-    `warnings` tell of values that were answered although training knew none like them.
+    `warnings` name values that are unlike those in training; their records are answered all the same.
     """
 
     model_id: str
@@ -62,16 +62,16 @@ class Answer(BaseModel):
 
 @dataclass(frozen=True)
 class Schema:
-    """What may be asked about `features`, at most `max_records` at once."""
+    """The schema of requests about `features`, with at most `max_records` records."""
 
     features: Mapping[str, Column]
     max_records: int
 
     @cached_property
     def record(self) -> Any:
-        """The type of one record: strict, unknown fields refused; a nullable feature may be null or absent.
+        """The type of one record. Types are strict, unknown fields refused; a nullable feature may be null or absent.
 
-        A dictionary, since a class could not have attributes of any name that a table's column may have.
+        It is a TypedDict, because not every name of a column can be the name of an attribute.
         """
         fields = {name: _field(column) for name, column in self.features.items()}
         return with_config(ConfigDict(extra="forbid", strict=True))(TypedDict("Record", fields))  # type: ignore[operator]
@@ -83,11 +83,11 @@ class Schema:
         return create_model("Request", __config__=ConfigDict(extra="forbid", strict=True), records=records)
 
     def check(self, records: Sequence[Any]) -> Records:
-        """The records with null where a field is absent; RefusedError (422) if the contract rejects them."""
+        """The records, with None for each absent field. Raises RefusedError (422) if the contract rejects a record."""
         if not 1 <= len(records) <= self.max_records:
             raise RefusedError(422, finding(f"there are {len(records)} records", self.how_many(), field="records"))
         for index, record in enumerate(records):
-            # Before pydantic, which takes a while to tell of each of a hundred thousand unknown fields.
+            # Checked before pydantic, which takes long to report a hundred thousand unknown fields.
             if isinstance(record, dict) and len(record) > len(self.features):
                 unknown = islice((name for name in record if name not in self.features), MOST_FINDINGS)
                 raise RefusedError(422, *(self._unknown(index, name) for name in unknown))
@@ -97,11 +97,11 @@ class Schema:
             raise RefusedError(422, *self._findings(records)) from None
 
     def how_many(self) -> str:
-        """How many records are allowed, in words."""
+        """The allowed numbers of records as text."""
         return f"1 to {self.max_records} records"
 
     def unusual(self, records: Records) -> Places:
-        """The places of the values that the contract warns of."""
+        """The places of the values that the contract warns about."""
         return [
             (index, name)
             for index, record in enumerate(records)
@@ -110,7 +110,7 @@ class Schema:
         ]
 
     def warnings(self, records: Records, unusual: Places) -> list[dict[str, Any]]:
-        """A finding for each unusual value, of so many; a last one says how many more there are."""
+        """A finding for each of the first MOST_FINDINGS unusual values. A last one has the number of the others."""
         warnings = [
             finding(
                 f"{shown(records[index][name])} is outside what the contract expects",
@@ -156,7 +156,9 @@ class Schema:
 
     def _finding(self, index: int, error: ErrorDetails) -> dict[str, Any]:
         if not error["loc"]:
-            return finding(f"{shown(error['input'])} is no record", "an object with a value a field", record=index)
+            return finding(
+                f"{shown(error['input'])} is not a record", "an object with a value for each field", record=index
+            )
         name = str(error["loc"][0])
         if error["type"] == "extra_forbidden":
             return self._unknown(index, name)
@@ -172,12 +174,12 @@ class Schema:
 
 
 def allowed(column: Column) -> str:
-    """What the contract accepts in a column, in words; what it only warns of is accepted too."""
+    """The values that the contract accepts in a column, as text. They include those that it only warns about."""
     words = _NAMES[column.type]
     if column.levels is not None:
         levels = ", ".join(column.levels[:MOST_LEVELS])
         more = ", …" if len(column.levels) > MOST_LEVELS else ""
-        words = f"one of {levels}{more}" if column.unseen == "reject" else f"{words}, known are {levels}{more}"
+        words = f"one of {levels}{more}" if column.unseen == "reject" else f"{words}, usually one of {levels}{more}"
     elif column.min is not None or column.max is not None:
         low, high = column.min, column.max
         span = f"from {low} to {high}" if None not in (low, high) else f"from {low}" if high is None else f"to {high}"
@@ -186,14 +188,14 @@ def allowed(column: Column) -> str:
 
 
 def accepted_range(column: Column) -> tuple[float, float]:
-    """The least and the greatest value of a number or an integer that is not refused."""
+    """The least and the greatest value that is accepted for a number or an integer."""
     most = MOST_INTEGER if column.type == "integer" else MOST_NUMBER
     low, high = (column.min, column.max) if column.out_of_range == "reject" else (None, None)
     return -most if low is None else low, most if high is None else high
 
 
 def shown(value: Any) -> str:
-    """A value as JSON writes it, shortened; a whole number without its fraction, of a list or an object only that."""
+    """A value as JSON, at most MOST_SHOWN characters. A list or an object is not shown, and 1.0 is shown as 1."""
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "an object"
     if isinstance(value, float) and value.is_integer():
@@ -203,7 +205,7 @@ def shown(value: Any) -> str:
 
 
 def _usual(column: Column) -> Callable[[Any], bool] | None:
-    """Whether a value is one that the contract does not warn of; None if it warns of none."""
+    """A test whether the contract does not warn about a value, or None if the column has no warnings."""
     if column.levels is not None and column.unseen == "warn":
         accepted = {*column.levels, None}
         return lambda value: value in accepted
@@ -226,7 +228,7 @@ def _field(column: Column) -> Any:
         limits = dict(zip(("minimum", "maximum"), accepted_range(column), strict=True))
         kind = Annotated[float, Field(ge=limits["minimum"], le=limits["maximum"], allow_inf_nan=False)]
         if column.type == "integer":
-            # 1020.0 is an integer to JSON Schema, and what pandas makes of one beside a null.
+            # JSON Schema accepts 1020.0 as an integer, and pandas writes integers so if the column has a null.
             kind = Annotated[kind, AfterValidator(_whole), WithJsonSchema({"type": "integer", **limits})]
     description = column.description + (f" [{column.unit}]" if column.unit else "")
     if column.nullable:
@@ -235,14 +237,14 @@ def _field(column: Column) -> Any:
 
 
 def _whole(value: float) -> float:
-    """Pydantic's own multiple_of takes 1e-42 for a multiple of 1."""
+    """The value if it is a whole number. Pydantic's multiple_of does not serve: it accepts 1e-42 as a multiple of 1."""
     if not value.is_integer():
         raise PydanticCustomError("fraction", "a whole number is needed")
     return value
 
 
 def from_text(text: str, column: Column) -> Any:
-    """The value of a field of CSV that is not empty; what cannot be read stays text, for the schema to refuse."""
+    """The value of a field of CSV that is not empty. Text that is not a value stays text, and the schema refuses it."""
     if column.type == "string":
         return text
     try:

@@ -1,1 +1,1 @@
-"""Two versions of the repository beside each other: their data, parameters, metrics and models."""
+"""Comparing two versions of the repository: their data, parameters, metrics and models."""

@@ -1,4 +1,4 @@
-"""Which batches there are, and what is known of each."""
+"""The list of batches, with the facts about each."""
 
 import subprocess
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from kiban.validate.settings import OnFailure
 
 
 def listed(dataset: str, on_failure: OnFailure) -> list[dict[str, Any]]:
-    """One record a batch, the raw tables first, then `prepared`; what is not known is None."""
+    """A record for each batch, those of raw tables first, then those of `prepared`. An unknown value is None."""
     path = paths.ledger(dataset)
     commits, state = _brought_in_by(path), _states("raw", on_failure)
     records = [
@@ -48,32 +48,32 @@ def listed(dataset: str, on_failure: OnFailure) -> list[dict[str, Any]]:
 
 
 def _states(level: verdict.Level, on_failure: OnFailure) -> Callable[[str, str, str | None], str]:
-    """What the last validation says of a table's batch of this hash."""
+    """A function that gives the state of a batch, by table, name and hash, from the last validation."""
     try:
-        last = verdict.read(level)
+        last_verdict = verdict.read(level)
     except KibanError:
         return lambda *_: "not checked"
 
     def state(table: str, batch: str, digest: str | None) -> str:
-        if last.rejected.get(table, {}).get(batch) == digest:
+        if last_verdict.rejected.get(table, {}).get(batch) == digest:
             return "quarantined" if on_failure == "quarantine" else "rejected"
-        return "validated" if last.accepted.get(table, {}).get(batch) == digest else "not checked"
+        return "validated" if last_verdict.accepted.get(table, {}).get(batch) == digest else "not checked"
 
     return state
 
 
 def _brought_in_by(path: Path) -> dict[str, str]:
-    """For each line of a tracked file, the abbreviated commit that brought it in; uncommitted lines are not there."""
+    """The abbreviated commit that added each line of a tracked file, without the lines that are not committed."""
     try:
-        blamed = git(Path(), "blame", "--line-porcelain", "--", str(path)).splitlines()
+        blame_lines = git(Path(), "blame", "--line-porcelain", "--", str(path)).splitlines()
     except (OSError, subprocess.CalledProcessError):
         return {}
     commits: dict[str, str] = {}
     commit = ""
-    for number, line in enumerate(blamed):
+    for number, line in enumerate(blame_lines):
         if line.startswith("\t"):
             if commit.strip("0"):
                 commits[line.strip()] = commit[:7]
-        elif number == 0 or blamed[number - 1].startswith("\t"):
+        elif number == 0 or blame_lines[number - 1].startswith("\t"):
             commit = line.split()[0]
     return commits

@@ -1,4 +1,4 @@
-"""What differs between two versions of the data: batches, rows, columns."""
+"""The differences between two versions of the data: batches, rows and columns."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,14 +18,14 @@ NEW = " (new)"
 
 
 class Difference(BaseModel):
-    """A row that both versions have: its key, and [old, new] of each column that differs."""
+    """A row that is in both versions: its key, and the pair [old, new] of each column that differs."""
 
     key: dict[str, Any]
     values: dict[str, tuple[Any, Any]]
 
 
 class Rows(BaseModel):
-    """Numbers of rows added, removed and changed, and the first few of each by key."""
+    """The numbers of rows added, removed and changed, and the first few of each, by key."""
 
     added: int
     removed: int
@@ -35,15 +35,15 @@ class Rows(BaseModel):
     differences: list[Difference]
 
     def in_words(self) -> str:
-        """Such as `2 rows added, 0 removed, 1 changed`."""
+        """The numbers as text, such as `2 rows added, 0 removed, 1 changed`."""
         return f"{self.added:,} rows added, {self.removed:,} removed, {self.changed:,} changed"
 
 
 def by_rows(old: pa.Table, new: pa.Table, key: list[str]) -> Rows:
-    """What `new` has that `old` has not, and the other way round; a key in both is a changed row.
+    """The rows of `new` that are not in `old`, and the reverse. Differing rows with the same key are one changed row.
 
-    Columns that are not in both, or of another type, are not compared; without the whole key all rows are others. Where
-    a key occurs more than once, its rows are paired in the order of their values.
+    Columns that are not in both tables with the same type are not compared. If a column of the key is among them, all
+    rows count as removed and added. If a key occurs more than once, its rows are paired in the order of their values.
     """
     types = {field.name: field.type for field in new.schema}
     common = [field.name for field in old.schema if types.get(field.name) == field.type]
@@ -85,8 +85,8 @@ def _difference(row: dict[str, Any], key: list[str], values: list[str]) -> Diffe
 
 
 class Summary(BaseModel):
-    """One column: share of nulls; mean of numbers (of a boolean the share that is true), first and last of times,
-    shares of the most frequent strings."""
+    """A summary of one column: the share of nulls, the mean of numbers (for booleans the share of true values), the
+    first and the last of times, and the shares of the most frequent strings."""
 
     null_share: float
     mean: float | None = None
@@ -95,7 +95,7 @@ class Summary(BaseModel):
     levels: dict[str, float] = {}
 
     def in_words(self) -> list[str]:
-        """A few short lines."""
+        """The summary as a few short lines."""
         lines = [f"null {self.null_share:.1%}"] if self.null_share else []
         if self.mean is not None:
             lines.append(f"mean {self.mean:g}")
@@ -107,7 +107,7 @@ class Summary(BaseModel):
 
 
 def summarize(rows: pa.Table, columns: Mapping[str, Column]) -> dict[str, Summary]:
-    """Each column of `rows`, rounded as it is shown: shares to a thousandth, means to four digits."""
+    """The summary of each column of `rows`, rounded for display: shares to three decimals, means to four digits."""
     table = ibis.memtable(rows)
     figures = {}
     for name, column in columns.items():
@@ -146,11 +146,11 @@ def _text(value: Any) -> str | None:
 
 
 class TableChanges(BaseModel):
-    """What changed in one table.
+    """The changes in one table.
 
-    `rows` are [old, new]; `added`, `removed` and `changed` name batches, and say of a changed one which rows. `columns`
-    has [old, new] type of each column that is not the same in both contracts, and `moved` [old, new] summary of each
-    other column where the two differ as they are rounded.
+    `rows` has the numbers of rows [old, new]. `added` and `removed` name batches; `changed` has the changed rows by
+    batch. `columns` has the types [old, new] of each column that differs between the contracts, and `moved` the
+    summaries [old, new] of each other column whose rounded summaries differ.
     """
 
     rows: tuple[int, int]
@@ -162,9 +162,9 @@ class TableChanges(BaseModel):
 
 
 def between(old: Revision, new: Revision) -> dict[str, TableChanges]:
-    """What changed from `old` to `new`, by table; a table in which nothing did is not there.
+    """The changes from `old` to `new`, by table, without tables that are unchanged.
 
-    Raises KibanError if the rows of a batch cannot be had.
+    Raises KibanError if the rows of a batch cannot be read.
     """
     names = sorted(old.contracts.keys() | new.contracts.keys())
     return {name: changes for name in names if (changes := _in_table(name, old, new)) is not None}
@@ -182,10 +182,10 @@ def _in_table(name: str, old: Revision, new: Revision) -> TableChanges | None:
     }
     if before.keys() == after.keys() and not changed and not columns:
         return None
-    same = {column: type for column, type in _columns(new.contracts.get(name)).items() if column not in columns}
+    unchanged = {column: type for column, type in _columns(new.contracts.get(name)).items() if column not in columns}
     rows_of = [{batch: side.rows(side.batches[name][batch]) for batch in side.batches.get(name, {})} for side in sides]
     key = (new.contracts.get(name) or old.contracts[name]).key
-    summaries = [_summaries(list(rows.values()), same) for rows in rows_of]
+    summaries = [_summaries(list(rows.values()), unchanged) for rows in rows_of]
     return TableChanges(
         rows=(sum(batch.rows for batch in before.values()), sum(batch.rows for batch in after.values())),
         added=sorted(after.keys() - before.keys()),
@@ -194,7 +194,7 @@ def _in_table(name: str, old: Revision, new: Revision) -> TableChanges | None:
         columns=columns,
         moved={
             column: (summaries[0][column], summaries[1][column])
-            for column in (same if all(summaries) else ())
+            for column in (unchanged if all(summaries) else ())
             if summaries[0][column] != summaries[1][column]
         },
     )

@@ -1,4 +1,4 @@
-"""Two versions side by side: is the second a better model, and what led to it?"""
+"""Comparing two versions: whether the second one's model is better, and which parameters and data differ."""
 
 import contextlib
 from collections.abc import Mapping
@@ -25,14 +25,14 @@ from kiban.review.revision import Revision
 Judgement = Literal["unchanged", "better", "worse", "no clear difference", "not comparable"]
 CALENDAR = ("day", "week", "month")
 NOT_KEY = ("split", "target", "score", "before", "after")
-"""What predictions, and pairs of them, have beside the columns that identify a row."""
+"""The columns of predictions, and of pairs of them, that do not identify a row."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """The differences of the metrics on the rows that both versions scored in the gate's split, and by month.
+    """The differences of the metrics on the rows of the gate's split that both versions scored, overall and by month.
 
-    `rows` and `clusters` say how many there are; `months` is empty where the contract names no time.
+    `rows` and `clusters` are their numbers. `months` is empty if the contract has no time column.
     """
 
     rows: int
@@ -43,10 +43,11 @@ class Scores:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The judgement on `after` beside `before`, and what differs.
+    """The judgement on `after` compared with `before`, and the differences.
 
-    `scores` is None where the judgement needs none or has none, and `reason` says why. `parameters` has [before, after]
-    of each key that differs, None where it is missing. `data` is None where it cannot be told, and `data_reason` why.
+    `scores` is None if the models are the same or cannot be compared; `reason` says why. `parameters` has the pair
+    [before, after] of each key that differs, with None for a missing key. `data` is None if the data cannot be
+    compared; `data_reason` says why.
     """
 
     judgement: Judgement
@@ -59,10 +60,10 @@ class Comparison:
 
 
 def compare(before: Revision, after: Revision) -> Comparison:
-    """Compare two versions, by the gate of the first: nobody sets their own examination.
+    """Compare two versions by the gate of the first, so that a change cannot weaken the gate that judges it.
 
-    The gate is that of the second where the first has none of this form. Raises KibanError if neither has one, or if
-    its cluster is no column that identifies rows.
+    If the first version has no valid gate, the gate of the second is used. Raises KibanError if neither has one, or if
+    its cluster is neither a calendar unit nor a column that identifies rows.
     """
     gate = _gate(before, after)
     scores, judgement, reason = _judged(before, after, gate, after.contracts[TABLE])
@@ -88,20 +89,20 @@ def _judged(before: Revision, after: Revision, gate: Gate, table: Table) -> tupl
         return None, "unchanged", ""
     for side in (before, after):
         if side.predictions is None:
-            advice = "`dvc pull` or `dvc fetch --all-commits` brings them, if somebody has pushed them"
+            advice = "`dvc pull` or `dvc fetch --all-commits` brings them if they were pushed"
             return None, "not comparable", f"the predictions of {side.label} are not here: {advice}"
     rows = paired(before.predictions, after.predictions, gate.split)
     if rows.num_rows == 0:
         return None, "not comparable", f"no row of the {gate.split} split was scored by both versions"
     scores = measured(rows, gate, table, after.params["dataset"]["timezone"])
     if gate.metric not in scores.overall:
-        reason = f"{gate.metric} cannot be measured on rows of one value, or of one {gate.cluster}"
+        reason = f"{gate.metric} cannot be measured if all targets are equal, or on one {gate.cluster}"
         return scores, "not comparable", reason
     return scores, judge(scores.overall[gate.metric], gate.minimum_change), ""
 
 
 def judge(difference: Difference, minimum_change: float) -> Judgement:
-    """Better or worse only if the whole interval lies beyond the smallest change that one would act on."""
+    """Better or worse only if the whole interval is beyond `minimum_change`, the smallest change that matters."""
     if difference.low > minimum_change:
         return "better"
     if difference.high < -minimum_change:
@@ -110,9 +111,10 @@ def judge(difference: Difference, minimum_change: float) -> Judgement:
 
 
 def paired(before: pa.Table | None, after: pa.Table | None, split: str) -> pa.Table:
-    """The rows that both have in `split`, joined by all columns that identify them: those, `target`, `before`, `after`.
+    """The rows of `split` that are in both predictions, joined by the columns that identify a row.
 
-    The target is that of `after`. Empty if the two identify rows otherwise.
+    The result has these columns, `target` (from `after`), and the scores `before` and `after`. It is empty if the
+    schemas of the two differ.
     """
     if before is None or after is None or before.schema != after.schema:
         return pa.table({})
@@ -124,21 +126,27 @@ def paired(before: pa.Table | None, after: pa.Table | None, split: str) -> pa.Ta
 
 
 def measured(rows: pa.Table, gate: Gate, table: Table, timezone: str) -> Scores:
-    """The differences on paired rows; KibanError if the gate's cluster is no column that identifies them."""
+    """The differences on paired rows.
+
+    Raises KibanError if the gate's cluster is neither a calendar unit nor a column that identifies rows.
+    """
     codes = clusters(rows, gate.cluster, table.time, timezone)
     target, old, new = (rows[name].to_numpy() for name in ("target", "before", "after"))
     months: dict[str, dict[str, Difference]] = {}
     if table.time:
-        of_row = np.asarray(pc.strftime(_local(rows[table.time], timezone), "%Y-%m").to_pylist())
-        for month in sorted(set(of_row)):
-            inside = of_row == month
-            within = pd.factorize(codes[inside])[0]
-            months[month] = differences(target[inside], old[inside], new[inside], within)
+        row_months = np.asarray(pc.strftime(_local(rows[table.time], timezone), "%Y-%m").to_pylist())
+        for month in sorted(set(row_months)):
+            mask = row_months == month
+            month_codes = pd.factorize(codes[mask])[0]
+            months[month] = differences(target[mask], old[mask], new[mask], month_codes)
     return Scores(rows.num_rows, int(codes.max()) + 1, differences(target, old, new, codes), months)
 
 
 def clusters(rows: pa.Table, cluster: str, time: str | None, timezone: str) -> npt.NDArray[np.int64]:
-    """The number of each row's cluster, from 0 on; KibanError if `cluster` is neither a calendar unit nor a column."""
+    """The number of the cluster of each row, from 0: shape (rows,).
+
+    Raises KibanError if `cluster` is neither a calendar unit nor a column that identifies rows.
+    """
     columns = [name for name in rows.column_names if name not in NOT_KEY]
     if cluster in CALENDAR and time:
         values = pc.floor_temporal(_local(rows[time], timezone), unit=cluster)
@@ -146,20 +154,20 @@ def clusters(rows: pa.Table, cluster: str, time: str | None, timezone: str) -> n
         values = rows[cluster]
     else:
         allowed = ", ".join([*(CALENDAR if time else ()), *columns])
-        raise KibanError(f"params.yaml: gate.cluster: {cluster!r} is none of {allowed}; correct it in conf/gate")
+        raise KibanError(f"params.yaml: gate.cluster: {cluster!r} is not one of {allowed}; correct it in conf/gate")
     codes: npt.NDArray[np.int64] = pd.factorize(values.to_pandas())[0]
     return codes
 
 
 def _local(times: pa.ChunkedArray, timezone: str) -> pa.ChunkedArray:
-    """Times of day as clocks show them where the data is at home."""
+    """Times without a zone, as clocks in the dataset's time zone show them."""
     if pa.types.is_timestamp(times.type):
         return pc.local_timestamp(times.cast(pa.timestamp("us", timezone)))
     return times.cast(pa.timestamp("us"))
 
 
 def parameters(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """[before, after] of each dotted key of params.yaml that is not the same in both."""
+    """The pair [before, after] of each dotted key of params.yaml that differs."""
     old, new = (leaves(side) for side in (before, after))
     names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
     return {name: (old.get(name), new.get(name)) for name in names}

@@ -1,4 +1,4 @@
-"""From the id of a model to what it came from: commit, data, parameters, metrics, validation."""
+"""The lineage of a model, found by its id: commit, data, parameters, metrics and validation."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ from kiban.servable import origin
 from kiban.servable.evaluation import Figures
 
 PARAMETERS = ("engine", "split", "missing", "model", "preprocessing", "decision")
-"""The sections of params.yaml that shape a model, beside its data."""
+"""The sections of params.yaml on which a model depends, besides its data."""
 
 
 class Commit(BaseModel):
@@ -31,8 +31,10 @@ class Commit(BaseModel):
 
 @dataclass(frozen=True)
 class Lineage:
-    """Of a model. `commit` is the first that had it, None where only the working tree has; `batches` are by table and
-    name, the prepared ones last; `metrics` by split; a verdict that cannot be had is None.
+    """The lineage of a model. `commit` is the first commit with the model, or None if only the working tree has it.
+
+    `batches` are by table and name, the prepared ones last; `metrics` are by split. A verdict that cannot be read is
+    None.
     """
 
     model_id: str
@@ -45,23 +47,23 @@ class Lineage:
 
 
 def lineage(model_id: str) -> Lineage:
-    """What the model came from; `model_id` may be shortened to 7 digits.
+    """The lineage of the model `model_id`, whose first 7 digits or more suffice.
 
-    Raises KibanError if no commit has it, if there are several that it may mean, or if its commit cannot be read.
+    Raises KibanError if no commit has the model, if several models have these digits, or if the commit cannot be read.
     """
     if not re.fullmatch(r"[0-9a-f]{7,64}", model_id):
-        raise KibanError(f"{model_id!r} is not the id of a model: 64 hex digits, of which the first 7 will do")
+        raise KibanError(f"{model_id!r} is not the id of a model: give 7 to 64 hex digits")
     commits = _commits(model_id)
     if len(commits) > 1:
         raise KibanError(f"{model_id} may mean {' or '.join(commits)}: give more digits")
     if not commits:
-        raise KibanError(f"no commit here has a model {model_id}: `git fetch --all` brings those of others")
+        raise KibanError(f"no commit here has a model {model_id}: `git fetch --all` brings the commits of others")
     ((whole, commit),) = commits.items()
     revision = Revision(commit)
     try:
         split = Split.model_validate(revision.params["split"])
     except (KeyError, ValidationError):
-        raise KibanError(f"the params.yaml of {revision.label} has no split that can be read") from None
+        raise KibanError(f"the params.yaml of {revision.label} has no valid split") from None
     return Lineage(
         model_id=whole,
         commit=_described(commit) if commit else None,
@@ -74,7 +76,7 @@ def lineage(model_id: str) -> Lineage:
 
 
 def as_json(model: Lineage) -> dict[str, Any]:
-    """The lineage for programs."""
+    """The lineage as JSON values."""
     return {
         "model_id": model.model_id,
         "commit": model.commit.model_dump() if model.commit else None,
@@ -92,13 +94,13 @@ def as_json(model: Lineage) -> dict[str, Any]:
 
 
 def _commits(model_id: str) -> dict[str, str | None]:
-    """By the id of each model that is meant, the first commit that had it."""
+    """For each model whose id starts with `model_id`, the first commit that has it; None for the working tree."""
     try:
         shallow = git(Path(), "rev-parse", "--is-shallow-repository").strip() == "true"
         # A commit that took the model away has another.
         hashes = commits_with(Path(), origin.LINE.removesuffix('"').format(model_id), EVALUATION)
     except (OSError, subprocess.CalledProcessError):
-        raise KibanError("this is no git repository, so that no model can be found in it") from None
+        raise KibanError("this is not a git repository: no model can be found in it") from None
     if shallow:
         raise KibanError("this clone lacks the history in which a model could be found: `git fetch --unshallow`")
     commits: dict[str, str | None] = {}

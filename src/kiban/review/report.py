@@ -1,4 +1,4 @@
-"""A comparison as Markdown, for a pull request."""
+"""Writing a comparison as Markdown, for a pull request."""
 
 import html
 import importlib.resources
@@ -15,14 +15,14 @@ from kiban.review.revision import Revision
 from kiban.tasks.binary import METRICS
 
 PICTURES = "<!-- pictures -->"
-"""Where the pictures begin, so that a place that cannot show them can leave them out."""
+"""The line before the pictures. A consumer that cannot show pictures cuts the report there."""
 
 
 MOST_FINDINGS = 20
 
 
 def markdown(before: Revision, after: Revision, comparison: Comparison, pictures: Mapping[str, str]) -> str:
-    """The report, the judgement first. `pictures` are the addresses of the plots by title."""
+    """The report, which starts with the judgement. `pictures` are the addresses of the plots, by title."""
     template = importlib.resources.files(__package__).joinpath("report.md.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701
     filters: dict[str, Callable[..., str]] = {"cell": cell, "code": code, "signed": signed, "row": row}
@@ -44,24 +44,24 @@ def markdown(before: Revision, after: Revision, comparison: Comparison, pictures
 
 
 def _figures(before: Revision, after: Revision, split: str) -> dict[str, tuple[Any, Any]]:
-    """The metrics as each version reported them, each on its own rows."""
+    """The metrics that each version reported, each measured on its own rows."""
     sides = [side.evaluation.splits[split] for side in (before, after)]
     return {name: (sides[0].get(name), sides[1].get(name)) for name in METRICS}
 
 
 def row(difference: Difference) -> str:
-    """The cells of a difference: before, after, change, interval."""
+    """The cells of a difference in a Markdown table: before, after, change, interval."""
     interval = f"{signed(difference.low)} to {signed(difference.high)}"
     return f"{difference.before:.4f} | {difference.after:.4f} | {signed(difference.change)} | {interval}"
 
 
 def signed(value: float) -> str:
-    """Four digits with a sign, a true minus."""
+    """A number with four decimals and a sign, with U+2212 as the minus sign."""
     return f"{value:+.4f}".replace("-", "−")
 
 
 def cell(value: Any) -> str:
-    """A value as text inside of a Markdown table: nothing in it is markup, calls a person or loads a picture."""
+    """A value as text in a Markdown table, escaped so that it cannot be markup, mention a person or load a picture."""
     if value is None:
         return "–"
     text = html.escape(str(value), quote=False).replace("@", "&#64;").replace("\\", "\\\\")
@@ -69,7 +69,7 @@ def cell(value: Any) -> str:
 
 
 def code(value: Any) -> str:
-    """A value as code inside of a Markdown table."""
+    """A value as code in a Markdown table."""
     return "`" + re.sub(r"[`\r\n]", " ", str(value)).replace("|", "\\|") + "`"
 
 

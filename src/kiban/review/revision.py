@@ -1,4 +1,4 @@
-"""A state of the repository, read from the working tree, from git, or from DVC's cache or its remote."""
+"""A version of the repository, read from the working tree, from git, or from DVC's cache or its remote."""
 
 import contextlib
 import io
@@ -28,7 +28,7 @@ from kiban.servable.evaluation import Evaluation
 
 @dataclass(frozen=True)
 class Batch:
-    """A batch of one version: number of rows, SHA-256 of its Parquet file, and where that lies in the repository."""
+    """A batch of one version: its number of rows, and the SHA-256 and the path of its Parquet file."""
 
     rows: int
     sha256: str
@@ -36,10 +36,10 @@ class Batch:
 
 
 class Revision:
-    """What a revision of git says of itself; `name` is None for the working tree.
+    """The files of a revision of git, or of the working tree if `name` is None.
 
-    Each part is read when it is first asked for, and then kept. Raises KibanError where a part that must be there is
-    missing, or cannot be read.
+    Each property is read when it is first used, and then cached. A property raises KibanError if a required file is
+    missing or cannot be read.
     """
 
     def __init__(self, name: str | None) -> None:
@@ -49,7 +49,7 @@ class Revision:
 
     @property
     def label(self) -> str:
-        """The revision for people."""
+        """The name of the revision in messages."""
         return self.name or "the working tree"
 
     @cached_property
@@ -58,7 +58,7 @@ class Revision:
 
     @cached_property
     def dataset(self) -> str:
-        """The name of its dataset."""
+        """The name of the dataset."""
         try:
             name: str = self.params["dataset"]["name"]
         except (KeyError, TypeError):
@@ -67,7 +67,7 @@ class Revision:
 
     @cached_property
     def evaluation(self) -> Evaluation:
-        """What its model is worth."""
+        """The evaluation of its model."""
         try:
             return Evaluation.model_validate_json(self._whole(paths.EVALUATION))
         except ValidationError:
@@ -75,7 +75,7 @@ class Revision:
 
     @cached_property
     def verdicts(self) -> Mapping[Level, Verdict | None]:
-        """The verdict on each level of the data, None where it cannot be had."""
+        """The verdict on each level of the data, or None if it cannot be read."""
         return {level: self._verdict(level) for level in LEVELS}
 
     def _verdict(self, level: Level) -> Verdict | None:
@@ -86,7 +86,7 @@ class Revision:
 
     @cached_property
     def predictions(self) -> pa.Table | None:
-        """The predictions of its model; None where they cannot be had, or lie here of another model."""
+        """The predictions of its model, or None if they cannot be read or are those of another model."""
         try:
             rows = pq.read_table(io.BytesIO(self.content(paths.PREDICTIONS)))
         except (FileNotFoundError, pa.ArrowException):
@@ -96,7 +96,7 @@ class Revision:
 
     @cached_property
     def contracts(self) -> Mapping[str, Table]:
-        """The contracts of the raw tables by name, and that of the prepared table."""
+        """The contracts of the raw tables and of the prepared table, by name of the table."""
         raw, ready = paths.raw_contract(self.dataset), paths.prepared_contract(self.dataset)
         return {
             **contract.parse_raw(self._whole(raw), self._named(raw)),
@@ -105,7 +105,7 @@ class Revision:
 
     @cached_property
     def account(self) -> Account:
-        """reports/data.json; empty where there is none."""
+        """The content of reports/data.json, or an empty account if the file is missing."""
         try:
             return prepared.parse_account(self.content(paths.DATA))
         except FileNotFoundError:
@@ -113,7 +113,7 @@ class Revision:
 
     @cached_property
     def batches(self) -> Mapping[str, Mapping[str, Batch]]:
-        """The batches by name, of each raw table and of the prepared one."""
+        """The batches of each raw table and of the prepared table, by table and name."""
         path = paths.ledger(self.dataset)
         try:
             ledger = parse_ledger(self.content(path), self._named(path))
@@ -147,41 +147,41 @@ class Revision:
             return rows
 
     def content(self, path: Path) -> bytes:
-        """A file from the working tree or from git, or from DVC's cache or its remote.
+        """The content of a file, from the working tree or git, or from DVC's cache or its remote.
 
-        Raises FileNotFoundError if none of them has it.
+        Raises FileNotFoundError if none of them has the file.
         """
         if self.commit is None and path.exists():
             return path.read_bytes()
         if self.commit is not None:
-            # From the folder that this runs in, which may lie within the repository.
-            shown = subprocess.run(["git", "show", f"{self.commit}:./{path.as_posix()}"], capture_output=True)
-            if shown.returncode == 0:
-                return shown.stdout
+            # "./" makes the path relative to the working directory, which may be a subfolder of the repository.
+            process = subprocess.run(["git", "show", f"{self.commit}:./{path.as_posix()}"], capture_output=True)
+            if process.returncode == 0:
+                return process.stdout
         with tempfile.TemporaryDirectory() as folder:
             copy = Path(folder) / path.name
             self._fetch(path, copy)
             return copy.read_bytes()
 
     def _whole(self, path: Path) -> bytes:
-        """The content of a file that must be there."""
+        """The content of a required file. Raises KibanError if it is missing."""
         try:
             return self.content(path)
         except FileNotFoundError:
             raise KibanError(f"{self.label} has no {path}: run `dvc repro` there") from None
 
     def _named(self, path: Path) -> str:
-        """The file as errors call it."""
+        """The name of the file in error messages."""
         return f"{path} of {self.name}" if self.name else str(path)
 
     def _fetch(self, path: Path, target: Path) -> None:
-        """Copy a file that DVC tracks to `target`, from its cache or its remote, if it is there."""
-        with contextlib.suppress(Exception):  # DVC, its index and its store raise what they like
+        """Copy a file that DVC tracks from its cache or its remote to `target`, if it can be read."""
+        with contextlib.suppress(Exception):  # DVC, its index and its stores have no common type of error
             self._tracked.get_file(path.as_posix(), str(target))
 
     @cached_property
     def _tracked(self) -> Any:
-        from dvc.api import DVCFileSystem  # takes a second
+        from dvc.api import DVCFileSystem  # the import takes a second
 
         return DVCFileSystem(url=str(Path.cwd()), rev=self.commit)
 

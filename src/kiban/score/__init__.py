@@ -1,1 +1,1 @@
-"""Rows in bulk: read.py reads them in pieces, check.py refuses what the endpoint would, write.py writes whole files."""
+"""Scoring tables: read.py reads rows in pieces, check.py rejects what the endpoint would, write.py writes the files."""

@@ -1,7 +1,7 @@
-"""Rows as the endpoint's schema sees them: those that it accepts, typed, and why it refuses the others.
+"""Checking rows by the endpoint's schema: the rows that it accepts, with types, and why it rejects the others.
 
-Columns are checked at once, and only the rows that do not pass one by one, by the endpoint's own schema: it has the
-last word, and the words.
+Whole columns are checked first. Only rows that fail there are checked one by one by the endpoint's schema, which
+decides and gives the reason.
 """
 
 from collections import Counter
@@ -22,9 +22,11 @@ NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$"  # RFC 8259, sectio
 
 
 class Checked(NamedTuple):
-    """`rows` has the features in the contract's types, `accepted` where its rows were; `rejected` says why, by place.
+    """The result of checking n rows.
 
-    `unusual` counts the values that the contract warns of, by feature.
+    `rows` are the accepted rows, with the features in the contract's types. `accepted` has for each of the n rows
+    whether it is accepted. `rejected` has the reasons by the index of the row. `unusual` counts the values that the
+    contract warns about, by feature.
     """
 
     rows: pa.Table
@@ -34,7 +36,7 @@ class Checked(NamedTuple):
 
 
 def check_columns(columns: pa.Schema, features: Mapping[str, Column], is_text: bool, where: str) -> None:
-    """Raise KibanError if a feature that must be there has no column, or one of a type that none of its values has."""
+    """Raise KibanError if a required feature has no column, or if a column has a type that does not fit its feature."""
     for name, column in features.items():
         if name not in columns.names:
             if not column.nullable:
@@ -42,33 +44,33 @@ def check_columns(columns: pa.Schema, features: Mapping[str, Column], is_text: b
                 raise KibanError(f"{where} has no column {name!r}, which the model requires; it has {names}")
         elif not is_text and not rules.is_of(columns.field(name).type, column.type):
             kind = columns.field(name).type
-            raise KibanError(f"{where}: column {name!r} is of type {kind}, the model wants {column.type}")
+            raise KibanError(f"{where}: column {name!r} is of type {kind}, but the model needs {column.type}")
 
 
 def check(rows: pa.Table, schema: Schema, is_text: bool) -> Checked:
-    """Check rows that have passed check_columns; a column that the model does not know is no concern of it."""
-    given = {name: rows[name].combine_chunks() for name in schema.features if name in rows.column_names}
+    """Check rows whose columns have passed check_columns. Columns that the model does not know are ignored."""
+    cells_by_name = {name: rows[name].combine_chunks() for name in schema.features if name in rows.column_names}
     values = {name: pa.nulls(rows.num_rows, _type(column)) for name, column in schema.features.items()}
     passes = pa.array([True] * rows.num_rows, pa.bool_())
-    for name, cells in given.items():
+    for name, cells in cells_by_name.items():
         values[name] = _values(cells, schema.features[name], is_text)
         passes = pc.and_(passes, _passes(values[name], cells, schema.features[name]))
     doubtful = pc.indices_nonzero(pc.invert(passes))
     rejected: dict[int, str] = {}
-    # Text as it is, for the endpoint's reader; typed values as they were read, for a decimal is none of JSON's.
-    records = pa.table(given if is_text else values).take(doubtful).to_pylist()
-    late: dict[int, Mapping[str, Any]] = {}
-    for place, record in zip(doubtful.to_pylist(), records, strict=True):
+    # Text is checked as it is, by the endpoint's reader; typed cells as converted values, because JSON has no decimals.
+    records = pa.table(cells_by_name if is_text else values).take(doubtful).to_pylist()
+    cleared: dict[int, Mapping[str, Any]] = {}  # doubtful rows that the schema accepts
+    for index, record in zip(doubtful.to_pylist(), records, strict=True):
         try:
-            (late[place],) = schema.check([_record(record, schema, is_text)])
+            (cleared[index],) = schema.check([_record(record, schema, is_text)])
         except RefusedError as error:
-            rejected[place] = sentence(error)
-    if late:
-        at = pa.array([place in late for place in range(rows.num_rows)])
+            rejected[index] = sentence(error)
+    if cleared:
+        mask = pa.array([index in cleared for index in range(rows.num_rows)])
         for name, column in schema.features.items():
-            read = pa.array([late[place][name] for place in sorted(late)], _type(column))
-            values[name] = pc.replace_with_mask(values[name], at, read)
-        passes = pc.or_(passes, at)
+            cleared_values = pa.array([cleared[index][name] for index in sorted(cleared)], _type(column))
+            values[name] = pc.replace_with_mask(values[name], mask, cleared_values)
+        passes = pc.or_(passes, mask)
     kinds = {name: ARROW_TYPES[column.type] for name, column in schema.features.items()}
     accepted = pa.table({name: values[name].filter(passes).cast(kind) for name, kind in kinds.items()})
     unusual = Counter(
@@ -81,12 +83,12 @@ def check(rows: pa.Table, schema: Schema, is_text: bool) -> Checked:
 
 
 def _type(column: Column) -> pa.DataType:
-    """What values are checked as: an integer as a number, for 1020.0 is one."""
+    """The type in which values are checked. An integer is checked as a float, because 1020.0 is an integer too."""
     return {"string": pa.string(), "boolean": pa.bool_()}.get(column.type, pa.float64())
 
 
 def _values(cells: pa.Array, column: Column, is_text: bool) -> pa.Array:
-    """The values of a feature, null where there is none and where the text is none of the type."""
+    """The values of a feature, with null for an empty cell and for text that is not a value of its type."""
     if not is_text or column.type == "string":
         if pa.types.is_decimal(cells.type):  # Arrow is exact from text only
             cells = cells.cast(pa.string())
@@ -99,11 +101,12 @@ def _values(cells: pa.Array, column: Column, is_text: bool) -> pa.Array:
 
 
 def _passes(values: pa.Array, cells: pa.Array, column: Column) -> pa.Array:
-    """Which of the values, read of `cells`, the schema accepts for sure: of the type, and no rule rejects them."""
+    """For each of the values, read from `cells`, whether the schema surely accepts it: its type fits, and no rule
+    rejects it."""
     fits = pc.is_valid(values)
     if column.type in ("integer", "number"):
-        low, high = accepted_range(column)  # which has limits of JSON and of the model's precision too
-        fits = pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high))  # false of NaN
+        low, high = accepted_range(column)  # also the limits of JSON and of the model's precision
+        fits = pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high))  # false for NaN
         if column.type == "integer":
             fits = pc.and_(fits, pc.equal(pc.floor(values), values))
     fits = pc.or_(fits.fill_null(False), cells.is_null())
@@ -111,6 +114,6 @@ def _passes(values: pa.Array, cells: pa.Array, column: Column) -> pa.Array:
 
 
 def _record(record: Mapping[str, Any], schema: Schema, is_text: bool) -> dict[str, Any]:
-    """A row as /invocations reads it: what is empty is absent."""
-    given = {name: value for name, value in record.items() if value is not None}
-    return {name: from_text(value, schema.features[name]) for name, value in given.items()} if is_text else given
+    """A row as /invocations reads it, without its empty cells."""
+    filled = {name: value for name, value in record.items() if value is not None}
+    return {name: from_text(value, schema.features[name]) for name, value in filled.items()} if is_text else filled

@@ -1,7 +1,7 @@
-"""A table in pieces, from a CSV or Parquet file here or in an S3 store.
+"""Reading a table in pieces from a CSV or Parquet file, on this machine or in an S3 store.
 
-CSV is read as /invocations reads it, strictly: to Arrow, and most other readers, a quote that was forgotten is a value
-that goes on to the end of the file.
+CSV is read strictly, as /invocations reads it. Arrow and most other readers accept a quote that is not closed, and read
+the rest of the file as one value.
 """
 
 import codecs
@@ -20,17 +20,17 @@ import pyarrow.parquet as pq
 from kiban.core.errors import KibanError, one_line
 from kiban.sources import stores
 
-PIECE = 4 << 20  # bytes of CSV
+PIECE = 4 << 20  # bytes of a piece of CSV
 LONGEST = 16 << 20  # bytes of a line
-ROWS = 1 << 15  # of Parquet, or fewer where they are large:
-LARGEST = 32 << 20  # bytes of a piece of it
-PROBE = 1000  # rows that say how large they are
+ROWS = 1 << 15  # rows of a piece of Parquet, or fewer if they would exceed
+LARGEST = 32 << 20  # bytes of a piece of Parquet
+PROBE = 1000  # rows that are read first to estimate the size of a row
 
 T = TypeVar("T")
 
 
 class Rejected(NamedTuple):
-    """A row that cannot be scored, by its number in the file, from 1 and without the header."""
+    """A row that cannot be scored. `row` is its number in the file, from 1, not counting the header."""
 
     row: int
     problem: str
@@ -38,7 +38,10 @@ class Rejected(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Rows with their numbers in the file, lines with too many or too few fields, and how far the file is read."""
+    """Some rows of the file with their numbers, and its malformed lines.
+
+    `done` says how much of the file has been read: bytes of CSV, rows of Parquet.
+    """
 
     rows: pa.Table
     numbers: list[int]
@@ -47,7 +50,8 @@ class Piece(NamedTuple):
 
 
 class Input(NamedTuple):
-    """`schema` is that of every piece; `is_text` where all is text, as in CSV; `size` is what `done` ends at."""
+    """An opened table. All pieces have the same `schema`. `is_text` says that all values are text, as in CSV. `size` is
+    the value of `done` at the end of the file."""
 
     schema: pa.Schema
     is_text: bool
@@ -57,7 +61,10 @@ class Input(NamedTuple):
 
 @contextmanager
 def opened(path: str) -> Iterator[Input]:
-    """The table at `path`: .csv, .csv.gz or .parquet. KibanError if it cannot be read, here or in a piece."""
+    """The table at `path`: .csv, .csv.gz or .parquet.
+
+    Raises KibanError if it cannot be opened, or, from the iterator of its pieces, if a piece cannot be read.
+    """
     if not path.endswith((".csv", ".csv.gz", ".parquet")):
         raise KibanError(f"{path}: a name must end with .csv, .csv.gz or .parquet")
     system = stores.system(path)
@@ -67,7 +74,7 @@ def opened(path: str) -> Iterator[Input]:
         names = table.schema.names
         for name in names:
             if names.count(name) > 1:
-                raise KibanError(f"{path}: column {name!r} stands twice")
+                raise KibanError(f"{path}: column {name!r} occurs twice")
         yield table._replace(pieces=_explained(path, table.pieces))
 
 
@@ -85,14 +92,14 @@ def _explained(path: str, pieces: Iterator[Piece]) -> Iterator[Piece]:
 
 
 def _parquet(raw: BinaryIO) -> Input:
-    file = pq.ParquetFile(raw, buffer_size=1 << 20)  # else a whole column of a row group is in memory
+    file = pq.ParquetFile(raw, buffer_size=1 << 20)  # without a buffer a whole column of a row group is in memory
 
     def pieces() -> Iterator[Piece]:
         done = 0
         probe = next(file.iter_batches(PROBE), None)
         rows = min(ROWS, LARGEST * len(probe) // probe.nbytes) if probe and probe.nbytes else ROWS
         for batch in file.iter_batches(max(rows, 1)):
-            batch.validate(full=True)  # text that is no UTF-8
+            batch.validate(full=True)  # raises if text is not UTF-8
             numbers = list(range(done + 1, done + 1 + len(batch)))
             done += len(batch)
             yield Piece(pa.Table.from_batches([batch]), numbers, [], done)
@@ -110,18 +117,21 @@ def _csv(raw: BinaryIO, path: str, size: int) -> Input:
     schema = pa.schema([(name, pa.string()) for name in names])
 
     def pieces() -> Iterator[Piece]:
-        unread, last = b"".join(first.splitlines(keepends=True)[header.line_num :]), 0
+        unread, last_row = b"".join(first.splitlines(keepends=True)[header.line_num :]), 0
         for text in chain(texts, [b""]):
-            good, misquoted, unread = _strict(unread + text, last + 1, not text, path)
-            piece = _piece(good, misquoted, last, schema, min(raw.tell(), size) if text else size)
-            last += len(piece.numbers) + len(piece.malformed)
+            good, misquoted, unread = _strict(unread + text, last_row + 1, not text, path)
+            piece = _piece(good, misquoted, last_row, schema, min(raw.tell(), size) if text else size)
+            last_row += len(piece.numbers) + len(piece.malformed)
             yield piece
 
     return Input(schema, True, size, pieces())
 
 
 def _texts(stream: BinaryIO, path: str) -> Iterator[bytes]:
-    """The bytes of whole lines, some PIECE at a time; KibanError if they are no UTF-8, or a line does not end."""
+    """The bytes of whole lines, about PIECE bytes at a time.
+
+    Raises KibanError if they are not UTF-8, or if a line has more than LONGEST bytes.
+    """
     part, lines = b"", 0
     while more := stream.read(PIECE):
         part += more
@@ -146,9 +156,9 @@ def _text(part: bytes, path: str, before: int) -> bytes:
 
 
 def _strict(text: bytes, first: int, is_last: bool, path: str) -> tuple[bytes, dict[int, Rejected], bytes]:
-    """The records of `text` whose quotes are RFC 4180's, the others, and the beginning of one that does not end here.
+    """The records of `text` whose quotes follow RFC 4180, the misquoted ones, and the start of an incomplete record.
 
-    `first` is the number of the first record. KibanError if a quote never ends.
+    `first` is the number of the first record. Raises KibanError if a quote is never closed.
     """
     if _is_plain(text):
         return text, {}, b""
@@ -159,33 +169,33 @@ def _strict(text: bytes, first: int, is_last: bool, path: str) -> tuple[bytes, d
     number = first
     while (begin := reader.line_num) < len(lines):
         try:
-            number += bool(next(reader))  # an empty line is none
+            number += bool(next(reader))  # an empty line is not a record
             good += lines[begin : reader.line_num]
         except csv.Error as error:
-            if "expected after" not in str(error):  # the end, or csv's limit of a field
+            if "expected after" not in str(error):  # the text ended within quotes, or a field exceeds csv's limit
                 if reader.line_num == len(lines) and not is_last:
                     return "".join(good).encode(), misquoted, "".join(lines[begin:]).encode()
                 raise KibanError(f"{path}, row {number}: a quote is opened and not closed") from None
             record = "".join(lines[begin : reader.line_num]).rstrip("\r\n")
-            misquoted[number] = Rejected(number, f"its quotes are wrong: {error}", [record])
+            misquoted[number] = Rejected(number, f"wrong quotes: {error}", [record])
             number += 1
     return "".join(good).encode(), misquoted, b""
 
 
 def _is_plain(text: bytes) -> bool:
-    """Whether all quotes open at the beginning of a field and close at its end, with none between: as most are."""
-    at = np.frombuffer(b"\n" + text + b"\n", np.uint8)
-    quotes = np.flatnonzero(at == ord('"'))
-    around = at[quotes[::2] - 1], at[quotes[1::2] + 1]
-    return len(quotes) % 2 == 0 and all(np.isin(side, np.frombuffer(b",\r\n", np.uint8)).all() for side in around)
+    """Whether each quote opens at the start of a field or closes at its end, as in most files: a fast check."""
+    characters = np.frombuffer(b"\n" + text + b"\n", np.uint8)
+    quotes = np.flatnonzero(characters == ord('"'))
+    neighbours = characters[quotes[::2] - 1], characters[quotes[1::2] + 1]
+    return len(quotes) % 2 == 0 and all(np.isin(side, np.frombuffer(b",\r\n", np.uint8)).all() for side in neighbours)
 
 
-def _piece(text: bytes, misquoted: dict[int, Rejected], last: int, schema: pa.Schema, done: int) -> Piece:
-    """The table that the text is, after `last` records and beside those that are misquoted."""
-    malformed: dict[int, tuple[str, str]] = {}  # by the number in the text
+def _piece(text: bytes, misquoted: dict[int, Rejected], last_row: int, schema: pa.Schema, done: int) -> Piece:
+    """The piece with the rows of `text` and the `misquoted` ones, which follow row number `last_row` of the file."""
+    malformed: dict[int, tuple[str, str]] = {}  # by the number of the row in the text
 
     def keep(row: Any) -> str:
-        # As one field: nobody knows where one too many, or too few, is.
+        # The line is kept as one field: it is unknown which field is missing or added.
         malformed[row.number] = f"it has {row.actual_columns} fields, the header {row.expected_columns}", row.text
         return "skip"
 
@@ -197,8 +207,8 @@ def _piece(text: bytes, misquoted: dict[int, Rejected], last: int, schema: pa.Sc
             pyarrow.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=keep),
             pyarrow.csv.ConvertOptions(column_types=schema, null_values=[""], strings_can_be_null=True),
         )
-    after = last + len(rows) + len(malformed) + len(misquoted) + 1
-    places = [number for number in range(last + 1, after) if number not in misquoted]
-    wrong = [Rejected(places[place - 1], problem, [line]) for place, (problem, line) in malformed.items()]
-    numbers = [number for place, number in enumerate(places, start=1) if place not in malformed]
+    next_row = last_row + len(rows) + len(malformed) + len(misquoted) + 1
+    text_numbers = [number for number in range(last_row + 1, next_row) if number not in misquoted]
+    wrong = [Rejected(text_numbers[row - 1], problem, [line]) for row, (problem, line) in malformed.items()]
+    numbers = [number for row, number in enumerate(text_numbers, start=1) if row not in malformed]
     return Piece(rows, numbers, [*wrong, *misquoted.values()], done)

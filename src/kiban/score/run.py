@@ -1,4 +1,4 @@
-"""A table scored from file to file: checked, predicted, written whole or not at all."""
+"""Scoring a table from file to file: rows are checked and predicted, and OUTPUT is written whole or not at all."""
 
 from collections import Counter
 from contextlib import ExitStack
@@ -18,9 +18,9 @@ from kiban.servable.load import Servable
 
 @dataclass
 class Counts:
-    """Rows that were scored, those of them that are labelled true, rows that were rejected, unusual values by feature.
+    """The numbers of rows scored, labelled true, and rejected, and the number of unusual values by feature.
 
-    `absent` are the features that the table has no column of.
+    `absent` are the features without a column in the table.
     """
 
     rows: int = 0
@@ -31,26 +31,27 @@ class Counts:
 
 
 def rejected_path(target: str) -> str:
-    """Where the rejected rows of the output `target` go."""
+    """The path of the rejected rows for the output `target`."""
     return f"{target}.rejected.csv"
 
 
 def score_file(source: str, target: str, servable: Servable, skip: bool) -> Counts:
     """Write the table at `source` with the model's predictions to `target`, whole or not at all.
 
-    With `skip` the rows that the contract rejects go to `rejected_path`, else the first of them is a KibanError. Raises
-    KibanError too if a name does not say a format, or would be overwritten, or a file cannot be read or written.
+    With `skip` the rows that the contract rejects are written to `rejected_path`; without, the first of them raises
+    KibanError. Raises KibanError also if a name has no known suffix, if `source` would be overwritten, or if a file
+    cannot be read or written.
     """
     if not target.endswith((".csv", ".parquet")):
         raise KibanError(f"{target}: a name must end with .csv or .parquet")
     rejected = rejected_path(target)
-    for written in (target, rejected):
-        if Path(written).resolve() == Path(source).resolve():
+    for output in (target, rejected):
+        if Path(output).resolve() == Path(source).resolve():
             raise KibanError(f"{source} would be overwritten: give OUTPUT another name")
     with opened(source) as table:
         try:
             counts = _write(table, servable, source, target, rejected, skip)
-        except (pa.ArrowException, OverflowError) as error:  # a value that Arrow, or Python, has no form for
+        except (pa.ArrowException, OverflowError) as error:  # a value that Arrow or Python cannot represent
             raise KibanError(f"{source}: a column cannot be written to {target}: {one_line(error)}") from None
         counts.absent = [name for name in servable.contract.features() if name not in table.schema.names]
     return counts
@@ -61,21 +62,21 @@ def _write(table: Input, servable: Servable, source: str, target: str, rejected:
     is_csv = target.endswith(".csv")
     schema = output_schema(table, servable, source, is_csv)
     console = Console(stderr=True)
-    shown = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    bar_columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     with ExitStack() as stack:
-        # What is entered last ends first: OUTPUT is in its place only when what was rejected is.
+        # Contexts end in reverse order: OUTPUT appears only after the file of rejected rows.
         file = stack.enter_context(whole(target))
-        side = stack.enter_context(whole(rejected)) if skip else None
-        reject = stack.enter_context(rejected_writer(side, table.schema.names)) if side else None
+        rejected_file = stack.enter_context(whole(rejected)) if skip else None
+        reject = stack.enter_context(rejected_writer(rejected_file, table.schema.names)) if rejected_file else None
         rows = stack.enter_context(table_writer(file, schema, is_csv))
-        progress = stack.enter_context(Progress(*shown, console=console, disable=not console.is_terminal))
+        progress = stack.enter_context(Progress(*bar_columns, console=console, disable=not console.is_terminal))
         task = progress.add_task("score", total=table.size)
         for piece in scored(table, servable, schema):
             for row in piece.rejected:
                 if reject is None:
                     raise KibanError(
-                        f"{source}, row {row.row}: {row.problem}. Nothing was written: mend it, or have such rows put "
-                        f"into {rejected} by --on-error skip"
+                        f"{source}, row {row.row}: {row.problem}. Nothing was written: correct the row, or use "
+                        f"--on-error skip to put such rows into {rejected}"
                     )
                 reject(row)
             rows.write_table(piece.rows)

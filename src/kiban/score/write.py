@@ -1,4 +1,4 @@
-"""A table to a file, in pieces, whole or not at all, here or in an S3 store."""
+"""Writing a table in pieces to a file, whole or not at all, on this machine or in an S3 store."""
 
 import csv
 import secrets
@@ -17,14 +17,14 @@ from kiban.score.read import Rejected
 from kiban.sources import stores
 
 REJECTED = ("rejected_row", "rejected_because")
-"""The first columns of the file of what was rejected; the input's follow."""
+"""The first columns of the file of rejected rows. The columns of the input follow."""
 
 
 @contextmanager
 def whole(path: str) -> Iterator[Path]:
-    """A file to write to, which is at `path` as soon as the context ends without an exception, and only then.
+    """A file to write to, which appears at `path` when the context ends without an exception.
 
-    For an S3 store it lies in the folder of temporary files until it is sent. KibanError if it cannot be written.
+    For an S3 store the file is in a temporary folder until it is sent. Raises KibanError if it cannot be written.
     """
     try:
         with _sent(path) if path.startswith(stores.S3) else _renamed(path) as file:
@@ -46,12 +46,12 @@ def _sent(path: str) -> Iterator[Path]:
 
 @contextmanager
 def _renamed(path: str) -> Iterator[Path]:
-    target = Path(path.removeprefix("file://")).resolve()  # what a link leads to, not the link
+    target = Path(path.removeprefix("file://")).resolve()  # the target of a link, not the link
     if not target.parent.is_dir():
         raise KibanError(f"{path} cannot be written: there is no folder {path.rpartition('/')[0]}")
     if target.is_dir():
         raise KibanError(f"{path} cannot be written: it is a folder")
-    # A name that nobody else has: another run may be writing to the same.
+    # A unique name, because another run may be writing to the same path.
     with files.whole(target, target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")) as file:
         yield file
         if target.exists():
@@ -59,7 +59,7 @@ def _renamed(path: str) -> Iterator[Path]:
 
 
 def table_writer(file: Path, schema: pa.Schema, is_csv: bool) -> pq.ParquetWriter | pyarrow.csv.CSVWriter:
-    """What writes tables of the schema to `file`; a context manager."""
+    """A writer of tables with `schema` to `file`, which is a context manager."""
     if is_csv:
         return pyarrow.csv.CSVWriter(file, schema)
     return pq.ParquetWriter(file, schema, compression="zstd")
@@ -67,18 +67,19 @@ def table_writer(file: Path, schema: pa.Schema, is_csv: bool) -> pq.ParquetWrite
 
 @contextmanager
 def rejected_writer(file: Path, names: list[str]) -> Iterator[Callable[[Rejected], None]]:
-    """What writes rejected rows of a table with the columns `names` to `file`, as CSV that can be scored when mended.
+    """A function that writes rejected rows of a table with the columns `names` to `file`, as CSV.
 
-    A malformed line is one field, the first, so that it is not taken for a row.
+    The file can be scored after the rows are corrected. A malformed line is written into the first field alone, so that
+    it is not taken for a row.
     """
-    kept = [place for place, name in enumerate(names) if name not in REJECTED]
+    indices = [index for index, name in enumerate(names) if name not in REJECTED]
     with file.open("w", newline="", encoding="utf-8") as opened:
         writer = csv.writer(opened, lineterminator="\n")
-        writer.writerow([*REJECTED, *(names[place] for place in kept)])
+        writer.writerow([*REJECTED, *(names[index] for index in indices)])
 
         def write(row: Rejected) -> None:
             is_whole = len(row.fields) == len(names)
-            fields = [row.fields[place] for place in kept] if is_whole else [*row.fields, *[""] * (len(kept) - 1)]
+            fields = [row.fields[index] for index in indices] if is_whole else [*row.fields, *[""] * (len(indices) - 1)]
             writer.writerow([row.row, row.problem, *fields])
 
         yield write

@@ -1,4 +1,4 @@
-"""The model as it is served: a folder with the model file, the contract and a manifest that names every byte of it.
+"""A servable, the model as it is served: a folder with the model, its contract, and a manifest with their hashes.
 
-load.py needs scikit-learn only for a model that ONNX cannot express; what makes a servable is in train/.
+load.py needs scikit-learn only for a model that ONNX cannot express. The stage train writes the servable.
 """

@@ -1,7 +1,7 @@
-"""Rows as a model reads them: one NumPy array a feature.
+"""Rows as a model reads them: one NumPy array for each feature.
 
-A string feature is an object array of str, "" where null. Every other feature is a float32 array, NaN where null; a
-boolean is 0 or 1. Training and serving both come through here, so that they cannot differ.
+A string feature is an object array of str, with "" for null. Every other feature is a float32 array, with NaN for null;
+a boolean is 0 or 1. Training and serving both use this module, so that they cannot differ.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,9 +22,9 @@ Columns = dict[str, npt.NDArray[Any]]
 
 
 def from_records(records: Sequence[Mapping[str, Any]], features: Mapping[str, Column]) -> Columns:
-    """Records that have been checked against the contract, None where null, as columns of `features`."""
+    """Records as columns of `features`. The records have been checked against the contract; null is None."""
     numbers = [name for name, column in features.items() if column.type != "string"]
-    # One conversion for all of them: an array a number would take four times as long at one record.
+    # One conversion for all numbers: for one record, an array for each feature takes four times as long.
     matrix = np.array([[record[name] for record in records] for name in numbers], dtype=np.float32)
     columns = dict(zip(numbers, matrix, strict=True))
     for name in features.keys() - columns.keys():
@@ -46,7 +46,10 @@ def from_arrow(rows: "pa.Table", features: Mapping[str, Column]) -> Columns:
 
 
 def without(columns: Columns, features: Mapping[str, Column], patterns: list[str]) -> Columns:
-    """The columns with all features that match `patterns` null; KibanError if one may not be null, or none matches."""
+    """The columns with null in every feature that matches one of `patterns`.
+
+    Raises KibanError if such a feature may not be null, or if no feature matches.
+    """
     names = [name for name in features if any(fnmatch(name, pattern) for pattern in patterns)]
     fixed = [name for name in names if not features[name].nullable]
     if fixed or not names:
@@ -57,7 +60,7 @@ def without(columns: Columns, features: Mapping[str, Column], patterns: list[str
 
 
 def frame(columns: Columns) -> "pd.DataFrame":
-    """Columns as the pipeline takes them."""
-    import pandas as pd  # the service has none
+    """Columns as a data frame, the input of a scikit-learn pipeline."""
+    import pandas as pd  # here, because the service runs without pandas
 
     return pd.DataFrame(columns)

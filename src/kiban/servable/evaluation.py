@@ -1,4 +1,4 @@
-"""reports/evaluation.json: what a servable was measured to be worth. The stage evaluate writes it, others read it."""
+"""reports/evaluation.json: the metrics of a servable. The stage evaluate writes it; others read it."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -6,11 +6,11 @@ from kiban.core.paths import EVALUATION
 from kiban.data.split import SPLITS, SplitName
 
 Figures = dict[str, int | float | None]
-"""Metrics by name, and how many rows they are of; one that is not defined on these rows is None."""
+"""Metrics by name, and the number of `rows` they are computed from. A metric that is not defined is None."""
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)  # later releases may have more
+    model_config = ConfigDict(extra="ignore", frozen=True)  # later releases may write more keys
 
 
 class GateResult(_Model):
@@ -24,7 +24,7 @@ class GateResult(_Model):
 
 
 class BatchFigures(BaseModel):
-    """The figures of one batch, beside its split."""
+    """The split of one batch, and its figures."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -38,10 +38,10 @@ class BatchFigures(BaseModel):
 
 
 class Evaluation(_Model):
-    """Of the model `model_id`: the figures of each split.
+    """The figures of the model `model_id` on each split.
 
-    `prior` are those of a model that answers with the share of positives in training; `without` those of the test rows
-    where a caller does not know a group of features.
+    `prior` are the figures of a model that always answers with the share of positives in training. `without` are the
+    figures on the test rows with a group of features null, by name of the group.
     """
 
     model_id: str

@@ -1,4 +1,4 @@
-"""A servable from its folder. Nothing that comes from the folder is executed; ONNX needs no scikit-learn."""
+"""Loading a servable from its folder. No code of the folder is executed; an ONNX model needs no scikit-learn."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +18,8 @@ from kiban.tasks.metric import Scores, Target
 
 @dataclass(frozen=True)
 class Servable:
-    """`score` gives the probability of the target, one a row, for columns of the contract's features."""
+    """A loaded servable. `score` takes the columns of the contract's features, n values each, and gives the
+    probability of the target for each row: shape (n,)."""
 
     model_id: str
     manifest: Manifest
@@ -26,7 +27,7 @@ class Servable:
     score: Callable[[Columns], Scores]
 
     def labels(self, scores: Scores) -> Target:
-        """True where the score reaches the decision threshold."""
+        """For each score, whether it is at or above the decision threshold."""
         labels: Target = scores >= self.manifest.threshold
         return labels
 
@@ -46,7 +47,7 @@ def onnx_scorer(content: bytes, where: str) -> Callable[[Columns], Scores]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # a request is small: handing parts of it to other threads costs more
+    options.intra_op_num_threads = 1  # a request is small: splitting it between threads costs more than it saves
     options.inter_op_num_threads = 1
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -66,7 +67,7 @@ def onnx_scorer(content: bytes, where: str) -> Callable[[Columns], Scores]:
 
 def _skops_scorer(content: bytes, where: str) -> Callable[[Columns], Scores]:
     try:
-        import pandas  # noqa: F401  by `frame`, with the first request
+        import pandas  # noqa: F401  `frame` needs it: without it the load must fail, not the first request
 
         from kiban.servable import skops_file
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""manifest.json: what a servable consists of and what it was made from. Its hash is the model's id."""
+"""manifest.json: the files of a servable, and the data and parameters it was made from. Its hash is the model's id."""
 
 import hashlib
 import json
@@ -13,13 +13,13 @@ from kiban.core.files import sha256
 FILE = "manifest.json"
 CONTRACT = "contract.yaml"
 FORMAT = 2
-"""The format of a servable that this release writes; it reads all up to this one. Format 1 names none."""
+"""The format of a servable that this release writes. It reads all formats up to this one. Format 1 has no number."""
 
 MODEL_FILES = {"onnx": "model.onnx", "skops": "model.skops"}
 
 
 class Parity(BaseModel):
-    """How the exported model agrees with scikit-learn on the validation rows."""
+    """How far the exported model agrees with scikit-learn on the validation rows."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,10 +29,10 @@ class Parity(BaseModel):
 
 
 class Manifest(BaseModel):
-    """`files` and `prepared` hold SHA-256 by file and by batch; `parameters` are those of the train stage.
+    """The manifest. `files` has the SHA-256 of each file, `prepared` that of each batch of training and validation.
 
-    `example` has the features of a typical training row, to show a caller and to try the model with. Files that this
-    release does not know may be there, and are not read.
+    `parameters` are the settings of the stage train. `example` has the features of a typical training row, to show a
+    caller and to try the model with. `files` may name files that this release does not know; it does not load them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,7 +49,7 @@ class Manifest(BaseModel):
 
 
 def model_id(content: bytes) -> str:
-    """The id of the model whose manifest has these bytes: SHA-256 in hex. People may shorten it to 12 digits."""
+    """The id of the model whose manifest has these bytes: their SHA-256 in hex. Its first 12 digits serve as a name."""
     return hashlib.sha256(content).hexdigest()
 
 
@@ -66,7 +66,7 @@ class Checked(NamedTuple):
 def read_checked(folder: Path) -> Checked:
     """The servable in a folder, each file of which is read once.
 
-    Raises KibanError if the manifest is not valid, or a file is missing, altered, not named in it or not readable.
+    Raises KibanError if the manifest is not valid, or if a file is missing, altered, unreadable or not in the manifest.
     """
     try:
         return _read_checked(folder)
@@ -81,8 +81,8 @@ def _read_checked(folder: Path) -> Checked:
         described = json.loads(content)
         if described.get("format_version", 1) > FORMAT:
             raise KibanError(
-                f"{path} is of format {described['format_version']}, and this release reads formats 1 to {FORMAT}: "
-                "take a later release of Kiban"
+                f"{path} has format {described['format_version']}, but this release reads formats 1 to {FORMAT}: "
+                "use a later release of Kiban"
             )
         manifest = Manifest.model_validate(described, strict=True)
     except FileNotFoundError:
@@ -90,7 +90,7 @@ def _read_checked(folder: Path) -> Checked:
     except (ValueError, AttributeError, TypeError):  # a ValidationError is a ValueError
         raise KibanError(f"{path} is not the manifest of a servable: {RESTORE}") from None
     files = (file.relative_to(folder) for file in folder.rglob("*") if file.is_file())
-    # What is hidden is not the servable's: volumes and archives leave such beside their files.
+    # Hidden files do not belong to the servable: volumes and archives add some.
     present = {file.as_posix() for file in files if not any(part.startswith(".") for part in file.parts)} - {FILE}
     for name in sorted(present ^ set(manifest.files)):
         raise KibanError(f"{folder / name} is {'not in the manifest' if name in present else 'missing'}: {RESTORE}")
@@ -105,8 +105,8 @@ def _read_checked(folder: Path) -> Checked:
         else:
             actual = sha256(folder / name)
         if actual != digest:
-            raise KibanError(f"{folder / name} is not the file that the manifest names, its bytes differ: {RESTORE}")
+            raise KibanError(f"{folder / name} differs from the file that the manifest names: {RESTORE}")
     return Checked(manifest, model_id(content), contents)
 
 
-RESTORE = "delete the folder, then `dvc checkout` or `dvc repro` brings it back"
+RESTORE = "delete the folder, then restore it with `dvc checkout` or `dvc repro`"

@@ -1,4 +1,4 @@
-"""Fitted pipelines as skops files, without pickle: equal models give equal bytes, unknown types are refused."""
+"""Fitted pipelines as skops files, without pickle. Equal models give equal bytes; unknown types are refused."""
 
 import io
 import json
@@ -11,8 +11,8 @@ from skops.io.exceptions import UntrustedTypesFoundException
 
 from kiban.core.errors import KibanError
 
-# What a file may hold besides the types that skops itself trusts. Read from the estimators that conf/model ships and
-# their kin; never from a file that is about to be loaded, for that would trust an attacker's own list.
+# The types that a file may hold besides those that skops trusts. The list comes from the estimators of conf/model and
+# similar ones. It must never come from a file that is about to be loaded: an attacker writes that list.
 TRUSTED = [
     "numpy.dtype",
     "sklearn._loss.link.Interval",
@@ -25,24 +25,24 @@ TRUSTED = [
 
 
 def dumps(model: Any) -> bytes:
-    """The bytes of a skops file; KibanError naming the types that it may not hold."""
+    """The bytes of `model` as a skops file. Raises KibanError, which names them, if it holds types not in TRUSTED."""
     content = skops.io.dumps(model)
     refused = sorted(set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED))
     if refused:
         raise KibanError(
-            f"params.yaml: model._target_: {type(model[-1]).__name__} is made of types that are not on the list of "
-            f"what may be loaded ({', '.join(refused)}): choose another estimator, or extend TRUSTED in {__name__}"
+            f"params.yaml: model._target_: {type(model[-1]).__name__} holds types that are not trusted "
+            f"({', '.join(refused)}): choose another estimator, or extend TRUSTED in {__name__}"
         )
     return _canonical(content)
 
 
 def load(path: Path) -> Any:
-    """The model in the file at `path`; KibanError if it is no skops file or holds a type that is not trusted."""
+    """The model in the file at `path`. Raises KibanError if it is not a skops file or holds a type not in TRUSTED."""
     return loads(path.read_bytes(), str(path))
 
 
 def loads(content: bytes, where: str) -> Any:
-    """The model in the content of a file that errors call `where`; KibanError as in `load`."""
+    """The model in the content of a file. Errors call the file `where`. Raises KibanError as `load` does."""
     try:
         return skops.io.loads(content, trusted=TRUSTED)
     except UntrustedTypesFoundException as error:
@@ -52,7 +52,7 @@ def loads(content: bytes, where: str) -> Any:
 
 
 def _canonical(content: bytes) -> bytes:
-    """The same archive without what differs from run to run: object ids, member names made of them, and times."""
+    """The same archive without the values that differ between runs: object ids, names made of them, and times."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     schema = json.loads(members.pop("schema.json"))

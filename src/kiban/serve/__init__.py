@@ -1,1 +1,1 @@
-"""The servable over HTTP, one file a concern. Nothing here imports scikit-learn, pandas, MLflow or DVC."""
+"""The service: answers HTTP requests with the servable. It does not import scikit-learn, pandas, MLflow or DVC."""

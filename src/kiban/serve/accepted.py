@@ -1,6 +1,7 @@
-"""The servable that was accepted last, in a folder of the server's own, where each of its workers begins.
+"""A copy of the servable that was accepted last, in a temporary folder of the server. Each worker starts with it.
 
-What lies in the watched folder may have been refused: a worker in the place of a dead one must not take it, nor fail.
+The servable in the watched folder may have been refused. A worker that replaces a dead one must not load that one, and
+must not fail either.
 """
 
 import atexit
@@ -10,13 +11,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
 FOLDER = "KIBAN_ACCEPTED"
-"""The environment variable by which a server's first process tells its workers of the folder."""
+"""The environment variable in which the server's first process passes the folder to its workers."""
 
-CURRENT = "current"  # a link
+CURRENT = "current"  # the name of the link to the folder of the accepted servable
 
 
 def folder() -> Path:
-    """The server's folder, among the temporary ones; its first process makes it, and removes it at the end."""
+    """The server's temporary folder. The server's first process creates it, and removes it at exit."""
     if FOLDER not in os.environ:
         temporary = TemporaryDirectory(prefix="kiban-accepted-")
         atexit.register(temporary.cleanup)
@@ -25,13 +26,13 @@ def folder() -> Path:
 
 
 def current() -> Path | None:
-    """The servable that was accepted last; None in a server's first process, before it has accepted one."""
+    """The folder of the servable that was accepted last, or None if the server has not accepted one yet."""
     link = folder() / CURRENT
     return link if link.exists() else None
 
 
 def copy(servable: Path) -> Path:
-    """A copy of what lies in the folder now, for nobody else to change. Raises OSError if it cannot be made."""
+    """A copy of the folder `servable` that nobody else changes. Raises OSError if it cannot be made."""
     path = Path(mkdtemp(dir=folder()))
     try:
         return shutil.copytree(servable, path, dirs_exist_ok=True)
@@ -41,17 +42,17 @@ def copy(servable: Path) -> Path:
 
 
 def keep(copied: Path, model_id: str) -> None:
-    """Have a copy, of this model, be the current one. Raises OSError if that cannot be written."""
-    kept = folder() / model_id
-    if not kept.exists():
+    """Make a copy, which holds the model `model_id`, the current one. Raises OSError if that cannot be written."""
+    target = folder() / model_id
+    if not target.exists():
         try:
-            copied.rename(kept)
+            copied.rename(target)
         except OSError:
-            if not kept.exists():  # else another worker was here first
+            if not target.exists():  # otherwise another worker has kept its copy
                 raise
     link = folder() / f"link-{os.getpid()}"
-    link.symlink_to(kept.name)
+    link.symlink_to(target.name)
     link.replace(folder() / CURRENT)
-    for path in folder().glob("?" * len(model_id)):  # another model's, by its name
-        if path != kept:
+    for path in folder().glob("?" * len(model_id)):  # the copies of models, whose names are ids
+        if path != target:
             shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What every answer has: its headers, and the one JSON shape of a refusal."""
+"""The headers of every answer, and the answer to a refused request."""
 
 from pydantic import BaseModel
 from pydantic_core import to_json
@@ -7,19 +7,19 @@ from starlette.responses import Response
 from kiban.request.refusal import Finding, RefusedError
 
 MODEL_ID = "X-Model-Id"
-"""The header by which every answer names the model."""
+"""The header with the id of the model, in every answer."""
 
 
 REQUEST_ID = "X-Request-Id"
-"""The header, and the key of a request's scope, with the request's id: the caller's, or one that the guard has made."""
+"""The header, and the key of a request's scope, with the request's id: the caller's, or one that the guard makes."""
 
 
 WARNINGS = "X-Warnings"
-"""The header with the number of unusual values, for answers that have no place for warnings."""
+"""The header with the number of unusual values, for formats of answers that have no warnings."""
 
 
 class Refusal(BaseModel):
-    """Why a request was not answered. Where there is more wrong than is listed, what is mended uncovers the rest."""
+    """The reasons why a request was refused. There may be more errors than are listed."""
 
     model_id: str
     errors: list[Finding]

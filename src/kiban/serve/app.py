@@ -1,4 +1,4 @@
-"""The routes. That a request may be read at all, guard.py has seen to; what is said of the routes is in openapi.py."""
+"""The routes. guard.py has checked each request before it reaches them; openapi.py has their descriptions."""
 
 import asyncio
 import html
@@ -24,21 +24,20 @@ from kiban.serve.prediction_log import PredictionLog
 from kiban.serve.watch import Answering
 
 ASSETS = ("/static_content/swagger-ui-bundle.js", "/static_content/swagger-ui.css")
-"""The script and the style of /docs, which BentoML serves, so that nothing is needed from elsewhere."""
+"""The script and the style of /docs. BentoML serves them, so that the page needs no other host."""
 
 
 class Plain(APIRoute):
-    """A route whose endpoint takes the request as it came, which spares FastAPI's own reading of parameters."""
+    """A route whose endpoint takes the request itself. It saves the time that FastAPI needs to parse parameters."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         return self.endpoint
 
 
 def create_app(keyed: bool, log: PredictionLog) -> FastAPI:
-    """The application, whatever the model: a request's scope has the one that answers it, and the request's id.
+    """The application, which is independent of the model. A request's scope has the model and the request's id.
 
-    `keyed` says whether callers are told to send a key. FastAPI remembers the functions of its routes for ever, and
-    whatever they enclose, so that they may not enclose a model.
+    FastAPI keeps the functions of its routes and their closures for ever, so they must not enclose a model.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.router.route_class = Plain
@@ -51,14 +50,17 @@ def create_app(keyed: bool, log: PredictionLog) -> FastAPI:
 
     @app.exception_handler(Exception)
     async def fail(request: Request, __: Exception) -> Response:
-        problem = finding("an error of the service, of which its log says more")
+        problem = finding("an error of the service; its log has the details")
         return answer.response(_answering(request).model_id, RefusedError(500, problem))
 
     return app
 
 
 def ready(served: Served, app: FastAPI, keyed: bool) -> Answering:
-    """The model as `app` answers with it, tried and described; KibanError if it cannot answer."""
+    """The model with its descriptions, after a trial of its example; `keyed` says whether predictions need a key.
+
+    Raises KibanError if the model cannot answer.
+    """
     _try(served)
     return Answering(
         served,
@@ -69,13 +71,13 @@ def ready(served: Served, app: FastAPI, keyed: bool) -> Answering:
 
 
 def _try(served: Served) -> None:
-    """Ask about the typical record, and the same with null wherever it may be, so that no caller finds what fails."""
+    """Predict the typical record with and without its nullable fields, so that a model that fails is not served."""
     example, features = served.servable.manifest.example, served.schema.features
     if example.keys() != features.keys():
         raise KibanError(f"the example in the manifest of model {served.model_id[:12]} has other fields than the model")
-    least = {name: value for name, value in example.items() if not features[name].nullable}
+    required = {name: value for name, value in example.items() if not features[name].nullable}
     try:
-        predictions = [served.predict(served.schema.check([record]))[0][0] for record in (example, least)]
+        predictions = [served.predict(served.schema.check([record]))[0][0] for record in (example, required)]
     except RefusedError as refused:
         reason = refusal.sentence(refused)
         raise KibanError(f"model {served.model_id[:12]} refuses its own example: {reason}") from None
@@ -85,7 +87,7 @@ def _try(served: Served) -> None:
     for prediction in predictions:
         if not 0 <= prediction["probability"] <= 1:
             raise KibanError(
-                f"model {served.model_id[:12]} answers with {prediction['probability']}, which is no probability"
+                f"model {served.model_id[:12]} answers with {prediction['probability']}, which is not a probability"
             )
 
 
@@ -93,7 +95,7 @@ def _answering(request: Request) -> Answering:
     return request.scope[ANSWERING]
 
 
-# The routes are asynchronous: to score some records takes less time than to hand them to a thread.
+# The routes are asynchronous: scoring the records of a request takes less time than handing them to a thread.
 
 
 def _add_predictions(app: FastAPI, log: PredictionLog) -> None:
@@ -105,7 +107,7 @@ def _add_predictions(app: FastAPI, log: PredictionLog) -> None:
         warnings = served.schema.warnings(records, unusual)
         content = formats.WRITERS[write_as](served.model_id, predictions, warnings)
 
-        # After the answer is sent, which takes no turn of the loop's.
+        # The event loop calls this after the answer is sent.
         asyncio.get_running_loop().call_soon(
             log.add, request.scope[REQUEST_ID], served.model_id, records, predictions, warnings
         )
@@ -123,11 +125,11 @@ def _add_predictions(app: FastAPI, log: PredictionLog) -> None:
 
 
 def _add_descriptions(app: FastAPI) -> None:
-    @app.get("/model", summary="What the model is, reads and is worth", responses={200: {"model": Model}})
+    @app.get("/model", summary="The model: its features, limits and metrics", responses={200: {"model": Model}})
     async def model(request: Request) -> Response:
         return Response(_answering(request).described, media_type=JSON)
 
-    @app.get("/ping", summary="Whether it can answer, as SageMaker asks", responses={200: {"model": Alive}})
+    @app.get("/ping", summary="Whether the service can answer, as SageMaker asks", responses={200: {"model": Alive}})
     async def ping(request: Request) -> Response:
         return Response(to_json({"model_id": _answering(request).model_id}), media_type=JSON)
 
@@ -135,11 +137,11 @@ def _add_descriptions(app: FastAPI) -> None:
     async def metrics(_: Request) -> Response:
         return Response(counters.exposition(), media_type=CONTENT_TYPE_LATEST)
 
-    @app.get("/", **openapi.text("A form, for people", "text/html"))
+    @app.get("/", **openapi.text("A form for predictions", "text/html"))
     async def index(request: Request) -> Response:
         return HTMLResponse(_answering(request).page)
 
-    @app.get("/docs", **openapi.text("This document, for people", "text/html"))
+    @app.get("/docs", **openapi.text("This document as a page", "text/html"))
     async def docs(request: Request) -> Response:
         script, style = (path.lstrip("/") for path in ASSETS)
         return get_swagger_ui_html(

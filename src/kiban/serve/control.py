@@ -1,4 +1,4 @@
-"""The sockets by which circus, BentoML's supervisor of processes, is told what to do."""
+"""The control sockets of circus, BentoML's supervisor of processes."""
 
 import shutil
 import sys
@@ -11,11 +11,11 @@ LONGEST_FOLDER = 80  # characters; the path of a socket has at most 107
 
 
 def make_private() -> None:
-    """Put the control sockets into a folder that no other account may enter.
+    """Put the control sockets into a folder that only the service's account can enter.
 
-    BentoML opens them on TCP ports of the loopback, without authentication: any account of the machine could make the
-    supervisor run a command as the service's account. BentoML has no option for this, so the class that it makes the
-    supervisor from is replaced before it does. A worker has no supervisor, and is spared the import.
+    BentoML opens them on TCP ports of the loopback interface, without authentication: any account of the machine could
+    make the supervisor run a command as the service's account. BentoML has no option for this. So this function
+    replaces the class of the supervisor before BentoML creates one. A worker has no supervisor and skips the import.
     """
     main = sys.modules["__main__"].__spec__
     if main is not None and main.name == WORKER:
@@ -27,7 +27,7 @@ def make_private() -> None:
     def private_arbiter(watchers: Any, **options: Any) -> Any:
         parent = Path(tempfile.gettempdir())
         if len(str(parent)) > LONGEST_FOLDER:
-            parent = Path("/tmp")  # noqa: S108  the folder in it has a name of its own
+            parent = Path("/tmp")  # noqa: S108  mkdtemp gives the folder in it a unique name
         folder = tempfile.mkdtemp(prefix="kiban-control-", dir=parent)  # of mode 0700
         endpoints = {"endpoint": f"ipc://{folder}/control", "pubsub_endpoint": f"ipc://{folder}/events"}
         arbiter = bentoml_arbiter(watchers, **{**options, **endpoints})

@@ -1,4 +1,4 @@
-"""What Prometheus reads at /metrics: series by route, status, label and field. Their number is limited."""
+"""The metrics that Prometheus reads at /metrics: series by route, status, label and field, of limited number."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ seconds = Histogram(
     "kiban_request_seconds", "Seconds from a request's headers to its answer", ["path"], buckets=SECONDS
 )
 predictions = Counter("kiban_predictions", "Predictions that were made", ["label"])
-warnings = Counter("kiban_warnings", "Values that were answered although the contract warns of them", ["field"])
+warnings = Counter("kiban_warnings", "Values that the contract warns about, in records that were answered", ["field"])
 
 swaps = Counter("kiban_swaps", "Servables that were taken or refused while the service ran", ["outcome"])
 logged = Counter("kiban_logged_predictions", "Predictions that were written to the prediction log")
-log_lost = Counter("kiban_unlogged_predictions", "Predictions that were to be logged, and could not be")
+log_lost = Counter("kiban_unlogged_predictions", "Predictions that could not be written to the prediction log")
 
 
 def count(answered: Sequence[Mapping[str, Any]], unusual: Places) -> None:
@@ -34,7 +34,7 @@ def count(answered: Sequence[Mapping[str, Any]], unusual: Places) -> None:
 
 
 def exposition() -> bytes:
-    """All series in Prometheus' text format, of all the workers where there are several."""
+    """All series in Prometheus' text format, summed over the workers."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # `bentoml serve` sets it for its workers
         return generate_latest()
     registry = CollectorRegistry()

@@ -19,52 +19,61 @@ Objects = Sequence[Mapping[str, Any]]
 
 
 def media_type(headers: Mapping[str, str], accepted: Sequence[str]) -> str:
-    """The media type of a body by its headers: one of `accepted`, in UTF-8, not compressed; else RefusedError (415)."""
+    """The media type of a body, from its headers.
+
+    Raises RefusedError (415) if it is not one of `accepted`, not in UTF-8, or compressed.
+    """
     content_type, encoding = headers.get("content-type", ""), headers.get("content-encoding", "identity")
     kind, *parameters = (part.strip().lower() for part in content_type.split(";"))
     charset = next((part.partition("=")[2].strip('"') for part in parameters if part.startswith("charset=")), "utf-8")
     if kind not in accepted or charset not in ("utf-8", "utf8", "us-ascii"):
-        problem = f"{shown(content_type)} is not read here" if content_type else "it is missing"
+        problem = f"{shown(content_type)} is not supported" if content_type else "it is missing"
         raise RefusedError(415, finding(problem, f"{' or '.join(accepted)}, in UTF-8", field="Content-Type"))
     if encoding.lower() != "identity":
-        raise RefusedError(415, finding(f"{shown(encoding)} is not read here", "identity", field="Content-Encoding"))
+        raise RefusedError(415, finding(f"{shown(encoding)} is not supported", "identity", field="Content-Encoding"))
     return kind
 
 
-def answer_type(accept: str, of_request: str) -> str:
-    """The media type to answer in: the first that an Accept header names, else the request's; else RefusedError (406).
+def answer_type(accept: str, request_type: str) -> str:
+    """The media type of the answer: the first supported type of the Accept header, or the request's if it is empty.
 
-    SageMaker names the type that it wants, or none; weights are not read.
+    Weights are ignored: SageMaker sends one type, or no header. Raises RefusedError (406) if no type is supported.
     """
     for part in accept.split(",") if accept.strip() else ["*/*"]:
-        named = part.partition(";")[0].strip().lower()
-        for kind in (of_request, *WRITERS):
-            if named in (kind, "*/*", f"{kind.partition('/')[0]}/*"):
+        accepted_type = part.partition(";")[0].strip().lower()
+        for kind in (request_type, *WRITERS):
+            if accepted_type in (kind, "*/*", f"{kind.partition('/')[0]}/*"):
                 return kind
-    raise RefusedError(406, finding(f"{shown(accept)} is not written here", " or ".join(WRITERS), field="Accept"))
+    raise RefusedError(406, finding(f"{shown(accept)} is not supported", " or ".join(WRITERS), field="Accept"))
 
 
 def read_json(body: bytes, schema: Schema) -> Records:
-    """The records of {"records": [{feature: value}]}; RefusedError (400, 422) if it is not that."""
+    """The records of a body {"records": [{feature: value}]}.
+
+    Raises RefusedError: 400 if the body is not JSON, 422 if it has another shape or the schema rejects a record.
+    """
     content = _from_json(body, "the body")
     if not isinstance(content, dict) or content.keys() != {"records"} or not isinstance(content["records"], list):
         raise RefusedError(
-            422, finding("the body has no list of records", '{"records": [{…}, …]}, and nothing else', field="records")
+            422, finding("the body has no list of records", '{"records": [{…}, …]} without other keys', field="records")
         )
     return schema.check(content["records"])
 
 
 def read_json_lines(body: bytes, schema: Schema) -> Records:
-    """The records of a body with one JSON object a line; RefusedError (400, 422) if it is not that."""
+    """The records of a body with one JSON object on each line.
+
+    Raises RefusedError: 400 if a line is not JSON, 422 if the schema rejects a record.
+    """
     lines = [(number, line) for number, line in enumerate(_few(body.splitlines(), schema), start=1) if line.strip()]
     return schema.check([_from_json(line, f"line {number}") for number, line in lines])
 
 
 def read_csv(body: bytes, schema: Schema) -> Records:
-    """The records of a CSV body, null where a field is empty; RefusedError (400, 422) if it is not that.
+    """The records of a CSV body. An empty field is null, a string stands as it is, and other values as in JSON.
 
-    A first line that has only names of features says the order of the columns; without it they are the contract's.
-    Strings are written as they are, everything else as in JSON.
+    If the first line has only names of features, it gives the order of the columns; otherwise the columns are in the
+    contract's order. Raises RefusedError: 400 if the body is not CSV, 422 if the schema rejects a record.
     """
     try:
         lines = _few(csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True), schema)
@@ -77,12 +86,12 @@ def read_csv(body: bytes, schema: Schema) -> Records:
     if rows and set(rows[0]) <= set(names):
         names, rows = rows[0], rows[1:]
     if len(set(names)) < len(names):
-        raise RefusedError(400, finding("a column stands twice", "each feature once"))
+        raise RefusedError(400, finding("a column occurs twice", "each feature once"))
     for number, row in enumerate(rows):
         if len(row) != len(names):
             allowed = f"{len(names)}: {', '.join(names)}"
             raise RefusedError(400, finding(f"it has {len(row)} fields", allowed, record=number))
-    # What is empty is left out: null where the contract allows it, missing where not.
+    # An empty field is left out: the schema makes it null if the contract allows it, and else reports it as missing.
     return schema.check(
         [
             {name: from_text(text, schema.features[name]) for name, text in zip(names, row, strict=True) if text}
@@ -95,8 +104,8 @@ T = TypeVar("T")
 
 
 def _few(lines: Iterable[T], schema: Schema) -> list[T]:
-    """The lines, if they are not many more than there may be records, so that none is read in vain."""
-    most = 2 * schema.max_records + 1  # with a header, and a blank line after each
+    """All of `lines`. Raises RefusedError (422), before it reads all of them, if they are too many."""
+    most = 2 * schema.max_records + 1  # a header, and a blank line after each record
     few = list(islice(lines, most + 1))
     if len(few) > most:
         raise RefusedError(422, finding("there are too many lines", schema.how_many(), field="records"))
@@ -115,17 +124,18 @@ def _write_json(model_id: str, predictions: Objects, warnings: Objects) -> bytes
 
 
 def _write_json_lines(model_id: str, predictions: Objects, warnings: Objects) -> bytes:
-    of_record: list[list[Mapping[str, Any]]] = [[] for _ in predictions]
+    by_record: list[list[Mapping[str, Any]]] = [[] for _ in predictions]
     for warning in warnings:
-        of_record[warning["record"] or 0].append(warning)
-    lines = zip(predictions, of_record, strict=True)
+        by_record[warning["record"] or 0].append(warning)
+    lines = zip(predictions, by_record, strict=True)
     return b"".join(
-        to_json({**prediction, "model_id": model_id, "warnings": listed}) + b"\n" for prediction, listed in lines
+        to_json({**prediction, "model_id": model_id, "warnings": its_warnings}) + b"\n"
+        for prediction, its_warnings in lines
     )
 
 
 def _write_csv(_: str, predictions: Objects, __: Objects) -> bytes:
-    # What it has no place for, the model's id and the number of warnings, are headers of the answer.
+    # CSV has no place for the model's id and the number of warnings, which are headers of the answer.
     lines = (
         f"{prediction['probability']!r},{'true' if prediction['label'] else 'false'}\n" for prediction in predictions
     )

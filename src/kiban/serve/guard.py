@@ -1,4 +1,4 @@
-"""What stands before every route: known paths and methods, API keys, limits, and the count of what was answered."""
+"""The guard before every route: it checks path, method, API key and limits, and counts the answers."""
 
 import asyncio
 import hashlib
@@ -18,38 +18,38 @@ from kiban.serve.settings import Serving
 from kiban.serve.watch import Answering
 
 KEYS = "KIBAN_API_KEYS"
-"""The environment variable of the API keys, separated by commas or white space; without it none is asked for."""
+"""The environment variable of the API keys, separated by commas or white space. Without it no key is needed."""
 
-SHORTEST_KEY = 16  # characters; below that a key can be guessed
-KEYED = frozenset({"/predict", "/invocations"})  # what needs a key where there are keys
-ALWAYS_ANSWERED = frozenset({"/livez", "/readyz", "/ping", "/metrics"})  # never sent away with 429
-CLOSED = "the handler is closed"  # what uvloop says of a connection that the caller has reset
-OTHER = "other"  # the path of all that are unknown, in the counters
+SHORTEST_KEY = 16  # characters; a shorter key can be guessed
+KEYED = frozenset({"/predict", "/invocations"})  # the paths that need a key if there are keys
+ALWAYS_ANSWERED = frozenset({"/livez", "/readyz", "/ping", "/metrics"})  # never refused with 429
+CLOSED = "the handler is closed"  # in uvloop's message about a connection that the caller has reset
+OTHER = "other"  # stands for every unknown path in the counters
 ANSWERING = "kiban.answering"
 """The key of a request's scope with the model that answers it."""
 
 _MODEL_ID, _REQUEST_ID = (name.lower().encode() for name in (answer.MODEL_ID, answer.REQUEST_ID))
-_MAY_BE_REPEATED = re.compile(rb"[A-Za-z0-9._:-]{1,100}")  # to callers and in logs
+_MAY_BE_REPEATED = re.compile(rb"[A-Za-z0-9._:-]{1,100}")  # a caller's id that is safe in headers and logs
 
 
 def read_keys(environment: Mapping[str, str]) -> tuple[bytes, ...]:
-    """The digests of the API keys; KibanError if the variable is set, and holds none or a weak one."""
+    """The digests of the API keys. Raises KibanError if the variable is set but is empty or has a weak key."""
     if KEYS not in environment:
         return ()
     keys = re.split(r"[,\s]+", environment[KEYS].strip(" \t\r\n,"))
     if not all(len(key) >= SHORTEST_KEY and key.isascii() for key in keys):
         raise KibanError(
-            f"{KEYS}: each key must have {SHORTEST_KEY} characters of ASCII or more; unset it to serve without keys"
+            f"{KEYS}: each key must have at least {SHORTEST_KEY} ASCII characters; unset it to serve without keys"
         )
     return tuple(_digest(key.encode()) for key in keys)
 
 
 class Guard:
-    """ASGI middleware. Beyond it are only requests of a known path and method, with a key where one is needed, whose
-    body is there, whole and within the limits.
+    """ASGI middleware. It passes on only requests with a known path and method, with a valid key if one is needed, and
+    with a complete body within the limits.
 
-    `methods` has the one method of each path. What is refused gets a Refusal, and every answer the ids of the request
-    and of the model: the one that is current when the body is there, whatever comes meanwhile.
+    `methods` has the method of each path. A request that is refused gets a Refusal. Every answer has the ids of the
+    request and of the model, which is the current one at the time when the body is complete.
     """
 
     def __init__(
@@ -65,16 +65,16 @@ class Guard:
         self.limits = limits
         self.keys = keys
         self.current = current
-        self.in_hand = 0  # requests whose bodies are there, and whose answers have not begun
-        self.waiting = 0  # requests whose bodies are not there yet
-        self.waiting_bytes = 0
+        self.in_hand = 0  # requests with a complete body, whose answers have not begun
+        self.waiting = 0  # requests whose bodies are incomplete
+        self.waiting_bytes = 0  # of incomplete bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         if scope["method"] == "HEAD" and self.methods.get(scope["path"]) == "GET":
-            scope = {**scope, "method": "GET"}  # the server, which has a scope of its own, leaves the body out
+            scope = {**scope, "method": "GET"}  # the server has a scope of its own, and leaves the body out
         started = perf_counter()
         path = scope["path"] if scope["path"] in self.methods else OTHER
         status = 0
@@ -89,12 +89,12 @@ class Guard:
                 status = message["status"]
                 ids = ((_MODEL_ID, answering.model_id.encode()), (_REQUEST_ID, request_id))
                 message["headers"] = [*message["headers"], *ids]
-                self.in_hand -= place  # a caller who is slow to read keeps no place
+                self.in_hand -= place  # a caller that reads slowly does not count
                 place = 0
             try:
                 await send(message)
             except RuntimeError as error:
-                if CLOSED not in str(error):  # the caller has gone; what is sent from now on goes nowhere either
+                if CLOSED not in str(error):  # the caller has gone: ignore the rest of the answer
                     raise
 
         try:
@@ -103,16 +103,16 @@ class Guard:
                 receive = _whole(await self._body(receive), receive)
                 answering = self.current()
             if self.in_hand >= self.limits.max_concurrency and scope["path"] not in ALWAYS_ANSWERED:
-                raise _too_many(f"{self.limits.max_concurrency} requests a worker")
+                raise _too_many(f"{self.limits.max_concurrency} requests for each worker")
             place = 1
             self.in_hand += place
             if scope["method"] == "POST":
-                await asyncio.sleep(0)  # or each of many would be answered before the next is counted
+                await asyncio.sleep(0)  # lets other requests be counted before this one is answered
             scope.update({ANSWERING: answering, answer.REQUEST_ID: request_id.decode()})
             await self.app(scope, receive, send_and_note)
         except RefusedError as refused:
             await answer.response(answering.model_id, refused)(scope, receive, send_and_note)
-        except ClientDisconnect:  # before its body was there: nobody waits for an answer
+        except ClientDisconnect:  # before the body was complete: nobody waits for an answer
             pass
         finally:
             self.in_hand -= place
@@ -121,7 +121,7 @@ class Guard:
                 counters.seconds.labels(path).observe(perf_counter() - started)
 
     def _check(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
-        """Raise RefusedError if the request's head says that it cannot be answered."""
+        """Raise RefusedError if the path, the method, the key or the declared length is not accepted."""
         path = scope["path"]
         if path not in self.methods:
             raise RefusedError(404, finding("there is no such path", "the paths of /openapi.json"))
@@ -138,20 +138,21 @@ class Guard:
     def _knows(self, authorization: bytes) -> bool:
         scheme, _, key = authorization.partition(b" ")
         digest = _digest(key.strip())
-        # Each is compared, and in constant time, so that the time tells nothing about any of them.
+        # All keys are compared, each in constant time, so that the time tells nothing about them.
         matches = [hmac.compare_digest(digest, key) for key in self.keys]
         return scheme.lower() == b"bearer" and any(matches)
 
     async def _body(self, receive: Receive) -> bytes:
-        """The request's body; RefusedError if it is too large or too slow, ClientDisconnect if it ends early.
+        """The request's body.
 
-        RefusedError too if it is one too many to wait for.
+        Raises RefusedError if it is too large or too slow, or if too many bodies are incomplete, and ClientDisconnect
+        if the caller disconnects.
         """
         parts, size = [], 0
         self.waiting += 1
         try:
             if self.waiting > self.limits.max_waiting:
-                raise _too_many(f"{self.limits.max_waiting} requests a worker whose bodies have not arrived")
+                raise _too_many(f"{self.limits.max_waiting} requests with incomplete bodies for each worker")
             async with asyncio.timeout(self.limits.max_seconds):
                 while True:
                     message = await receive()
@@ -166,10 +167,10 @@ class Guard:
                     if not message.get("more_body"):
                         return parts[0] if len(parts) == 1 else b"".join(parts)
                     if self.waiting_bytes > self.limits.max_waiting_bytes:
-                        raise _too_many(f"{self.limits.max_waiting_bytes} bytes a worker of bodies that are not whole")
+                        raise _too_many(f"{self.limits.max_waiting_bytes} bytes of incomplete bodies for each worker")
         except TimeoutError:
             problem = finding("the body did not arrive", f"the whole of it within {self.limits.max_seconds:g} seconds")
-            # Whatever comes after it on this connection would be the rest of the body.
+            # Close the connection: what arrives next on it would be the rest of the body.
             raise RefusedError(408, problem, headers={"Connection": "close"}) from None
         finally:
             self.waiting -= 1
@@ -183,12 +184,12 @@ def _too_many(allowed: str) -> RefusedError:
     return RefusedError(429, finding("too many requests at once", allowed), headers={"Retry-After": "1"})
 
 
-def _request_id(given: bytes) -> bytes:
-    return given if _MAY_BE_REPEATED.fullmatch(given) else secrets.token_hex(16).encode()
+def _request_id(header: bytes) -> bytes:
+    return header if _MAY_BE_REPEATED.fullmatch(header) else secrets.token_hex(16).encode()
 
 
 def _whole(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that has all of the body in its first message."""
+    """A `receive` whose first message has the whole body."""
     first: Message | None = {"type": "http.request", "body": body, "more_body": False}
 
     async def replay() -> Message:
@@ -200,5 +201,5 @@ def _whole(body: bytes, receive: Receive) -> Receive:
 
 
 def _digest(key: bytes) -> bytes:
-    """Of one length whatever the key's, which compare_digest would tell."""
+    """A digest of a key. Digests have equal lengths: compare_digest would disclose the length of a key."""
     return hashlib.sha256(key).digest()

@@ -1,4 +1,4 @@
-"""The model that answers: its servable, what is derived from it, and what the service says of it at /model."""
+"""The model that answers: its servable, the schema of its requests, and its description at /model."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +21,7 @@ class Alive(BaseModel):
 
 
 class Feature(BaseModel):
-    """A field of a record. What is beyond `min`, `max` and `levels` is refused, or answered with a warning."""
+    """A field of a record. A value outside `min`, `max` or `levels` is refused, or answered with a warning."""
 
     name: str
     type: Literal["string", "integer", "number", "boolean"]
@@ -42,9 +42,9 @@ class Target(BaseModel):
 
 
 class Evaluation(BaseModel):
-    """What the model was measured to be worth, on the very file that answers."""
+    """The metrics of the model, measured with the same file that answers."""
 
-    splits: dict[str, Figures] = Field(description="By split; `test` is later than all that the model was made from")
+    splits: dict[str, Figures] = Field(description="By split; `test` is later than all data of training and validation")
     without: dict[str, Figures] = Field(description="On the test rows with a group of features null")
 
 
@@ -61,8 +61,8 @@ class Model(BaseModel):
     description: str
     task: Literal["binary classification"]
     target: Target
-    threshold: float = Field(description="A probability from here on gives the label true")
-    evaluation: Evaluation | None = Field(description="null: not known where this model is served")
+    threshold: float = Field(description="The label is true if the probability is this or more")
+    evaluation: Evaluation | None = Field(description="null if it is not known where this model is served")
     features: list[Feature]
     limits: Limits
 
@@ -73,7 +73,7 @@ class Model(BaseModel):
 
 @dataclass(frozen=True)
 class Served:
-    """A servable that answers within `limits`. `report` is where the stage evaluate has said what a model is worth."""
+    """A servable that answers within `limits`. `report` is the path of evaluation.json, which may be missing."""
 
     servable: Servable
     limits: Serving
@@ -88,14 +88,14 @@ class Served:
         return Schema(self.servable.contract.features(), self.limits.max_records)
 
     def predict(self, records: Records) -> tuple[list[dict[str, Any]], Places]:
-        """Of records that the schema has checked: one prediction each, in their order, and what is unusual."""
+        """The prediction for each record, in order, and the places of unusual values. The schema has checked them."""
         scores = self.servable.score(from_records(records, self.schema.features))
         pairs = zip(scores.tolist(), self.servable.labels(scores).tolist(), strict=True)
         return [{"probability": score, "label": label} for score, label in pairs], self.schema.unusual(records)
 
     @cached_property
     def model(self) -> Model:
-        """The model in full."""
+        """The description of the model."""
         contract, manifest = self.servable.contract, self.servable.manifest
         target = contract.target()
         return Model(
@@ -116,7 +116,7 @@ class Served:
     def _evaluation(self) -> Evaluation | None:
         try:
             report = evaluation.Evaluation.model_validate_json(self.report.read_bytes())
-        except (OSError, ValidationError):  # it is no part of the servable, and may be absent
+        except (OSError, ValidationError):  # it is not part of the servable and may be missing
             return None
         if report.model_id != self.model_id:
             return None

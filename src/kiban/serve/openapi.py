@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's, with the bodies that routes read themselves, and what guard and BentoML answer."""
+"""The OpenAPI document: FastAPI's, with the bodies that routes parse themselves and what guard and BentoML answer."""
 
 import csv
 import io
@@ -18,21 +18,21 @@ _REF = "#/components/schemas/{model}"
 _REFUSALS = {
     400: "The body cannot be read",
     401: "A valid API key is missing",
-    406: "None of the types that the Accept header names can be written",
+    406: "No type of the Accept header is supported",
     408: "The body did not arrive in time",
     413: "The body is too large",
-    415: "The content type is not read here",
+    415: "The content type is not supported",
     422: "The contract rejects the records, or there are too many",
     429: "Too many requests at once",
 }
 _TOO_BUSY = {
-    "description": "The worker was too busy to answer in time; in BentoML's own shape",
+    "description": "The worker was too busy to answer in time; the body has BentoML's shape",
     "content": {JSON: {"schema": {"type": "object", "properties": {"error": {"type": "string"}}}}},
 }
 _HEADERS = {
     MODEL_ID: {"description": "The id of the model that answered", "schema": {"type": "string"}},
     REQUEST_ID: {"description": "The id of the request: the caller's, or a new one", "schema": {"type": "string"}},
-    WARNINGS: {"description": "The number of values that the contract warns of", "schema": {"type": "integer"}},
+    WARNINGS: {"description": "The number of values that the contract warns about", "schema": {"type": "integer"}},
 }
 
 
@@ -40,32 +40,32 @@ def _refused(*statuses: int) -> dict[int, dict[str, Any]]:
     return {status: {"model": Refusal, "description": _REFUSALS[status]} for status in statuses}
 
 
-# What the two routes say of themselves whatever the model; `document` adds their bodies.
+# The descriptions of the two routes, which are the same for every model; `document` adds their bodies.
 PREDICT: dict[str, Any] = {
     "summary": "Predict",
-    "description": "One prediction a record, in their order.",
+    "description": "One prediction for each record, in the order of the records.",
     "responses": {200: {"model": Answer, "headers": _HEADERS}, **_refused(400, 415, 422)},
 }
 INVOCATIONS: dict[str, Any] = {
     "summary": "Predict, as SageMaker calls it",
-    "description": "JSON as /predict, JSON lines or CSV (probability, label), in the type that the Accept header "
-    "names, or else in the request's own.",
+    "description": "The answer is JSON as for /predict, JSON lines, or CSV (probability, label): the type that the "
+    "Accept header names, or else the type of the request.",
     "responses": {200: {"model": Answer, "headers": _HEADERS}, **_refused(400, 406, 415, 422)},
 }
 
 
 def text(summary: str, media_type: str, kind: str = "string") -> dict[str, Any]:
-    """What a route that answers with a body of its own says of itself; `kind` is JSON Schema's type of it."""
+    """The description of a route whose answer is a body of `media_type`; `kind` is its type in JSON Schema."""
     content = {media_type: {"schema": {"type": kind}}}
     return {
         "summary": summary,
-        "response_class": Response,  # of no type of its own, or the document would tell of JSON too
+        "response_class": Response,  # has no media type, or the document would list JSON too
         "responses": {200: {"description": summary, "content": content}},
     }
 
 
 def document(app: FastAPI, served: Served, keyed: bool) -> dict[str, Any]:
-    """The whole document of `app`; `keyed` says whether predictions want a key."""
+    """The whole document of `app`; `keyed` says whether predictions need a key."""
     document_of_app = get_openapi(
         title=served.model.title,
         version=served.model_id[:12],
@@ -80,10 +80,10 @@ def document(app: FastAPI, served: Served, keyed: bool) -> dict[str, Any]:
     for path, kinds in predicts.items():
         operation = document_of_app["paths"][path]["post"]
         operation["requestBody"] = {"required": True, "content": {kind: requests[kind] for kind in kinds}}
-        of_answer = operation["responses"]["200"]["content"]
+        answer_content = operation["responses"]["200"]["content"]
         for kind in kinds:
-            of_answer.setdefault(kind, {}).update(answers[kind])
-    for path, summary in (("/livez", "Whether the process is alive"), ("/readyz", "Whether it can answer")):
+            answer_content.setdefault(kind, {}).update(answers[kind])
+    for path, summary in (("/livez", "Whether the process is alive"), ("/readyz", "Whether the service can answer")):
         responses = {"200": text(summary, "text/plain")["responses"][200]}
         document_of_app["paths"][path] = {"get": {"summary": summary, "responses": responses}}
     for path, operations in document_of_app["paths"].items():
@@ -107,8 +107,8 @@ def document(app: FastAPI, served: Served, keyed: bool) -> dict[str, Any]:
 def _request_bodies(served: Served) -> dict[str, Any]:
     """The body of a request by media type."""
     names, example = list(served.schema.features), served.servable.manifest.example
-    needed = {name: example[name] for name, column in served.schema.features.items() if not column.nullable}
-    # Strings as they are, the rest as JSON writes it: csv would write True for true.
+    required = {name: example[name] for name, column in served.schema.features.items() if not column.nullable}
+    # Strings stand as they are, other values as in JSON: csv would write True for true.
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in example.items()}
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows(
@@ -119,18 +119,18 @@ def _request_bodies(served: Served) -> dict[str, Any]:
             "schema": {"$ref": _REF.format(model="Request")},
             "examples": {
                 "typical": {"summary": "A typical record", "value": {"records": [example]}},
-                "least": {"summary": "What must be there", "value": {"records": [needed]}},
+                "least": {"summary": "Only the required fields", "value": {"records": [required]}},
             },
         },
         JSON_LINES: {
-            "schema": {"type": "string", "description": "One record a line"},
+            "schema": {"type": "string", "description": "One record on each line"},
             "example": f"{json.dumps(example)}\n",
         },
         CSV: {
             "schema": {
                 "type": "string",
-                "description": "One record a line, null where a field is empty. A first line with names of features "
-                f"says which columns there are; without it they are {', '.join(names)}.",
+                "description": "One record on each line; an empty field is null. A first line with names of features "
+                f"gives the columns; without it they are {', '.join(names)}.",
             },
             "example": table.getvalue(),
         },
@@ -146,6 +146,6 @@ def _answer_bodies(served: Served) -> dict[str, Any]:
         JSON: {"example": {"model_id": served.model_id, "predictions": predictions, "warnings": warnings}}
     }
     for kind in (JSON_LINES, CSV):
-        written = formats.WRITERS[kind](served.model_id, predictions, []).decode()
-        bodies[kind] = {"schema": {"type": "string"}, "example": written}
+        text = formats.WRITERS[kind](served.model_id, predictions, []).decode()
+        bodies[kind] = {"schema": {"type": "string"}, "example": text}
     return bodies

@@ -1,4 +1,4 @@
-"""The page for people: a form made from the contract, which asks /predict as any program would."""
+"""The page of the service: a form made from the contract, which sends requests to /predict."""
 
 import hashlib
 from base64 import b64encode
@@ -10,7 +10,7 @@ from kiban.serve.model import Model
 
 
 def render(model: Model, keyed: bool) -> str:
-    """The page, in which everything lies that it needs; `keyed` says whether it asks for an API key."""
+    """The page as self-contained HTML; `keyed` says whether it asks for an API key."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -33,5 +33,5 @@ def _read(name: str) -> str:
 
 
 def _hash(name: str) -> str:
-    """What a content security policy calls an inline style or script, so that the browser runs no other."""
+    """The hash of an inline style or script for the content security policy: the browser accepts no others."""
     return f"sha256-{b64encode(hashlib.sha256(_read(name).encode()).digest()).decode()}"

@@ -1,12 +1,12 @@
-"""Every request that was answered, and its answer, as a line of JSON, written beside the requests' path.
+"""The prediction log: each answered request with its answer, as a line of JSON. Requests do not wait for the disk.
 
-The line is made as soon as its answer is sent, where all that stands in it is at hand; a thread writes it.
+The event loop makes the line as soon as the answer is sent; a thread writes it.
 
-A line has `time`, `request_id`, `request` ({"records"}) and `answer` ({"model_id", "predictions", "warnings"}): the
-records as the model read them, null where a field was absent. docs/serving.md has the line that reads them as a table.
+A line has `time`, `request_id`, `request` ({"records"}) and `answer` ({"model_id", "predictions", "warnings"}). The
+records are as the model read them, with null for each absent field. docs/serving.md shows how to read them as a table.
 
-Our own, since `bentoml.monitor` has no limit of size and costs a request 0.15 ms, and the standard library's rotating
-handler leaves half a line where the disk is full.
+Others do not serve: `bentoml.monitor` has no limit of size and adds 0.15 ms to a request, and the rotating handler of
+the standard library leaves half a line when the disk is full.
 """
 
 import contextlib
@@ -29,35 +29,36 @@ from kiban.serve.settings import Log
 
 logger = logging.getLogger("bentoml.kiban")
 
-MOST_WAITING = 50_000_000  # bytes that are not written yet; what comes on top is lost, and counted
-NAMES = "????????T??????.??????Z-*.jsonl"  # of the files; the first written sorts first
-BURST = 1_000_000  # bytes that are written at once
-PAUSE = 0.05  # seconds between two writes: short ones, for the requests wait meanwhile
-RETRY = 1.0  # seconds until the next try where nothing can be written
+MOST_WAITING = 50_000_000  # bytes that are not written yet; lines beyond it are lost, and counted
+NAMES = "????????T??????.??????Z-*.jsonl"  # of the files; the oldest sorts first
+BURST = 1_000_000  # bytes of one write; a write is short, because requests wait during it
+PAUSE = 0.05  # seconds between two writes
+RETRY = 1.0  # seconds until the next try after a write failed
 
 
 class Line(NamedTuple):
-    """A request with its answer, which has so many predictions."""
+    """A line of the log, and the number of its predictions."""
 
     content: bytes
     predictions: int
 
 
 class PredictionLog:
-    """Lines in `folder`, a file a process and day and `max_file_bytes`; the oldest go where they pass `max_bytes`.
+    """A log in `folder`, to which `workers` processes write.
 
-    `workers` is how many processes write there.
+    Each process starts a new file every day, and when a file reaches `max_file_bytes`. The oldest files are deleted
+    when all files together exceed `max_bytes`.
     """
 
     def __init__(self, folder: Path, settings: Log, workers: int) -> None:
         self.folder = folder
         self.settings = settings
         self.left_out = frozenset(settings.leave_out)
-        self.room = settings.max_bytes - workers * settings.max_file_bytes  # of what is there when a file is begun
+        self.room = settings.max_bytes - workers * settings.max_file_bytes  # bytes of old files when a file is begun
         self.waiting: deque[Line] = deque()
-        self.burst: list[Line] = []  # what is being written
-        self.added = self.taken = 0  # bytes; each is changed by one thread only
-        self.something, self.closed = threading.Event(), threading.Event()
+        self.burst: list[Line] = []  # the lines that are being written
+        self.added = self.taken = 0  # bytes added and written; each is changed by one thread only
+        self.line_added, self.closed = threading.Event(), threading.Event()
         self.file: int | None = None
         self.day = ""
         self.size = 0
@@ -65,7 +66,7 @@ class PredictionLog:
         self.thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
 
     def check(self, features: Collection[str]) -> None:
-        """Raise KibanError if a name to leave out is no feature: the value that is meant would be logged."""
+        """Raise KibanError if a name in `leave_out` is not a feature: a misspelt feature would be logged."""
         for name in self.left_out - set(features):
             raise KibanError(f"serving.prediction_log.leave_out: {name!r} is not among the model's features")
 
@@ -80,12 +81,12 @@ class PredictionLog:
         predictions: Sequence[Mapping[str, Any]],
         warnings: Sequence[Mapping[str, Any]],
     ) -> None:
-        """Have a request that has just been answered written, or not, as the share is; never waits for the disk."""
+        """Add an answered request to the log, with the probability `share`. Does not wait for the disk."""
         if self.settings.share < 1 and random.random() >= self.settings.share:  # noqa: S311
             return
         if self.left_out:
             records = [{name: record[name] for name in record if name not in self.left_out} for record in records]
-            warnings = [warning for warning in warnings if warning["field"] not in self.left_out]  # they repeat values
+            warnings = [warning for warning in warnings if warning["field"] not in self.left_out]  # they quote values
         answer = {"model_id": model_id, "predictions": predictions, "warnings": warnings}
         line = {
             "time": datetime.now(UTC),
@@ -100,27 +101,27 @@ class PredictionLog:
         if waiting and waiting + len(line.content) > MOST_WAITING:
             counters.log_lost.inc(line.predictions)
             if not self.overflowing:
-                logger.error("prediction log: more than can be written is waiting; what comes on top is not logged")
+                logger.error("prediction log: too many predictions wait to be written; new ones are not logged")
                 self.overflowing = True
             return
         self.waiting.append(line)
         self.added += len(line.content)
-        self.something.set()
+        self.line_added.set()
 
     def close(self) -> None:
-        """Write what waits, once more; what cannot be written is lost, and said."""
+        """Try to write the lines that wait, and end the thread. Lines that cannot be written are lost, and counted."""
         self.closed.set()
-        self.something.set()
+        self.line_added.set()
         if self.thread.is_alive():
             self.thread.join()
         self._close_file()
 
     def _run(self) -> None:
         while not self.closed.is_set():
-            self.something.wait()
-            self.something.clear()
+            self.line_added.wait()
+            self.line_added.clear()
             if not self._write_all():
-                self.something.set()
+                self.line_added.set()
                 self.closed.wait(RETRY)
             self.closed.wait(PAUSE)
         if not self._write_all():
@@ -129,7 +130,7 @@ class PredictionLog:
             logger.error("prediction log: %d predictions could not be written before the end", lost)
 
     def _write_all(self) -> bool:
-        """Write what waits, in bursts; whether it could be."""
+        """Write the lines that wait, in bursts. Returns False if a write fails."""
         while self.waiting or self.burst:
             if not self.burst:
                 self.burst = self._next_burst()
@@ -150,7 +151,7 @@ class PredictionLog:
         return True
 
     def _next_burst(self) -> list[Line]:
-        """Of what waits the lines that are written next, one or more."""
+        """Take the next lines to write from those that wait: at least one."""
         burst: list[Line] = []
         size, most = 0, min(BURST, self.settings.max_file_bytes)
         while self.waiting:
@@ -161,20 +162,20 @@ class PredictionLog:
         return burst
 
     def _write(self, lines: bytes) -> None:
-        """Append the lines, all or none of them; OSError if they cannot be written."""
+        """Append all of the lines to the file, or none. Raises OSError if they cannot be written."""
         file = self._file(len(lines))
         try:
-            written = 0
-            while written < len(lines):
-                written += os.write(file, lines[written:])
+            offset = 0
+            while offset < len(lines):
+                offset += os.write(file, lines[offset:])
         except OSError:
             with contextlib.suppress(OSError):
                 os.ftruncate(file, self.size)
             raise
-        self.size += written
+        self.size += offset
 
     def _file(self, more: int) -> int:
-        """The file to write `more` bytes to: the open one, or a new one if it is full, of yesterday or deleted."""
+        """The file to write `more` bytes to: the open one, or a new one if that is full, of another day or deleted."""
         now = datetime.now(UTC)
         day = f"{now:%Y%m%d}"
         if self.file is not None:
@@ -185,19 +186,19 @@ class PredictionLog:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._make_room()
         path = self.folder / f"{now:%Y%m%dT%H%M%S.%fZ}-{os.getpid()}.jsonl"
-        # What callers send may be personal: for the service's own account only.
+        # Requests may contain personal data: only the service's account may read the file.
         self.file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
         self.day, self.size = day, 0
         return self.file
 
     def _close_file(self) -> None:
-        file, self.file = self.file, None  # whatever close says, the number is another file's from now on
+        file, self.file = self.file, None  # even if close fails, the number may belong to another file afterwards
         if file is not None:
             with contextlib.suppress(OSError):
                 os.close(file)
 
     def _make_room(self) -> None:
-        """Delete the oldest files until what is left, and a whole file a worker, are within the limit."""
+        """Delete the oldest files until the others, with a full file for each worker, are within the limit."""
         files = []
         for path in sorted(self.folder.glob(NAMES)):
             with contextlib.suppress(FileNotFoundError):  # another worker has made room too

@@ -1,8 +1,9 @@
-"""HTTP/1.1 as uvicorn and httptools read it, with bounds on all that arrives before the guard sees a request.
+"""HTTP/1.1 with uvicorn and httptools, and limits on everything that arrives before the guard sees a request.
 
-uvicorn's own class has none: a head may be of any size, take any time and have any number of fields; the fields of a
-trailer join those of the head; a request that offers an upgrade loses its body; a request that is not HTTP discards
-the answers to those before it on the connection; and a caller who has closed its half of the connection gets none.
+uvicorn's own class has these faults. A head may have any size and any number of fields, and take any time. The fields
+of a trailer are added to those of the head. A request that offers an upgrade loses its body. A request that is not HTTP
+discards the answers to earlier requests of the connection. A caller that has closed its half of the connection gets no
+answer.
 """
 
 import asyncio
@@ -13,21 +14,21 @@ import httptools
 import uvicorn.config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_BYTES = 64 * 1024  # of the request line and the fields; of a trailer too
+HEAD_BYTES = 64 * 1024  # of the request line and the fields, or of a trailer
 HEAD_FIELDS = 100
-PART_BYTES = 8 * 1024  # fed to the parser at once: so exact is the count of a field that is incomplete
-HEAD_SECONDS = 10.0  # for a head, for a new connection's first one, and for a body after its answer
-PIPELINED = 100  # requests of one connection that wait for the answer to one before them
-LINGER_SECONDS = 1.0  # to read on after the last answer: a close with unread data may destroy answers on the way
+PART_BYTES = 8 * 1024  # fed to the parser at once; the size of an incomplete field is known to this precision
+HEAD_SECONDS = 10.0  # for a head, from a new connection to its first head, and for the rest of a body after its answer
+PIPELINED = 100  # requests of one connection that wait for the answer to an earlier one
+LINGER_SECONDS = 1.0  # to read on after the last answer: closing with unread data may discard answers on their way
 
 
 def install() -> None:
-    """Make uvicorn use `Protocol` where it is asked for its usual protocol, which BentoML does."""
+    """Make `Protocol` uvicorn's default protocol, which BentoML uses."""
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{Protocol.__name__}"
 
 
 class _RefusedError(Exception):
-    """Raised in a callback of the parser: the request is not read on."""
+    """Raised to stop reading the request."""
 
     def __init__(self, status: HTTPStatus, reason: str) -> None:
         super().__init__(reason)
@@ -41,11 +42,11 @@ class Protocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self.reading: Literal["nothing", "head", "body"] = "nothing"
         self.unanswered = 0
-        self.last_words: bytes | None = None  # once set, nothing is read any more
+        self.last_answer: bytes | None = None  # the last answer; once it is set, nothing more is read
         self.refused: _RefusedError | None = None
         self.fields = 0
-        self.size = 0  # bytes of the fields that are complete
-        self.silent = 0  # bytes since the parser called us last: of a field that is incomplete
+        self.size = 0  # bytes of the complete fields
+        self.incomplete = 0  # bytes since the parser's last callback, which belong to an incomplete field
         self.deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -57,13 +58,13 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self.last_words is not None:
+        if self.last_answer is not None:
             return
         self._unset_keepalive_if_required()
         try:
             while data:
                 data = self._feed(data[:PART_BYTES]) + data[PART_BYTES:]
-                if self.size + self.silent > HEAD_BYTES:
+                if self.size + self.incomplete > HEAD_BYTES:
                     raise _too_large()
         except httptools.HttpParserError:
             self._refuse(self.refused or _RefusedError(HTTPStatus.BAD_REQUEST, "this is not an HTTP/1.1 request"))
@@ -74,11 +75,11 @@ class Protocol(HttpToolsProtocol):
                 self._start_deadline()
 
     def _feed(self, data: bytes) -> bytes:
-        """Feed the parser; return what is left to feed it, if a request offers to upgrade the connection.
+        """Feed the parser. Returns the bytes that remain to be fed, if a request offers to upgrade the connection.
 
-        The parser ends at such an offer. It is made anew, and reads the same head without the offer.
+        The parser stops at such an offer. A new parser then reads the same head without the offer.
         """
-        self.silent += len(data)
+        self.incomplete += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
@@ -92,17 +93,17 @@ class Protocol(HttpToolsProtocol):
         return b""
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """The caller sends no more, and may still read: what it asked for whole is answered."""
+        """The caller has closed its sending half. Its complete requests are still answered."""
         if self.reading == "body":
             self._drop_unfinished()
-        self.last_words = self.last_words or b""
+        self.last_answer = self.last_answer or b""
         return self.unanswered > 0
 
     # Callbacks of the parser
 
     def on_message_begin(self) -> None:
         self.reading = "head"
-        self.fields = self.size = self.silent = 0
+        self.fields = self.size = self.incomplete = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -112,7 +113,7 @@ class Protocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self.fields += 1
         self._count(len(name) + len(value))
-        if self.reading == "head":  # else it is of the trailer, which nobody here reads
+        if self.reading == "head":  # otherwise the field is of a trailer, which is ignored
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -122,12 +123,12 @@ class Protocol(HttpToolsProtocol):
             raise self._refused(HTTPStatus.TOO_MANY_REQUESTS, f"more than {PIPELINED} requests wait on this connection")
         self._end_deadline()
         self.reading = "body"
-        self.fields = self.size = self.silent = 0
+        self.fields = self.size = self.incomplete = 0
         super().on_headers_complete()
         self.unanswered += 1
 
     def on_body(self, body: bytes) -> None:
-        self.silent = 0
+        self.incomplete = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -135,21 +136,21 @@ class Protocol(HttpToolsProtocol):
             return
         self._end_deadline()
         self.reading = "nothing"
-        self.silent = 0
+        self.incomplete = 0
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         self.unanswered -= 1
         super().on_response_complete()
-        if self.last_words is not None and not self.unanswered:
+        if self.last_answer is not None and not self.unanswered:
             self._end()
         elif self.reading == "body" and not self.unanswered:
-            self._start_deadline()  # for what the caller still sends of a body that nobody reads
+            self._start_deadline()  # for the rest of a body that nobody reads
 
-    # What ends a connection
+    # Ending a connection
 
     def _count(self, size: int) -> None:
-        self.silent = 0
+        self.incomplete = 0
         self.size += size
         if self.size > HEAD_BYTES or self.fields > HEAD_FIELDS:
             self.refused = _too_large()
@@ -160,7 +161,7 @@ class Protocol(HttpToolsProtocol):
         return self.refused
 
     def _refuse(self, refused: _RefusedError) -> None:
-        """Answer what was asked before, then say why nothing more is read, and close."""
+        """Answer the earlier requests, then send the refusal, and close."""
         if self.reading == "body":
             self._drop_unfinished()
         text = f"{refused}\n".encode()
@@ -170,12 +171,12 @@ class Protocol(HttpToolsProtocol):
             f"content-length: {len(text)}",
             "connection: close",
         )
-        self.last_words = "\r\n".join((*head, "", "")).encode() + text
+        self.last_answer = "\r\n".join((*head, "", "")).encode() + text
         if not self.unanswered:
             self._end()
 
     def _drop_unfinished(self) -> None:
-        """Leave the request whose body is incomplete: it gets no answer of its own."""
+        """Drop the request whose body is incomplete, without an answer."""
         self.reading = "nothing"
         if self.cycle.response_complete:
             return
@@ -189,10 +190,10 @@ class Protocol(HttpToolsProtocol):
     def _end(self) -> None:
         self._unset_keepalive_if_required()
         self._end_deadline()
-        if not self.last_words or self.transport.is_closing():
+        if not self.last_answer or self.transport.is_closing():
             self.transport.close()
             return
-        self.transport.write(self.last_words)
+        self.transport.write(self.last_answer)
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.deadline = self.loop.call_later(LINGER_SECONDS, self.transport.close)

@@ -1,4 +1,4 @@
-"""The BentoML service: the routes mounted in it, the guard before them, and BentoML set up for short requests."""
+"""The BentoML service: mounts the routes, puts the guard before them, and configures BentoML for short requests."""
 
 import asyncio
 import gc
@@ -22,13 +22,13 @@ from kiban.serve.prediction_log import PredictionLog
 from kiban.serve.settings import Serving
 from kiban.serve.watch import Answering, Watch
 
-ROOT = Path(__file__).resolve().parents[3]  # of the repository, and of the copy that a Bento carries
+ROOT = Path(__file__).resolve().parents[3]  # of the repository, or of its copy in a Bento
 SERVABLE = Path(os.environ.get("KIBAN_SERVABLE") or ROOT / paths.SERVABLE)
 LOG = Path(os.environ.get("KIBAN_PREDICTION_LOG") or ROOT / "logs/predictions")
 REPORT = ROOT / EVALUATION
 ANY_MODEL = "KIBAN_ANY_MODEL"
-"""The environment variable by which a model is served that this repository did not make."""
-PYTHON = "{}.{}".format(*sys.version_info)  # what a Bento is built with is what its image has
+"""The environment variable that lets the service load a model that this repository did not make."""
+PYTHON = "{}.{}".format(*sys.version_info)  # the image of a Bento has the version that it was built with
 
 
 class Params(Sections):
@@ -48,7 +48,7 @@ def examine(folder: Path) -> None:
 
 
 def answering(folder: Path) -> Answering:
-    """The model that lies in the folder now, ready to answer; KibanError if it cannot."""
+    """The model in `folder`, ready to answer. Raises KibanError if it cannot be loaded or cannot answer."""
     return ready(Served(load(folder), limits, REPORT), app, bool(keys))
 
 
@@ -68,14 +68,14 @@ methods |= {route.path: method for route in app.routes for method in route.metho
 
 @bentoml.service(
     name="kiban",
-    # Of a distribution that it knows BentoML would install a compiler, git and GnuPG, which wheels do not need.
+    # For a known distribution BentoML would install a compiler, git and GnuPG, which wheels do not need.
     image=Image(base_image=f"python:{PYTHON}-slim", distro="none").run("install -d -o bentoml -g bentoml /log"),
     workers=limits.workers,
     http={"host": "127.0.0.1", "port": 3000},
-    # The guard's limit ends first; BentoML keeps a timer a request for as long as this, so it is short.
+    # The guard's limit ends earlier. BentoML keeps a timer of each request for this time, so it is short.
     traffic={"timeout": limits.max_seconds + 1},
-    metrics={"enabled": False},  # BentoML has a series for each path that was ever asked for
-    tracing={"excluded_urls": ".*"},  # a span a request, and nowhere to send it
+    metrics={"enabled": False},  # BentoML makes a series for each path that was ever requested
+    tracing={"excluded_urls": ".*"},  # spans would cost time, and nothing collects them
     logging={"access": {"enabled": False}},
 )
 @bentoml.asgi_app(app, path="/")
@@ -84,8 +84,8 @@ class Service:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        # BentoML keeps a timer a request for seconds: a full collection that walks them all, and all else, would stop
-        # us for 50 ms.
+        # BentoML keeps a timer of each request for seconds. A full collection that walks all of them, and all other
+        # objects, would stop the service for 50 ms.
         gc.collect()
         gc.freeze()
         gc.set_threshold(700, 10, 1000)
@@ -94,7 +94,7 @@ class Service:
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
-        """When the last request has been answered."""
+        """Called when the last request has been answered."""
         self.watching.cancel()
         await asyncio.to_thread(log.close)
 

@@ -8,9 +8,9 @@ from kiban.core.settings import Settings
 
 
 class Log(Settings):
-    """What is logged of the predictions: the share of the requests, and all but the features to leave out.
+    """The prediction log: the share of requests that it contains, and the features that it leaves out.
 
-    `max_bytes` is for all files together; the oldest are deleted.
+    `max_bytes` limits all files together; the oldest are deleted.
     """
 
     share: Annotated[float, Field(ge=0, le=1)]
@@ -20,7 +20,7 @@ class Log(Settings):
 
 
 class Serving(Settings):
-    """What one request may ask of the service, how many processes answer, and how they live."""
+    """The number of workers, the limits of requests, and the interval at which a worker looks for a new servable."""
 
     workers: Annotated[int, Field(gt=0)]
     max_records: Annotated[int, Field(gt=0)]
@@ -38,5 +38,5 @@ class Serving(Settings):
     def _log_has_room(self) -> Self:
         log = self.prediction_log
         if log.max_bytes <= self.workers * log.max_file_bytes:
-            raise ValueError("prediction_log.max_bytes must be more than a file of max_file_bytes a worker")
+            raise ValueError("prediction_log.max_bytes must be more than max_file_bytes for each worker")
         return self

@@ -1,4 +1,4 @@
-"""The model that answers now, and the watch that takes another one as soon as its folder holds one."""
+"""The model that answers, and the watch that replaces it when its folder holds another one."""
 
 import asyncio
 import gc
@@ -23,9 +23,9 @@ Seen = frozenset[tuple[str, int, int, int]]
 
 @dataclass(frozen=True)
 class Answering:
-    """A model that answers: `described` (JSON), `page` (HTML) and `document` (OpenAPI) are what is said of it.
+    """A model that answers, with its descriptions: `described` (JSON), `page` (HTML) and `document` (OpenAPI).
 
-    A request keeps the one that it began with.
+    A request is answered by the model with which it began.
     """
 
     served: Served
@@ -39,12 +39,12 @@ class Answering:
 
 
 class Watch:
-    """Has in `answering` what `load` has made last of the folder `servable`, and knows when that or `report` changes.
+    """Loads the model from the folder `servable` into `answering`, again whenever that folder or `report` changes.
 
-    A file system that is looked at every so many seconds: what tells of changes by itself does not on network volumes.
-    A candidate is copied, so that nobody changes it meanwhile, and `examine` raises KibanError if it may not be loaded.
-    The server's first process takes what lies in the folder, its workers what was accepted last, whatever lies there by
-    then. KibanError if it cannot be taken.
+    It polls the files every `seconds`, because notifications of changes do not work on network volumes. A candidate is
+    copied first, so that nobody changes it meanwhile. `examine` raises KibanError if the candidate may not be loaded.
+    The server's first process starts with the servable in the folder, its workers with the one that was accepted last.
+    Raises KibanError if that servable cannot be loaded.
     """
 
     def __init__(
@@ -61,17 +61,17 @@ class Watch:
         self.paths = (servable, report)
         self.seconds = seconds
         self.seen: Seen = frozenset()
-        began = accepted.current()
-        if began is not None:
-            self.answering = load(began)
+        current = accepted.current()
+        if current is not None:
+            self.answering = load(current)
             return
         with self._candidate() as (copied, candidate):
             accepted.keep(copied, candidate.model_id)
         self.answering = candidate
 
     async def run(self) -> None:
-        """Look, and take what can be taken, until cancelled; whatever goes wrong, the model that answers stays."""
-        failed = refused = None  # what could not be taken, and what was said to be refused
+        """Poll the files and load what has changed, until cancelled. If loading fails, the present model stays."""
+        failed = refused = None  # the last state that failed to load, and the last state whose refusal was logged
         while True:
             await asyncio.sleep(self.seconds)
             state = self.seen
@@ -80,26 +80,31 @@ class Watch:
                 if state != self.seen:
                     await self._take(state)
             except Exception as error:
-                if state == failed and state != refused:  # what was half there a moment ago is whole by now
+                if state == failed and state != refused:  # it failed twice, so the files are not just half written
                     reason = error if isinstance(error, KibanError) else f"{type(error).__name__}: {error}"
                     logger.error("the servable is refused, %s goes on: %s", self.answering.model_id[:12], reason)
                     counters.swaps.labels("refused").inc()
                     refused = state
-                if state == refused and isinstance(error, KibanError):  # a full disk, or the like, may pass
+                if state == refused and isinstance(
+                    error, KibanError
+                ):  # other errors, such as a full disk, may pass: try again
                     self.seen = state
                 failed = state
 
     async def _take(self, state: Seen) -> None:
-        """Answer with the files from now on, if they are still as in `state`; an exception if they cannot."""
+        """Answer with the servable in the folder from now on.
+
+        Raises an exception if it cannot be loaded or does not replace the present model.
+        """
         candidate = await asyncio.to_thread(self._accepted)
-        before, self.answering, self.seen = self.answering.model_id, candidate, state
-        if candidate.model_id != before:
-            logger.info("the model %s answers from now on, not %s", candidate.model_id[:12], before[:12])
+        previous_id, self.answering, self.seen = self.answering.model_id, candidate, state
+        if candidate.model_id != previous_id:
+            logger.info("the model %s answers from now on, not %s", candidate.model_id[:12], previous_id[:12])
             counters.swaps.labels("taken").inc()
-        gc.collect()  # the model that was; of what was there at the start the collector knows nothing
+        gc.collect()  # frees the previous model; the model of the start is frozen and stays
 
     def _accepted(self) -> Answering:
-        """What lies in the folder, after it has become the one that a new worker begins with."""
+        """Load the servable in the folder, and keep its copy for new workers to start with."""
         with self._candidate() as (copied, candidate):
             _check_replaces(candidate.served, self.answering.served)
             accepted.keep(copied, candidate.model_id)
@@ -107,51 +112,51 @@ class Watch:
 
     @contextmanager
     def _candidate(self) -> Iterator[tuple[Path, Answering]]:
-        """What lies in the folder, examined and loaded, and the copy of it, which is removed unless it was kept."""
+        """A copy of the servable in the folder, and the model loaded from it. The copy is removed if it is not kept."""
         if not self.servable.is_dir():
             manifest.read_checked(self.servable)
         copied = accepted.copy(self.servable)
         try:
             self.examine(copied)
             yield copied, self.load(copied)
-        except KibanError as error:  # in which people look for the folder that they know
+        except KibanError as error:  # the folder that people know, in place of the copy
             raise KibanError(str(error).replace(str(copied), str(self.servable))) from None
         finally:
             shutil.rmtree(copied, ignore_errors=True)
 
 
 def _look(paths: tuple[Path, ...]) -> Seen:
-    """What tells one state of the files from another: a link's target counts, not the link."""
+    """The path, inode, time and size of each file under `paths`. They are those of a link's target, not of the link."""
     states = set()
     for path in paths:
         inside = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
         for file in [str(path), *inside]:
             try:
                 state = os.stat(file)
-            except OSError:  # it has gone meanwhile
+            except OSError:  # the file was removed in the meantime
                 continue
             states.add((file, state.st_ino, state.st_mtime_ns, state.st_size))
     return frozenset(states)
 
 
 def _check_replaces(new: Served, old: Served) -> None:
-    """Raise KibanError unless whatever `old` was asked, and answered, `new` answers too."""
+    """Raise KibanError unless `new` answers every request that `old` answers."""
     problems = list(narrowed(old.schema.features, new.schema.features))
     if (old.model.dataset, old.model.target.name) != (new.model.dataset, new.model.target.name):
         problems.insert(0, f"it predicts {new.model.target.name} of {new.model.dataset}")
     if problems:
         raise KibanError(
-            f"model {new.model_id[:12]} does not take the requests of the one that answers: {'; '.join(problems)}. "
-            "Start the service anew to serve it"
+            f"model {new.model_id[:12]} does not accept the requests of the present model: {'; '.join(problems)}. "
+            "Restart the service to serve it"
         )
 
 
 def narrowed(old: Mapping[str, Column], new: Mapping[str, Column]) -> Iterator[str]:
-    """Why a record that the features `old` accept would be refused, or understood otherwise, by `new`."""
+    """The reasons why `new` would refuse, or read differently, a record that `old` accepts."""
     for name in old.keys() - new.keys():
         yield f"it has no field {name}"
     if old.keys() <= new.keys() and list(old) != list(new)[: len(old)]:
-        yield "it has its fields in another order, which CSV without a header goes by"
+        yield "it has its fields in another order, on which CSV without a header depends"
     for name, column in new.items():
         before = old.get(name)
         if not column.nullable and (before is None or before.nullable):

@@ -1,1 +1,1 @@
-"""Where raw batches come from: one module a kind, and kinds.py, which lists them."""
+"""The sources of raw batches: a module for each kind, and kinds.py, which lists the kinds."""

@@ -1,4 +1,4 @@
-"""Source: CSV and Parquet files by glob, on this machine or in an S3 store."""
+"""Source: CSV and Parquet files that match a pattern, on this machine or in an S3 store."""
 
 import posixpath
 import re
@@ -20,9 +20,10 @@ BATCH = "{batch}"
 class Files:
     """Files that match `path`, such as incoming/flights-{batch}.csv or s3://bucket/flights/{batch}/*.parquet.
 
-    `{batch}` stands for the batch's name, and `*` for anything; all files of one batch are one. Without `{batch}` the
-    table is static. The suffix tells CSV (.csv, .csv.gz) from Parquet (.parquet). `endpoint_url` is that of an S3 store
-    other than Amazon's; credentials come from the environment, as for every S3 client.
+    `{batch}` stands for the name of the batch, and `*` for any text without a slash. All files of a batch are read as
+    one table. Without `{batch}` the table is static. The suffix says whether a file is CSV (.csv, .csv.gz) or Parquet
+    (.parquet). `endpoint_url` is the URL of an S3 store other than Amazon's. Credentials come from the environment, as
+    for every S3 client.
     """
 
     @validate_call
@@ -30,7 +31,7 @@ class Files:
         self, path: str, delimiter: str = ",", encoding: str = "utf-8", endpoint_url: str | None = None
     ) -> None:
         if path.count(BATCH) > 1 or re.search(r"\*\*|[?\[]", path):
-            raise KibanError(f"dataset source path {path!r}: it takes {BATCH} once, and * within a name, nothing else")
+            raise KibanError(f"dataset source path {path!r}: only one {BATCH} and * within a name are allowed")
         self.path = path if path.startswith(stores.S3) else posixpath.normpath(path.removeprefix("file://"))
         self.delimiter = delimiter
         self.encoding = encoding
@@ -60,7 +61,7 @@ class Files:
 
     @cached_property
     def _files(self) -> dict[str, list[str]]:
-        """The files by batch, sorted."""
+        """The sorted paths of the files by batch."""
         before, placeholder, after = self.path.removeprefix(stores.S3).partition(BATCH)
         matches = stores.reached(self.path, lambda: self._system.glob(f"{before}*{after}" if placeholder else before))
         if not matches:

@@ -1,8 +1,8 @@
-"""Where raw batches come from, one module a kind.
+"""The kinds of sources of raw batches, and the protocol that each implements.
 
-A source is a class named in conf/dataset/ by `_target_` with its options. It knows which batches there are and reads
-one; what it reads is brought into the contract's schema here, so that the same rows give the same bytes whatever the
-source. A kind of your own is a class with the three methods of `Source`, and a row in KINDS.
+conf/dataset/ names a source by `_target_` and gives its options. A source lists its batches and reads one of them.
+`kiban.ingest` converts the rows to the contract's schema, so that the same rows give the same bytes from every source.
+To add a kind, write a class with the three methods of `Source` and add it to KINDS.
 """
 
 import importlib
@@ -16,28 +16,31 @@ from kiban.core.settings import explain
 from kiban.data.batches import Period
 from kiban.sources.settings import Source as SourceSettings
 
-# The module of each kind: a database's client is imported only where it is used.
+# The module of each kind. It is imported only if it is used: a database's client may not be installed.
 KINDS = {"PackageCsv": "package", "Files": "by_glob", "Sql": "sql"}
 
 
 class Source(Protocol):
-    """One table's source."""
+    """The source of one table."""
 
     def batches(self) -> list[str]:
         """The names of the batches that the source has, sorted."""
         ...
 
     def read(self, batch: str, period: Period | None) -> pa.Table:
-        """The rows of one batch, which covers `period`, as the source has them; KibanError if there are none."""
+        """The rows of one batch, which covers `period`, in the types of the source.
+
+        Raises KibanError if the source has no such batch or cannot be read.
+        """
         ...
 
     def describe(self) -> str:
-        """What the ledger records as the origin of a snapshot: no secret, no path of this machine."""
+        """The origin of a snapshot as the ledger records it. It must contain no secret and no absolute path."""
         ...
 
 
 def open_source(settings: SourceSettings) -> Source:
-    """The source that the settings name; KibanError if there is none, or if an option does not fit."""
+    """The source that the settings name. Raises KibanError if there is no such kind or if an option is wrong."""
     name = settings.target.removeprefix("kiban.sources.")
     if name not in KINDS:
         raise KibanError(f"dataset source _target_: there is no source {settings.target!r}, only {sorted(KINDS)}")
@@ -45,6 +48,6 @@ def open_source(settings: SourceSettings) -> Source:
     try:
         source: Source = kind(**settings.options)
     except ValidationError as error:
-        # The value is not shown: it may be what should not have been written there.
+        # The value is not shown: it may be a secret that was written in the wrong place.
         raise KibanError(f"dataset source {settings.target}: option {explain(error, show_input=False)}") from None
     return source

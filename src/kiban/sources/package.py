@@ -16,9 +16,10 @@ from kiban.sources import text
 
 
 class PackageCsv:
-    """A CSV file, plain or zipped, that an installed Python package carries.
+    """A CSV file, plain or zipped, of an installed Python package.
 
-    `batch_by` names the columns of year, month and day that name the batch; without it the table is static. NA is null.
+    `batch_by` names the columns of year, month and day that give the name of the batch; without it the table is static.
+    NA is null.
     """
 
     @validate_call
@@ -48,10 +49,10 @@ class PackageCsv:
         return text.rows(self._content(), self.describe())
 
     def _content(self) -> bytes:
-        # find_spec does not import the package: its code need not work, only its files are read.
+        # find_spec does not import the package: only its files are needed.
         try:
             spec = importlib.util.find_spec(self.package)
-        except ModuleNotFoundError:  # of the package around it
+        except ModuleNotFoundError:  # the parent package is missing
             spec = None
         if spec is None or not spec.submodule_search_locations:
             raise KibanError(f"the package {self.package!r} is not installed: install requirements.lock")
@@ -69,7 +70,7 @@ class PackageCsv:
         if not self.batch_by:
             return pa.chunked_array([pa.repeat(STATIC, self._rows.num_rows)])
         if len(self.batch_by) > 3:
-            raise KibanError(f"{self.describe()}: batch_by takes the columns of year, month and day, no more")
+            raise KibanError(f"{self.describe()}: batch_by takes at most three columns: year, month and day")
         missing = [name for name in self.batch_by if name not in self._rows.column_names]
         if missing:
             raise KibanError(f"{self.describe()}: column {missing[0]!r} is missing, which names the batch")

@@ -24,7 +24,7 @@ def _no_password(options: dict[str, Any]) -> dict[str, Any]:
 
 
 class Source(Settings):
-    """Where a table's batches come from: `_target_` names a class in kiban.sources, the rest are its options."""
+    """The source of a table: `_target_` names a class in kiban.sources, `options` are its arguments."""
 
     target: Annotated[str, Field(alias="_target_", pattern=r"^kiban\.sources\.\w+$")]
     options: Annotated[dict[str, Any], AfterValidator(_no_password)] = {}
@@ -35,7 +35,7 @@ class TableSettings(Settings):
 
 
 class Dataset(Featured):
-    """The whole section: with the raw tables by name."""
+    """The whole section, with the raw tables by name."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -1,4 +1,4 @@
-"""Source: a query for each batch, through SQLAlchemy; through ADBC if it is installed and it is PostgreSQL."""
+"""Source: a SQL query for each batch, through SQLAlchemy, or through ADBC for PostgreSQL if its driver is installed."""
 
 import importlib.util
 import os
@@ -24,16 +24,16 @@ T = TypeVar("T")
 
 
 class Sql:
-    """Rows of `query`, in which `:start` and `:end` are bound to the period of the batch.
+    """The rows of `query`, whose parameters `:start` and `:end` are bound to the period of the batch.
 
-    `batches` is a query for the names of the batches that there are, such as 2013-01; without it the table is static.
+    `batches` is a query for the names of all batches, such as 2013-01; without it the table is static.
     `url_env` names the environment variable that holds the SQLAlchemy URL with its credentials.
     """
 
     @validate_call
     def __init__(self, url_env: str, query: str, batches: str | None = None) -> None:
         if set(sa.text(query).compile().params) != ({"start", "end"} if batches else set()):
-            raise KibanError("dataset source query: it takes :start and :end if there is `batches`, else no parameter")
+            raise KibanError("dataset source query: it needs :start and :end with `batches`, and no parameter without")
         self.url_env = url_env
         self.query = query
         self.names = batches
@@ -63,16 +63,16 @@ class Sql:
             raise KibanError(f"the environment variable {self.url_env} is not set: it holds the URL of the database")
         try:
             return sa.make_url(text)
-        except (ArgumentError, ValueError):  # neither message is shown: it may hold the password
-            raise KibanError(f"the environment variable {self.url_env} is no SQLAlchemy URL") from None
+        except (ArgumentError, ValueError):  # the message is not shown: it may hold the password
+            raise KibanError(f"the environment variable {self.url_env} is not a SQLAlchemy URL") from None
 
     @cached_property
     def _engine(self) -> sa.Engine:
         return sa.create_engine(self._url, poolclass=NullPool)
 
     def _asked(self, ask: Callable[[], T]) -> T:
-        """What the database answers; KibanError, without the password, if it does not."""
-        os.environ.setdefault("PGCONNECT_TIMEOUT", "10")  # libpq waits for ever
+        """The result of `ask`, a query. Raises KibanError, without the password in its message, if the query fails."""
+        os.environ.setdefault("PGCONNECT_TIMEOUT", "10")  # seconds; without it libpq waits for ever
         try:
             return ask()
         except ImportError as error:
@@ -82,7 +82,7 @@ class Sql:
             raise KibanError(f"{self.describe()} failed: {one_line(self._without_secrets(reason))}") from None
 
     def _without_secrets(self, reason: str) -> str:
-        """A driver's message without a URL, which a driver may have written in its own way, and without its values."""
+        """A driver's message without URLs, whose form differs between drivers, and without the secrets of the URL."""
         reason = re.sub(r"\S*://\S*", "***", reason)
         parameters = [value for values in self._url.normalized_query.values() for value in values]
         for secret in filter(None, [str(self._url.password or ""), *parameters]):
@@ -95,7 +95,7 @@ def statement(query: str, period: Period | None) -> sa.TextClause:
     if period is None:
         return sa.text(query)
     bound = zip(("start", "end"), period, strict=True)
-    kind = sa.TIMESTAMP(timezone=True)  # which each dialect writes in its own way
+    kind = sa.TIMESTAMP(timezone=True)  # each dialect writes a timestamp in its own way
     return sa.text(query).bindparams(*(sa.bindparam(name, time.astimezone(UTC), kind) for name, time in bound))
 
 
@@ -121,7 +121,7 @@ def _fetched_by_adbc(url: sa.URL, query: sa.TextClause) -> pa.Table:
     with adbc_driver_postgresql.dbapi.connect(uri) as connection, connection.cursor() as cursor:
         cursor.execute(str(compiled), values or None)
         rows: pa.Table = cursor.fetch_arrow_table()
-    # A type that Arrow has not, such as numeric, comes as text under an extension type.
+    # The driver gives a type that Arrow lacks, such as numeric, as text under an extension type.
     return pa.table([_stored(column) for column in rows.columns], names=rows.column_names)
 
 

@@ -1,4 +1,4 @@
-"""Where files lie, on this machine or in an S3 store, and what goes wrong there as a sentence."""
+"""File systems, on this machine or in an S3 store, and their errors as KibanError."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -9,29 +9,32 @@ from fsspec.spec import AbstractFileSystem
 from kiban.core.errors import KibanError, one_line
 
 S3 = "s3://"
-# A store that does not answer is given up after seconds, not minutes.
+# Timeouts in seconds: without them a request to a store that does not answer takes minutes to fail.
 S3_CONFIG = {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 2}}
 
 T = TypeVar("T")
 
 
 def system(path: str, endpoint_url: str | None = None) -> AbstractFileSystem:
-    """The file system of a path; `endpoint_url` is that of an S3 store other than the environment's."""
+    """The file system of a path. `endpoint_url` is the URL of an S3 store other than the one of the environment."""
     if not path.startswith(S3):
         return fsspec.filesystem("file")
     return fsspec.filesystem("s3", endpoint_url=endpoint_url, config_kwargs=S3_CONFIG, skip_instance_cache=True)
 
 
 def reached(path: str, ask: Callable[[], T], what: str = "read") -> T:
-    """What the file system answers; KibanError, without what may be a secret, if it does not."""
+    """The result of `ask`, a request to the file system; `what` is the participle of the request, such as read.
+
+    Raises KibanError with advice if the request fails.
+    """
     try:
         return ask()
-    except Exception as error:  # the clients of a store raise what they like
+    except Exception as error:  # the clients of stores have no common type of error
         raise KibanError(f"{path} cannot be {what}: {one_line(error)}; {advice(error)}") from None
 
 
 def advice(error: Exception) -> str:
-    """What to do about an error of a store or of the way there."""
+    """What the user can do about an error of a store or of the connection to it."""
     if isinstance(error, PermissionError) or "redential" in str(error):
         return "check the credentials in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
     return "check the path and the connection"

@@ -1,4 +1,4 @@
-"""CSV text to rows, every column as text: the contract gives the types, and a value that does not fit can be named."""
+"""CSV to rows, with every column as text. The contract gives the types later, so that an error can name the value."""
 
 import pyarrow as pa
 import pyarrow.csv
@@ -9,7 +9,10 @@ NULLS = ("", "NA")
 
 
 def rows(content: bytes, where: str, delimiter: str = ",", encoding: str = "utf-8") -> pa.Table:
-    """The rows of a CSV file with a header; an empty value and NA are null. KibanError if it is not one."""
+    """The rows of a CSV file with a header. An empty value and NA are null.
+
+    Raises KibanError, which starts with `where`, if the content is not CSV or has no rows.
+    """
     try:
         read = pyarrow.csv.ReadOptions(encoding=encoding)
         parse = pyarrow.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)

@@ -1,1 +1,1 @@
-"""What a model is asked for: the metrics of each task, and which way each is better."""
+"""The metrics of each task of a model, and whether greater or less is better."""

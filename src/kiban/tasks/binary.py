@@ -1,7 +1,7 @@
-"""The metrics of a target of yes or no and of scores that are its probability.
+"""The metrics of binary classification: of a boolean target, and of scores that are the probability that it is true.
 
-They are those of scikit-learn with `sample_weight` (a test compares them). One sort serves all weights, so that a
-bootstrap of 500 draws takes a twentieth of its time.
+They equal those of scikit-learn with `sample_weight` (a test compares them). Rows are sorted once for all weights, so
+that a bootstrap of 500 draws takes a twentieth of the time.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from kiban.tasks.metric import Metric, Weighted
 
 
 def _roc_auc(rows: Weighted) -> float:
-    """The area under the ROC curve by trapezoids; NaN where the target has one value only."""
+    """The area under the ROC curve by trapezoids, or NaN if all targets are equal."""
     true, false = rows.true, rows.false
     total = float(true[-1] * false[-1])
     if not total:
@@ -19,7 +19,7 @@ def _roc_auc(rows: Weighted) -> float:
 
 
 def _average_precision(rows: Weighted) -> float:
-    """The precision at each threshold, weighted by the recall that it adds; NaN where no row is positive."""
+    """The mean precision of all thresholds, weighted by the recall that each adds, or NaN if all targets are equal."""
     if not rows.true[-1] or not rows.false[-1]:
         return np.nan
     precision = np.divide(rows.true, rows.all, out=np.zeros_like(rows.true), where=rows.all > 0)
@@ -31,7 +31,7 @@ def _brier(rows: Weighted) -> float:
 
 
 def _log_loss(rows: Weighted) -> float:
-    """Scores of 0 and 1 are drawn in by the smallest step of their type, for the logarithm of 0 is infinite."""
+    """The log loss. Scores are clipped to [eps, 1 - eps] of their type, because the logarithm of 0 is infinite."""
     scores = rows.rows.scores
     step = np.finfo(scores.dtype).eps
     bounded = np.clip(scores, step, 1 - step)

@@ -1,1 +1,1 @@
-"""Stage track: runs go to MLflow, if MLflow takes them."""
+"""Stage track: sends runs to MLflow; a run that cannot be sent waits in the outbox."""

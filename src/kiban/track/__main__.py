@@ -1,4 +1,4 @@
-"""Stage track: the run, with all that it came from and gave, goes to MLflow; the pipeline goes on in any case."""
+"""Stage track: sends the run with its inputs and results to MLflow. The pipeline succeeds even if MLflow fails."""
 
 import os
 import sys
@@ -29,7 +29,7 @@ def main() -> None:
         put(root, run, params.dataset.name)
         outcome = delivery.deliver(root, params.tracking, run.key)
         _tell(root, run, outcome)
-    except Exception as error:  # whatever goes wrong with tracking, the pipeline's result is the same
+    except Exception as error:  # a failure of tracking must not fail the pipeline
         reason = one_line(delivery.shown(str(error)))
         print(f"warning: the run was not tracked: {reason}", file=sys.stderr)
     TRACK_STAMP.write_text("the run was offered to MLflow\n")
@@ -37,7 +37,7 @@ def main() -> None:
 
 def _tell(root: Path, run: tracked.Run, outcome: delivery.Outcome) -> None:
     where = delivery.shown(delivery.store(root))
-    if run.key in outcome.delivered or not (root / paths.OUTBOX / run.key).exists():  # another process was quicker
+    if run.key in outcome.delivered or not (root / paths.OUTBOX / run.key).exists():  # or another process delivered it
         print(f"track: {run.name} is in {where}")
     else:
         print(f"warning: {where} did not take the run: {outcome.failure}", file=sys.stderr)

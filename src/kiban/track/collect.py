@@ -1,4 +1,4 @@
-"""What is tracked of the pipeline's last run, from the files that its stages have left."""
+"""Collecting the record of the pipeline's last run from the files that its stages wrote."""
 
 import hashlib
 import importlib.metadata
@@ -43,20 +43,20 @@ def put(root: Path, run: tracked.Run, dataset: str) -> None:
         try:
             drawn = plots.draw(plots.specifications(Path()), Path(folder))
             artifacts |= {f"pictures/{file.name}": file for file in drawn.values()}
-        except Exception as error:  # DVC's, the renderer's: the run is worth more than its pictures
+        except Exception as error:  # of DVC or the renderer: a run without pictures is still worth tracking
             print(f"warning: the tracked run has no pictures: {error}", file=sys.stderr)
         outbox.put(root, run, artifacts, MODEL)
 
 
 def run_of(experiment: str) -> tracked.Run:
-    """The run that the reports, the models and dvc.lock tell of."""
+    """The run whose results are in the reports, the models and dvc.lock."""
     model_id = manifest.read_checked(paths.SERVABLE).model_id
     parameters = load(PARAMS.read_bytes())
     evaluation = Evaluation.model_validate_json(EVALUATION.read_bytes())
     by_split: dict[str, Any] = {**evaluation.splits, "without": evaluation.without}
     stages: dict[str, Any] = yaml.load(LOCK.read_bytes(), yaml.CSafeLoader)["stages"]
     features = contract.read_prepared(paths.SERVABLE / manifest.CONTRACT).features()
-    hashes = {out["path"]: out.get("md5", "") for stage in stages.values() for out in stage.get("outs", [])}
+    hashes = {output["path"]: output.get("md5", "") for stage in stages.values() for output in stage.get("outs", [])}
     return tracked.Run(
         key=_key(stages),
         at=round(time.time() * 1000),
@@ -86,6 +86,6 @@ def run_of(experiment: str) -> tracked.Run:
 
 
 def _key(stages: dict[str, Any]) -> str:
-    """The digest of dvc.lock without the entries of config, which no result rests on, and of this stage's last run."""
+    """A digest of dvc.lock without its entries of config, on which no result depends, and of track, which is older."""
     results = {name: stage for name, stage in stages.items() if name not in ("config", "track")}
     return hashlib.sha256(json.dumps(results, sort_keys=True).encode()).hexdigest()[:32]

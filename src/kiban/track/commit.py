@@ -1,4 +1,4 @@
-"""What a tracked run says of the commit that it ran on."""
+"""The tags of a tracked run that name its commit and its user."""
 
 import subprocess
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 from kiban.core.git import git
 
 WRITTEN = (":!dvc.lock", ":!params.yaml", ":!reports")
-"""What a run writes itself, so that it counts for nothing when one asks whether the tree is committed."""
+"""Paths that a run itself writes. Changes to them do not make the working tree dirty."""
 
 
 def state(root: Path) -> dict[str, str]:
-    """What a tracked run says of `root`: who runs it, the commit that is checked out, and whether more than a run's own
-    output differs from it, so that the commit is only the parent of what ran. Nothing outside a git repository.
+    """The tags of a run in the repository `root`: the user, the commit, and whether the working tree is dirty.
 
-    The names are those that MLflow's pages know, where there is one.
+    The tree is dirty if files other than the run's own outputs differ from the commit; the code that ran is then not
+    that of the commit. The result is empty outside a git repository. Tags have the names that MLflow's pages show.
     """
     try:
         commit = git(root, "rev-parse", "HEAD").strip()

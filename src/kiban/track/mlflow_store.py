@@ -1,4 +1,4 @@
-"""One run to MLflow: found by its key, or created, filled and finished. The only module that imports MLflow."""
+"""Delivering one run to MLflow, unless it is there already. The only module that imports MLflow."""
 
 import logging
 from collections.abc import Callable
@@ -26,11 +26,11 @@ for _name in ("alembic", "mlflow"):
 
 
 def deliver(entry: Path, run: Run, uri: str, artifacts: str | None, step: Callable[[], None]) -> str:
-    """Bring the run that waits in `entry` to the store at `uri`, if it has not got it whole, and return its id.
+    """Deliver the run in the folder `entry` to the store at `uri` and return its id.
 
-    `artifacts` is where a new experiment keeps its files, None for the server's own choice. `step` is called after each
-    request, so that a caller can see that it goes on. Raises whatever MLflow raises; KibanError or FileNotFoundError if
-    the entry itself is not whole.
+    A run that the store has whole is not delivered again. `artifacts` is the location for the files of a new
+    experiment, or None for the server's default. `step` is called after each request to report progress. Raises
+    KibanError or FileNotFoundError if the entry is not whole, and any exception of MLflow.
     """
     files = sorted(path for path in (entry / outbox.ARTIFACTS).rglob("*") if path.is_file())
     model = skops_file.load(entry / outbox.MODEL) if run.model else None
@@ -38,10 +38,10 @@ def deliver(entry: Path, run: Run, uri: str, artifacts: str | None, step: Callab
     client = mlflow.MlflowClient(uri)
     experiment = _experiment(client, run.experiment, artifacts)
     step()
-    for run_there in client.search_runs([experiment], f"tags.`{KEY}` = '{run.key}'", ViewType.ACTIVE_ONLY):
-        if run_there.info.status == FINISHED:
-            return run_there.info.run_id
-        _remove_partial(client, experiment, run_there.info.run_id)
+    for stored_run in client.search_runs([experiment], f"tags.`{KEY}` = '{run.key}'", ViewType.ACTIVE_ONLY):
+        if stored_run.info.status == FINISHED:
+            return stored_run.info.run_id
+        _remove_partial(client, experiment, stored_run.info.run_id)
         step()
     run_id = client.create_run(experiment, run.at, {**run.tags, KEY: run.key}, run.name).info.run_id
     step()
@@ -73,7 +73,7 @@ def _experiment(client: Any, name: str, artifacts: str | None) -> str:
     if experiment is None:
         try:
             return client.create_experiment(name, artifacts)
-        except MlflowException:  # another machine has just made it, or it cannot be made
+        except MlflowException:  # another machine has just created it, or it cannot be created
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
                 raise
@@ -81,7 +81,7 @@ def _experiment(client: Any, name: str, artifacts: str | None) -> str:
 
 
 def _remove_partial(client: Any, experiment: str, run_id: str) -> None:
-    """Remove a run whose delivery was cut off, with its models and children: it is begun anew."""
+    """Remove a run whose delivery was interrupted, with its models and children, to deliver it again."""
     for model in client.search_logged_models([experiment], f"source_run_id = '{run_id}'"):
         client.delete_logged_model(model.model_id)
     for child in client.search_runs([experiment], f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'"):
@@ -89,22 +89,22 @@ def _remove_partial(client: Any, experiment: str, run_id: str) -> None:
     client.delete_run(run_id)
 
 
-def _metrics(metrics: list[Metric], at: int) -> list[Any]:
-    return [MlflowMetric(metric.name, metric.value, at, metric.step) for metric in metrics]
+def _metrics(metrics: list[Metric], timestamp: int) -> list[Any]:
+    return [MlflowMetric(metric.name, metric.value, timestamp, metric.step) for metric in metrics]
 
 
 def _parameters(parameters: dict[str, str]) -> list[Any]:
     return [MlflowParam(name, value) for name, value in parameters.items()]
 
 
-def _log_model(model: Any, about: Model, run_id: str) -> None:
-    inputs: list[Any] = [ColSpec(kind, name) for name, kind in about.features.items()]
+def _log_model(model: Any, description: Model, run_id: str) -> None:
+    inputs: list[Any] = [ColSpec(kind, name) for name, kind in description.features.items()]
     with mlflow.start_run(run_id):
         mlflow.sklearn.log_model(
             model,
             name="model",
             signature=ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec("double")])),
-            pip_requirements=about.requirements,  # to find them out itself MLflow would load the model elsewhere
+            pip_requirements=description.requirements,  # or MLflow loads the model in another process to infer them
             serialization_format="skops",
             skops_trusted_types=skops_file.TRUSTED,
             pyfunc_predict_fn="predict_proba",

@@ -1,4 +1,4 @@
-"""Runs that MLflow has not got yet: a folder each, named by the run's key."""
+"""The outbox: runs that are not delivered to MLflow yet, each in a folder that is named by the run's key."""
 
 import shutil
 import tempfile
@@ -17,15 +17,16 @@ PART = ".part"
 
 
 def put(root: Path, run: Run, artifacts: Mapping[str, Path], model: Path | None = None) -> None:
-    """Keep a run, files and folders by the name that they will have, and its model; whole or not at all.
+    """Put a run with its artifacts (files and folders, by their name in MLflow) and its model into the outbox.
 
-    A run that waits already under the same key is left as it is. Raises OSError if there is no room, or no right.
+    The entry is written whole or not at all. An entry with the same key is left unchanged. Raises OSError if the entry
+    cannot be written.
     """
     entry = root / OUTBOX / run.key
     if (entry / RUN).exists():
         return
     entry.parent.mkdir(exist_ok=True)
-    # Of its own, for another process may put the same run.
+    # A folder of this process alone, because another process may put the same run.
     beside = Path(tempfile.mkdtemp(dir=entry.parent, prefix=f"{run.key}-", suffix=PART))
     try:
         for name, path in artifacts.items():
@@ -44,13 +45,13 @@ def put(root: Path, run: Run, artifacts: Mapping[str, Path], model: Path | None 
 
 
 def waiting(root: Path) -> list[tuple[Path, Run]]:
-    """The folders and runs that wait, the newest first."""
+    """The folder and the run of each entry, the newest first."""
     runs = [(entry, run) for entry in _entries(root) if (run := _read(entry)) is not None]
     return sorted(runs, key=lambda pair: (-pair[1].at, pair[1].key))
 
 
 def unreadable(root: Path) -> list[Path]:
-    """The folders that nobody can deliver, since they hold no run that this version reads."""
+    """The folders that cannot be delivered, because they hold no run that this version can read."""
     return [entry for entry in _entries(root) if _read(entry) is None]
 
 
@@ -67,5 +68,5 @@ def _read(entry: Path) -> Run | None:
 
 
 def remove(entry: Path) -> None:
-    """Forget a run that was delivered."""
+    """Remove the entry of a run that was delivered."""
     shutil.rmtree(entry, ignore_errors=True)

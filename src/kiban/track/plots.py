@@ -15,29 +15,30 @@ MOST_SECONDS = 60
 def specifications(root: Path, *revisions: str) -> dict[str, dict[str, Any]]:
     """The Vega-Lite specifications of dvc.yaml's plots, with their data, by title.
 
-    Those of the working tree; with one revision, of it and the working tree in one; with two, of both. Raises
-    KibanError if DVC has none, or is not done within a minute.
+    Without revisions they show the working tree; with one, that revision and the working tree; with two, both of them.
+    Raises KibanError if DVC fails, or does not finish within a minute.
     """
     command = ["plots", "diff", "--json", *revisions] if revisions else ["plots", "show", "--json"]
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "dvc", *command], cwd=root, capture_output=True, text=True, timeout=MOST_SECONDS
         )
     except subprocess.TimeoutExpired:
-        raise KibanError(f"dvc {' '.join(command[:2])} was not done within {MOST_SECONDS} seconds") from None
+        raise KibanError(f"dvc {' '.join(command[:2])} did not finish within {MOST_SECONDS} seconds") from None
     try:
-        shown = json.loads(done.stdout or "{}")
+        output = json.loads(process.stdout or "{}")
     except ValueError:
-        shown = {}
-    if "data" not in shown:  # DVC may end with status 0 all the same
-        raise KibanError(f"dvc {' '.join(command[:2])} failed: {' '.join(done.stderr.split()) or done.stdout[:300]}")
+        output = {}
+    if "data" not in output:  # the exit status does not tell: DVC may fail with status 0
+        reason = " ".join(process.stderr.split()) or process.stdout[:300]
+        raise KibanError(f"dvc {' '.join(command[:2])} failed: {reason}")
     return {
-        title: plot["content"] for title, plots in shown["data"].items() for plot in plots if plot["type"] == "vega"
+        title: plot["content"] for title, plots in output["data"].items() for plot in plots if plot["type"] == "vega"
     }
 
 
 def draw(specifications: dict[str, dict[str, Any]], folder: Path) -> dict[str, Path]:
-    """Draw specifications as PNG files in `folder`, and return the files by title."""
+    """Draw specifications as PNG files in `folder`, and return the paths by title."""
     import vl_convert
 
     folder.mkdir(parents=True, exist_ok=True)

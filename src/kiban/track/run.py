@@ -1,4 +1,4 @@
-"""What is tracked of one run, as it waits in the outbox."""
+"""The record of a tracked run, in the form in which it waits in the outbox."""
 
 import math
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from kiban.core.settings import leaves
 
-MOST_VALUE = 6000  # characters of a parameter that MLflow takes
+MOST_VALUE = 6000  # characters, MLflow's limit for the value of a parameter
 
 
 class _Frozen(BaseModel):
@@ -16,7 +16,7 @@ class _Frozen(BaseModel):
 
 
 class Metric(_Frozen):
-    """`step` is 0, or of a figure of one batch its name without the dashes: 201311 for 2013-11."""
+    """A metric. `step` is 0, or for a metric of one batch the batch's name without dashes: 201311 for 2013-11."""
 
     name: str
     value: float
@@ -24,21 +24,21 @@ class Metric(_Frozen):
 
 
 class Data(_Frozen):
-    """Data that the run used: DVC's hash, and the path that DVC tracks."""
+    """A file or folder of data that the run used: its hash in DVC, and its path."""
 
     digest: str
     path: str
 
 
 class Model(_Frozen):
-    """Of the model beside the run: MLflow's type of each feature, and the packages that it needs."""
+    """A description of the run's model: MLflow's type of each feature, and the packages that the model needs."""
 
     features: dict[str, str]
     requirements: list[str]
 
 
 class Child(_Frozen):
-    """A run nested under another one, such as a trial of a search."""
+    """A run that is nested in another, such as a trial of a search."""
 
     name: str
     parameters: dict[str, str]
@@ -47,9 +47,9 @@ class Child(_Frozen):
 
 
 class Run(_Frozen):
-    """One run. `key` says which: what has the same key is the same run, and is delivered once.
+    """One run. Records with the same `key` are the same run, which is delivered once.
 
-    `at` is the time at which it was put into the outbox, in milliseconds since 1970.
+    `at` is the time at which the run was put into the outbox, in milliseconds since 1970.
     """
 
     key: str
@@ -65,19 +65,19 @@ class Run(_Frozen):
 
 
 def parameters(node: Mapping[str, Any]) -> dict[str, str]:
-    """The leaves of nested mappings as text, cut to the length that MLflow takes."""
+    """The leaves of nested mappings as text, cut to MLflow's limit of characters."""
     return {name: str(value)[:MOST_VALUE] for name, value in leaves(node).items()}
 
 
 def metrics(node: Mapping[str, Any]) -> list[Metric]:
-    """The leaves of nested mappings that are numbers, and finite ones."""
+    """The leaves of nested mappings that are finite numbers."""
     numbers = ((name, value) for name, value in leaves(node).items() if isinstance(value, int | float))
     finite = ((name, value) for name, value in numbers if not isinstance(value, bool) and math.isfinite(value))
     return [Metric(name=name, value=float(value)) for name, value in finite]
 
 
 def metrics_by_batch(by_batch: Mapping[str, Mapping[str, Any]]) -> list[Metric]:
-    """The figures of each batch as one series a metric, `by_batch.NAME`, with the batch as its step."""
+    """The figures of each batch as a series for each metric, `by_batch.NAME`, with the batch as the step."""
     return [
         Metric(name=f"by_batch.{metric.name}", value=metric.value, step=int(batch.replace("-", "")))
         for batch, figures in by_batch.items()

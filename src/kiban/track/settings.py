@@ -8,10 +8,11 @@ from kiban.core.settings import Settings
 
 
 class Tracking(Settings):
-    """`experiment` is MLflow's; the server is the environment's MLFLOW_TRACKING_URI, or sqlite under mlruns/.
+    """`experiment` is the name of MLflow's experiment. MLFLOW_TRACKING_URI names the server; the default is sqlite
+    under mlruns/.
 
-    A server that does not answer within `request_timeout` seconds counts as down. A run of the pipeline gives it
-    `time_limit` seconds in all; what it has not got by then waits.
+    A server that does not answer within `request_timeout` seconds counts as down. A run of the pipeline spends at most
+    `time_limit` seconds on delivery to a server; runs that are not delivered by then wait.
     """
 
     experiment: Annotated[str, Field(min_length=1)]

@@ -1,1 +1,1 @@
-"""Stage train: the model, and the servable made of it."""
+"""Stage train: fits the model and writes its servable."""

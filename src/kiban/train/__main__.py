@@ -1,4 +1,4 @@
-"""Stage train: accepted prepared batches to a fitted model and its servable."""
+"""Stage train: fits the model to the accepted prepared batches and writes its servable."""
 
 from kiban.core import files, paths
 from kiban.core.errors import KibanError, exit_on_error
@@ -31,7 +31,7 @@ def main() -> None:
     training = {batch: digest for batch, digest in hashes.items() if params.split.of(batch) == "train"}
     validation = {batch: digest for batch, digest in hashes.items() if params.split.of(batch) == "validation"}
     if not training or not validation:
-        raise KibanError("params.yaml: split: no prepared batch lies in train, or none in validation")
+        raise KibanError("params.yaml: split: train or validation contains no prepared batch")
     rows = prepared.read(params.dataset.name, training)
     target = rows[table.target()].to_numpy()
     if len(set(target)) < 2:
@@ -40,7 +40,7 @@ def main() -> None:
     training_columns, origin = missing.repeat_without(columns.from_arrow(rows, features), features, params.missing)
     try:
         model.fit(columns.frame(training_columns), target[origin])
-    except ValueError as error:  # scikit-learn checks the values of its arguments only now
+    except ValueError as error:  # scikit-learn checks the values of arguments only in fit
         raise KibanError(f"params.yaml: model: {' '.join(str(error).split())}") from None
     content = skops_file.dumps(model)
     validation_columns = columns.from_arrow(prepared.read(params.dataset.name, validation), features)

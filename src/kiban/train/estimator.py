@@ -1,4 +1,4 @@
-"""Contract and configuration to an unfitted scikit-learn pipeline."""
+"""Building an unfitted scikit-learn pipeline from the contract and the configuration."""
 
 import inspect
 import pkgutil
@@ -18,12 +18,12 @@ from kiban.train.settings import Model, Preprocessing
 
 
 def pipeline(features: Mapping[str, Column], preprocessing: Preprocessing, model: Model) -> Pipeline:
-    """Preprocessing of the contract's `features`, then the estimator; KibanError if the model cannot be built."""
+    """Preprocessing of the contract's `features`, then the estimator. Raises KibanError if it cannot be built."""
     return make_pipeline(_preprocessor(features, preprocessing), _estimator(model))
 
 
 def _preprocessor(features: Mapping[str, Column], preprocessing: Preprocessing) -> ColumnTransformer:
-    """A level that the contract does not list, and null, become -1 (ordinal) or no column at all (one_hot)."""
+    """The encoders of the features. Null and a level not in the contract become -1 (ordinal) or all zeros (one_hot)."""
     categories = {name: column.levels for name, column in features.items() if column.type == "string"}
     numbers = [name for name in features if name not in categories]
     levels = [np.array(names, dtype=object) for names in categories.values()]
@@ -46,14 +46,16 @@ def _estimator(model: Model) -> BaseEstimator:
     except (TypeError, ValueError) as error:
         raise KibanError(f"params.yaml: model: {one_line(error)}") from None
     if not is_classifier(estimator) or not hasattr(estimator, "predict_proba"):
-        raise KibanError(f"params.yaml: model._target_: {model['_target_']} is no classifier that gives probabilities")
+        raise KibanError(
+            f"params.yaml: model._target_: {model['_target_']} is not a classifier that gives probabilities"
+        )
     return estimator
 
 
 def _built(node: Any, key: str) -> Any:
-    """The value at `key` of params.yaml, in which a mapping with `_target_` becomes the estimator of that name.
+    """The value at `key` of params.yaml, in which each mapping with `_target_`, at any depth, becomes an estimator.
 
-    Nothing but scikit-learn's estimators is ever imported or called, however deep it stands, and no text is resolved.
+    Only scikit-learn's estimators are imported and called, and no text is resolved.
     """
     if isinstance(node, list):
         return [_built(item, f"{key}.{index}") for index, item in enumerate(node)]
@@ -64,9 +66,12 @@ def _built(node: Any, key: str) -> Any:
 
 
 def _class(target: Any, arguments: set[str], key: str) -> type[BaseEstimator]:
-    """The estimator that `target` names; KibanError if it is none of scikit-learn's, or lacks one of the arguments."""
+    """The class of the estimator that `target` names.
+
+    Raises KibanError if scikit-learn has no such estimator, or if it lacks one of the arguments.
+    """
     if not isinstance(target, str) or not target.startswith("sklearn."):
-        raise KibanError(f"params.yaml: {key}._target_: {target!r} does not begin with sklearn.")
+        raise KibanError(f"params.yaml: {key}._target_: {target!r} does not start with sklearn.")
     try:
         kind = pkgutil.resolve_name(target)
     except (ImportError, ValueError, AttributeError):
@@ -74,7 +79,7 @@ def _class(target: Any, arguments: set[str], key: str) -> type[BaseEstimator]:
     if not isinstance(kind, type):
         raise KibanError(f"params.yaml: {key}._target_: there is no class {target!r} in scikit-learn")
     if not issubclass(kind, BaseEstimator) or not kind.__module__.startswith("sklearn."):
-        raise KibanError(f"params.yaml: {key}._target_: {target!r} is no estimator of scikit-learn")
+        raise KibanError(f"params.yaml: {key}._target_: {target!r} is not an estimator of scikit-learn")
     unknown = sorted(arguments - set(inspect.signature(kind).parameters))
     if unknown:
         raise KibanError(f"params.yaml: {key}.{unknown[0]}: {kind.__name__} has no such argument")

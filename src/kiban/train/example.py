@@ -1,4 +1,4 @@
-"""A typical row: what a form shows at first, and an API's document as its example."""
+"""A typical row: the initial values of the form, and the example in the API's document."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,21 +10,22 @@ from kiban.data.contract import Column
 
 
 def typical(rows: pa.Table, features: Mapping[str, Column]) -> dict[str, Any]:
-    """Of each feature the median, of strings and booleans the most frequent value; None where all are null.
+    """The median of each numeric feature, and the most frequent value of the others; None if all values are null.
 
-    No row of `rows` need be like it, so that it gives none of them away.
+    In general no row of `rows` has these values together, so that the example discloses no row.
     """
     return {name: _typical(rows[name], column) for name, column in features.items()}
 
 
 def _typical(values: pa.ChunkedArray, column: Column) -> Any:
-    given = values.drop_null()
-    if len(given) == 0:
+    present = values.drop_null()
+    if len(present) == 0:
         return None
     if column.type in ("string", "boolean"):
-        counts = sorted(given.value_counts().to_pylist(), key=lambda count: (-count["counts"], count["values"]))
+        counts = sorted(present.value_counts().to_pylist(), key=lambda count: (-count["counts"], count["values"]))
         return counts[0]["values"]
-    median = pc.quantile(given, 0.5, interpolation="lower")[0].as_py()
+    median = pc.quantile(present, 0.5, interpolation="lower")[0].as_py()
     rounded = int(median) if column.type == "integer" else float(f"{median:.6g}")
-    seen = pc.min_max(given).as_py()
-    return rounded if seen["min"] <= rounded <= seen["max"] else median  # what was seen is what the contract accepts
+    limits = pc.min_max(present).as_py()
+    # Rounding must not leave the range of the values, which the contract accepts.
+    return rounded if limits["min"] <= rounded <= limits["max"] else median

@@ -1,4 +1,4 @@
-"""A fitted pipeline to a servable: ONNX where it gives the same answers as scikit-learn, else skops."""
+"""Exporting a fitted pipeline as a servable: as ONNX if that gives the same answers as scikit-learn, else as skops."""
 
 import shutil
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from kiban.servable import load, manifest, skops_file
 from kiban.servable.columns import Columns, frame
 from kiban.servable.manifest import Manifest, Parity
 
-LARGEST_DIFFERENCE = 1e-5  # of a probability between scikit-learn and ONNX, which computes in single precision
+LARGEST_DIFFERENCE = 1e-5  # between probabilities of scikit-learn and of ONNX, which computes in single precision
 
 
 def save(
@@ -31,7 +31,7 @@ def save(
 ) -> Manifest:
     """Write the servable, whole or not at all, and return its manifest.
 
-    `validation` are the rows on which ONNX must agree with scikit-learn; `about` has the manifest's dataset,
+    `validation` are the rows on which ONNX must agree with scikit-learn. `about` has the manifest's keys dataset,
     threshold, parameters, example and prepared.
     """
     with whole(folder) as beside:
@@ -51,7 +51,10 @@ def save(
 def _export_onnx(
     model: Pipeline, features: Mapping[str, Column], rows: Columns, threshold: float, folder: Path
 ) -> Parity | None:
-    """Write model.onnx and say how it agrees; None, and no file, if it cannot be converted or does not agree."""
+    """Write model.onnx and return how far it agrees with `model` on `rows`.
+
+    Returns None, without a file, if the model cannot be converted or does not agree.
+    """
     path = folder / manifest.MODEL_FILES["onnx"]
     try:
         content = to_onnx(model, features)
@@ -73,7 +76,7 @@ def _export_onnx(
 
 
 def to_onnx(model: Pipeline, features: Mapping[str, Column]) -> bytes:
-    """The pipeline as ONNX with one input a feature and the outputs label and probabilities."""
+    """The pipeline as ONNX, with an input for each feature and the outputs label and probabilities."""
     inputs = [
         (name, StringTensorType([None, 1]) if column.type == "string" else FloatTensorType([None, 1]))
         for name, column in features.items()
@@ -81,7 +84,7 @@ def to_onnx(model: Pipeline, features: Mapping[str, Column]) -> bytes:
     add_node = tree_ensemble.add_node
 
     def add_node_with_integer(*args: Any, **kwargs: Any) -> Any:
-        # skl2onnx 1.20 passes a bool from HistGradientBoosting's trees, which ONNX refuses.
+        # skl2onnx 1.20 passes a bool for the trees of HistGradientBoosting; ONNX accepts only an integer.
         if "nodes_missing_value_tracks_true" in kwargs:
             kwargs["nodes_missing_value_tracks_true"] = int(kwargs["nodes_missing_value_tracks_true"])
         return add_node(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Rows with what a caller may not know taken away, to train with."""
+"""Training rows with groups of features set to null, for callers who do not know them."""
 
 from collections.abc import Mapping
 
@@ -13,9 +13,9 @@ from kiban.servable.columns import Columns, without
 def repeat_without(
     columns: Columns, features: Mapping[str, Column], missing: Missing
 ) -> tuple[Columns, npt.NDArray[np.int64]]:
-    """The columns, then for each group a random share of the rows once more with that group null.
+    """The columns with a random share of the rows repeated at their end for each group, with that group null.
 
-    Also the index of the row that each row of the result came from, to pick its target by.
+    Also returns, for each row of the result, the index of its original row, which has its target.
     """
     random = np.random.default_rng(missing.seed)
     length = len(next(iter(columns.values())))

@@ -1,4 +1,4 @@
-"""A search for hyperparameters: Optuna proposes, every core tries, and a journal keeps what was found."""
+"""A search for hyperparameters: Optuna proposes trials, all cores evaluate them, and a journal stores the results."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -34,7 +34,7 @@ ERROR = "error"
 
 
 class Trained(Sections):
-    """The sections of params.yaml that a trial trains with."""
+    """The sections of params.yaml that a trial uses to train."""
 
     model: Model
     preprocessing: Preprocessing
@@ -43,22 +43,25 @@ class Trained(Sections):
 
 @dataclass(frozen=True)
 class Fold:
-    """One batch to score, and the batches before it to train on."""
+    """A batch to score, and the earlier batches to train on."""
 
     train: tuple[str, ...]
     test: str
 
 
 def folds(batches: list[str], number: int) -> list[Fold]:
-    """The last `number` of the training batches in turn; KibanError if the first would have none before it."""
+    """A fold for each of the last `number` training batches.
+
+    Raises KibanError if there is no batch before the first of them.
+    """
     ordered = sorted(batches)
     if len(ordered) <= number:
-        raise KibanError(f"{number} folds want at least {number + 1} training batches, and there are {len(ordered)}")
-    return [Fold(tuple(ordered[:at]), ordered[at]) for at in range(len(ordered) - number, len(ordered))]
+        raise KibanError(f"{number} folds need at least {number + 1} training batches; there are {len(ordered)}")
+    return [Fold(tuple(ordered[:index]), ordered[index]) for index in range(len(ordered) - number, len(ordered))]
 
 
 def with_values(params: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings with the values at dotted keys; KibanError if a key leads through what is no mapping."""
+    """A copy of `params` with the values at dotted keys. Raises KibanError if a parent of a key is not a mapping."""
     result = dict(params)
     for key, value in values.items():
         node = result
@@ -75,9 +78,10 @@ def with_values(params: dict[str, Any], values: Mapping[str, Any]) -> dict[str, 
 def cross_validate(
     params: dict[str, Any], dataset: str, folds: list[Fold], metric: str, values: Mapping[str, Any]
 ) -> list[float]:
-    """The metric of each fold, of the settings with `values` at dotted keys.
+    """The metric of each fold, for `params` with `values` at dotted keys.
 
-    Raises KibanError if the model cannot be built, ValueError if it cannot be fitted.
+    Raises KibanError if the model cannot be built or a fold has only one value of the target, and ValueError if the
+    model cannot be fitted.
     """
     settings = Trained.model_validate(with_values(params, values))
     features = contract.read_prepared(paths.prepared_contract(dataset)).features()
@@ -87,17 +91,18 @@ def cross_validate(
         repeated, origin = missing.repeat_without(rows, features, settings.missing)
         model = estimator.pipeline(features, settings.preprocessing, settings.model)
         model.fit(columns.frame(repeated), target[origin])
-        unseen, truth = _batch(dataset, fold.test)
-        score = binary.METRICS[metric].value(Scored(truth, model.predict_proba(columns.frame(unseen))[:, 1]).weighted())
+        test_rows, test_target = _batch(dataset, fold.test)
+        probabilities = model.predict_proba(columns.frame(test_rows))[:, 1]
+        score = binary.METRICS[metric].value(Scored(test_target, probabilities).weighted())
         if np.isnan(score):
-            raise KibanError(f"batch {fold.test} has one value of the target only: it cannot be a fold")
+            raise KibanError(f"batch {fold.test} has only one value of the target: it cannot be a fold")
         scores.append(score)
     return scores
 
 
 @cache
 def _batch(dataset: str, batch: str) -> tuple[columns.Columns, Target]:
-    """Features and target of a prepared batch; a process reads it once."""
+    """The features and the target of a prepared batch. A process reads each batch once."""
     table = contract.read_prepared(paths.prepared_contract(dataset))
     rows = prepared.read(dataset, {batch: prepared.accepted()[batch]})
     return columns.from_arrow(rows, table.features()), rows[table.target()].to_numpy()
@@ -111,7 +116,7 @@ def _batches(dataset: str, batches: tuple[str, ...]) -> tuple[columns.Columns, T
 
 
 def default(params: dict[str, Any], settings: Tune) -> dict[str, Any]:
-    """The values that `params` has of what is varied; nothing if one of them lies outside of the space."""
+    """The values of `params` for the keys of the space, or an empty dictionary if one of them is outside the space."""
     present = leaves(params)
     values = {key: present.get(key) for key in settings.space}
     return values if all(_holds(settings.space[key], value) for key, value in values.items()) else {}
@@ -124,40 +129,40 @@ def _holds(kind: Range | Choice, value: Any) -> bool:
 
 
 def study(journal: Path, seed: int, first: Mapping[str, Any]) -> optuna.Study:
-    """The study that the journal keeps, or a new one that tries the values `first`.
+    """The study in the journal, or a new one whose first trial has the values `first`.
 
-    Trials that a kill cut off are closed, and their parameters tried again. Only one process may have it open.
+    Trials that a kill interrupted are closed, and their parameters are tried again. Only one process may open a study.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    # Optuna's lock, left by a process that was killed while it wrote: it would be waited for without end.
+    # A process that was killed while it wrote leaves Optuna's lock, for which Optuna would wait for ever.
     Path(f"{journal}.lock").unlink(missing_ok=True)
     if journal.exists():
         content = journal.read_bytes()
-        whole = content.rfind(b"\n") + 1  # a line that was cut off would spoil the next, and with it the journal
-        if whole < len(content):
-            os.truncate(journal, whole)
-    kept = optuna.create_study(
+        length = content.rfind(b"\n") + 1  # an incomplete line would corrupt the next one, and so the journal
+        if length < len(content):
+            os.truncate(journal, length)
+    study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(journal))),
         direction="maximize",
         study_name=journal.stem,
         load_if_exists=True,
     )
-    # Not the same random numbers again when it goes on.
-    kept.sampler = optuna.samplers.TPESampler(seed=seed + len(kept.trials), multivariate=True)
-    if first and not kept.trials:
-        kept.enqueue_trial(dict(first))
-    for trial in kept.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+    # A study that is continued must not draw the same random numbers again.
+    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials), multivariate=True)
+    if first and not study.trials:
+        study.enqueue_trial(dict(first))
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if SCORES in trial.user_attrs:
-            kept.tell(trial.number, fmean(trial.user_attrs[SCORES]))
+            study.tell(trial.number, fmean(trial.user_attrs[SCORES]))
             continue
-        kept.tell(trial.number, state=TrialState.FAIL)
+        study.tell(trial.number, state=TrialState.FAIL)
         if ERROR not in trial.user_attrs:
-            kept.enqueue_trial(trial.params)
-    return kept
+            study.enqueue_trial(trial.params)
+    return study
 
 
 def trials(study: optuna.Study) -> list[Trial]:
-    """The trials that have ended by themselves, with scores or with an error."""
+    """The trials that have ended with scores or with an error, without those that a kill interrupted."""
     return [
         Trial(trial.number, trial.params, attributes.get(SCORES, []), trial.value, attributes.get(ERROR))
         for trial in study.get_trials(deepcopy=False)
@@ -171,10 +176,10 @@ def search(
     evaluate: Callable[[dict[str, Any]], list[float]],
     tell: Callable[[], None],
 ) -> None:
-    """Try until `settings.trials` have ended, one on each core; `tell` is called after each.
+    """Run trials, one on each core, until `settings.trials` have ended. `tell` is called after each.
 
-    `evaluate` runs in other processes, and returns the scores of the folds. A ValueError of it ends its trial only;
-    KibanError if a process was ended from outside.
+    `evaluate` runs in other processes and returns the scores of the folds. If it raises ValueError, only its trial
+    fails. Raises KibanError if a process was killed.
     """
     open_trials: dict[int, optuna.Trial] = {}
 
@@ -192,7 +197,7 @@ def search(
                 _tell(study, open_trials.pop(number), outcome)
                 tell()
         except TerminatedWorkerError:
-            raise KibanError("a process that trained was ended, as likely as not for want of memory") from None
+            raise KibanError("a process that trained was killed, probably because memory ran out") from None
 
 
 def _tell(study: optuna.Study, trial: optuna.Trial, outcome: list[float] | str) -> None:

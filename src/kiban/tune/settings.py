@@ -1,4 +1,4 @@
-"""The files of conf/tune/: what a search for hyperparameters varies, and how it judges."""
+"""The files of conf/tune/: which hyperparameters a search varies, and how it scores them."""
 
 from typing import Annotated, Literal, Self
 
@@ -10,7 +10,7 @@ Value = bool | int | float | str | None
 
 
 class Range(Settings):
-    """Numbers from `low` to `high`, both included, whole numbers if both are; `step` excludes `log`."""
+    """Numbers from `low` to `high`, both included; integers if both are. `step` and `log` exclude each other."""
 
     low: int | float
     high: int | float
@@ -22,10 +22,10 @@ class Range(Settings):
         if self.low >= self.high:
             raise ValueError("low must be less than high")
         if self.log and (self.step is not None or self.low <= 0):
-            raise ValueError("log goes with a positive low and without step")
+            raise ValueError("log needs a positive low, and no step")
         whole = isinstance(self.low, int) and isinstance(self.high, int)
         if self.step is not None and (self.step <= 0 or (whole and not isinstance(self.step, int))):
-            raise ValueError("step must be positive, and whole where low and high are")
+            raise ValueError("step must be positive, and an integer if low and high are")
         return self
 
 
@@ -34,10 +34,11 @@ class Choice(Settings):
 
 
 class Tune(Settings):
-    """`overrides` of Hydra say what is tuned, `space` what is varied, by the dotted key of params.yaml.
+    """The settings of a search. Hydra's `overrides` choose the model to tune; `space` has the ranges to search, by the
+    dotted key of params.yaml.
 
-    Each trial is scored by the mean of `metric` over `folds`: the last training batches in turn, each by a model that
-    was trained on the training batches before it. Validation and test batches are never seen.
+    The score of a trial is the mean of `metric` over the last `folds` training batches. Each of them is scored by a
+    model that was trained on the earlier training batches. Validation and test batches are never used.
     """
 
     overrides: list[str] = []
@@ -51,5 +52,5 @@ class Tune(Settings):
     def _varies_what_train_reads(self) -> Self:
         for key in self.space:
             if key.split(".")[0] not in ("model", "preprocessing", "missing") or "." not in key:
-                raise ValueError(f"space: {key!r} is no key of model, preprocessing or missing")
+                raise ValueError(f"space: {key!r} is not a key of model, preprocessing or missing")
         return self

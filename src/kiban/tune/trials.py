@@ -1,4 +1,4 @@
-"""What a search has tried: parameters and scores, as a table and as runs to track."""
+"""The trials of a search: parameters and scores, as a table and as runs to track."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ from kiban.track.run import Child, Metric, parameters
 
 @dataclass(frozen=True)
 class Trial:
-    """`score` is the mean of `by_fold`; a trial that ended with an `error` has neither. `parameters` by dotted key."""
+    """A trial. `score` is the mean of `by_fold`; a trial with an `error` has neither. `parameters` have dotted keys."""
 
     number: int
     parameters: dict[str, Any]
@@ -21,12 +21,12 @@ class Trial:
 
 
 def ordered(trials: Sequence[Trial]) -> list[Trial]:
-    """The best first; those without a score last."""
+    """The trials sorted by score, the best first, those without a score last."""
     return sorted(trials, key=lambda trial: (trial.score is None, -(trial.score or 0), trial.number))
 
 
 def table(trials: Sequence[Trial], metric: str, folds: Sequence[str]) -> str:
-    """CSV, one row a trial, the best first: its number, the metric in the mean and by fold, its parameters."""
+    """The trials as CSV, the best first: number, mean of the metric, metric by fold, parameters, error."""
     text = io.StringIO()
     keys = sorted({key for trial in trials for key in trial.parameters})
     names = ["trial", metric, *folds, *keys, "error"]
@@ -40,7 +40,7 @@ def table(trials: Sequence[Trial], metric: str, folds: Sequence[str]) -> str:
 
 
 def children(trials: Sequence[Trial], metric: str) -> list[Child]:
-    """Each trial as a run under that of the search."""
+    """The trials as child runs of the search's run."""
     return [
         Child(
             name=f"trial {trial.number}",

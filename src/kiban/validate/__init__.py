@@ -1,1 +1,1 @@
-"""Stages validate_raw and validate_prepared: every batch against its contract."""
+"""Stages validate_raw and validate_prepared: check every batch against its contract."""

@@ -1,4 +1,4 @@
-"""Rows to verdict: every batch against its contract, and the batches of a dataset against each other."""
+"""From rows to a verdict: checks every batch against its contract, and whether every table has the same batches."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -13,15 +13,15 @@ from kiban.data.batches import STATIC
 from kiban.data.contract import Table
 from kiban.data.verdict import Checked, Finding, Verdict
 
-# What a batch's findings depend on, beside its bytes, its contract, its name and its time zone.
+# The code on which the findings of a batch depend. They also depend on its bytes, contract, name and time zone.
 CODE = ("kiban.validate.check",)
 PACKAGES = ("duckdb", "great-expectations", "pandas", "pyarrow", "sqlglot")
 
 
 def validate(tables: Mapping[str, Table], paths: Mapping[tuple[str, str], Path], timezone: str) -> Verdict:
-    """The verdict on the Parquet files by table and batch; a batch that was checked before is not read again.
+    """The verdict on the Parquet files at `paths`, by table and batch. A batch that was checked before is not read.
 
-    Raises KibanError if a file cannot be read, or an expectation of the contract cannot be computed.
+    Raises KibanError if a file is missing or cannot be read, or if an expectation of the contract cannot be computed.
     """
     accepted: dict[str, dict[str, str]] = {}
     rejected: dict[str, dict[str, str]] = {}
@@ -51,7 +51,7 @@ def _checked(file: BinaryIO, digest: str, contract: Table, table: str, batch: st
     )
     if (remembered := memo.recall(key, Checked)) is not None:
         return remembered
-    from kiban.validate import conditions, expectations  # takes seconds
+    from kiban.validate import conditions, expectations  # the import takes seconds
 
     rows = parquet.read_open(file)
     checked = expectations.check(rows, contract, table, batch, timezone)
@@ -63,7 +63,7 @@ def _checked(file: BinaryIO, digest: str, contract: Table, table: str, batch: st
 
 
 def absent(batches: Mapping[str, Collection[str]]) -> list[Finding]:
-    """A finding for every table that lacks a batch which another has; a static table has no part in it."""
+    """A finding for every batch that a table lacks and another table has. Static tables are not considered."""
     batched = {table: set(names) for table, names in batches.items() if STATIC not in names}
     names = sorted(set().union(*batched.values()))
     return [
@@ -78,6 +78,6 @@ def absent(batches: Mapping[str, Collection[str]]) -> list[Finding]:
             examples=[],
         )
         for batch in names
-        for table, names_there in batched.items()
-        if batch not in names_there
+        for table, table_names in batched.items()
+        if batch not in table_names
     ]

@@ -1,4 +1,4 @@
-"""The end of a validation: the verdict and its page are written, and a rejected batch stops what follows, or not."""
+"""The end of a validation: writes the verdict and its page, and stops the pipeline if a rejected batch must."""
 
 import json
 import sys
@@ -11,9 +11,9 @@ from kiban.validate.settings import OnFailure
 
 
 def conclude(verdict: Verdict, level: Level, dataset: str, on_failure: OnFailure) -> None:
-    """Write verdict.json and index.html, and print what was found. The same verdict gives the same bytes.
+    """Write verdict.json and index.html, and print the findings. The same verdict gives the same bytes.
 
-    With `stop` raises KibanError if a batch is rejected; with `quarantine` only warns of it.
+    If a batch is rejected: raises KibanError with `stop`, prints a warning with `quarantine`.
     """
     target = validation(level)
     target.mkdir(parents=True, exist_ok=True)
@@ -29,9 +29,9 @@ def conclude(verdict: Verdict, level: Level, dataset: str, on_failure: OnFailure
         return
     message = (
         f"{', '.join(rejected)} did not pass validation (see {target / 'index.html'}): "
-        f"correct the data at its source and take it anew (`kiban ingest --refresh BATCH`, or `--new` where a table "
-        f"has no such batch yet), or correct the contract if the data is right"
+        f"correct the data at its source and take it again (`kiban ingest --refresh BATCH`, or `--new` if a table "
+        f"lacks the batch), or correct the contract if the data is right"
     )
     if on_failure == "stop":
         raise KibanError(message)
-    print(f"WARNING: in quarantine, left out of all that follows: {message}", file=sys.stderr)
+    print(f"WARNING: in quarantine, left out of all later stages: {message}", file=sys.stderr)

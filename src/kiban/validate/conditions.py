@@ -1,7 +1,7 @@
-"""The conditions of a contract's columns: expressions of SQL, checked against a vocabulary, then computed by DuckDB.
+"""The conditions of a contract's columns: SQL expressions, checked against a vocabulary, then computed by DuckDB.
 
-A contract is data, so that its conditions may not read a file, call Python, or take another value in the next run.
-sqlglot parses them, and what DuckDB runs is written anew from what was parsed.
+A contract is data, not code: a condition must not read files, call Python, or give another result in the next run.
+sqlglot parses a condition, and DuckDB runs the SQL that sqlglot writes from the parsed expression.
 """
 
 from typing import Any
@@ -25,13 +25,13 @@ VOCABULARY = (
     *(exp.Length, exp.Lower, exp.Upper, exp.Cast, exp.DataType, exp.Extract, exp.AtTimeZone, exp.TimeToStr),
     *(exp.Window, exp.Order, exp.Ordered, exp.Min, exp.Max, exp.Avg, exp.Sum, exp.Count, exp.Lag, exp.Lead),
 )
-"""What an expression may be made of: the same rows give the same answer, and nothing outside of them is read."""
+"""The kinds of nodes that an expression may contain. None reads anything but the rows or changes from run to run."""
 
 
 def check(rows: pa.Table, contract: Table, table: str, batch: str) -> list[Finding]:
-    """A finding for each condition of the contract that is false in some of the rows.
+    """A finding for each condition of the contract that is false in one row or more.
 
-    Raises KibanError if a condition is no expression of the vocabulary, or cannot be computed.
+    Raises KibanError if a condition is not SQL, contains what VOCABULARY lacks, or cannot be computed.
     """
     conditions = {name: column for name, column in contract.columns.items() if column.condition is not None}
     if not conditions:
@@ -64,11 +64,11 @@ def _parsed(condition: str, contract: Table, where: str) -> exp.Expr:
     try:
         expression = sqlglot.parse_one(condition, dialect="duckdb")
     except SqlglotError as error:
-        raise KibanError(f"{where} is no expression of SQL: {one_line(error)}") from None
+        raise KibanError(f"{where} is not a SQL expression: {one_line(error)}") from None
     for node in expression.walk():
         if not isinstance(node, VOCABULARY):
             text = node.sql(dialect="duckdb")
-            raise KibanError(f"{where}: {text} is not taken; docs/contracts.md has what is")
+            raise KibanError(f"{where}: {text} is not allowed; docs/contracts.md lists what is")
         if isinstance(node, exp.Column) and node.sql(dialect="duckdb").strip('"') not in contract.columns:
             raise KibanError(f"{where}: there is no column {node.sql(dialect='duckdb')}")
     return expression
@@ -77,18 +77,21 @@ def _parsed(condition: str, contract: Table, where: str) -> exp.Expr:
 def _false(
     engine: duckdb.DuckDBPyConnection, expression: exp.Expr, key: list[str], where: str
 ) -> tuple[int, list[dict[str, Any]]]:
-    """In how many rows the expression is false, and the first of them by key: its columns and the key's, as text."""
+    """The number of rows in which the expression is false, and at most EXAMPLES of them, the first by key.
+
+    An example has the columns of the key and of the expression, as text.
+    """
     names = [*dict.fromkeys([*key, *sorted({column.name for column in expression.find_all(exp.Column)})])]
     columns = ", ".join(_quoted(name) for name in names)
     condition = expression.sql(dialect="duckdb", identify=True)
     query = (
-        f'SELECT {columns}, count(*) OVER () FROM (SELECT *, ({condition}) AS "kiban condition" FROM batch) '  # noqa: S608  what stands in it was parsed
+        f'SELECT {columns}, count(*) OVER () FROM (SELECT *, ({condition}) AS "kiban condition" FROM batch) '  # noqa: S608  the condition was parsed and checked
         f'WHERE NOT "kiban condition" ORDER BY {", ".join(_quoted(name) for name in key)} LIMIT {EXAMPLES}'
     )
     try:
         ((_, kind, *_),) = engine.execute(f"DESCRIBE SELECT {condition} FROM batch").fetchall()  # noqa: S608
         if kind != "BOOLEAN":
-            raise KibanError(f"{where} is a value of type {kind}, and neither true nor false")
+            raise KibanError(f"{where} has the type {kind}, not BOOLEAN")
         rows = engine.execute(query).fetchall()
     except duckdb.Error as error:
         raise KibanError(f"{where} cannot be computed: {one_line(error)}") from None

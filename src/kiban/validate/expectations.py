@@ -1,6 +1,6 @@
-"""Contract to Great Expectations suite, suite and rows to findings.
+"""From a contract to a suite of Great Expectations, and from the suite and the rows to findings.
 
-Great Expectations takes seconds to import: check.py imports this module only where there is something to check.
+Great Expectations takes seconds to import: check.py imports this module only if there is a batch to check.
 """
 
 from collections.abc import Iterable
@@ -25,8 +25,8 @@ WARNING = "warning"  # Great Expectations' severity for what the contract calls 
 Config = dict[str, Any]
 
 
-def suite(contract: Table, within: Period | None) -> list[Config]:
-    """The expectations of one batch: its shape, its key, its time, each column."""
+def suite(contract: Table, covered: Period | None) -> list[Config]:
+    """The expectations of a batch that covers a period: for its shape, its key, its time, and each column."""
     configs: list[Config] = [
         _config("expect_table_columns_to_match_set", column_set=list(contract.columns), exact_match=True),
         _config("expect_table_row_count_to_be_between", min_value=1),
@@ -34,8 +34,8 @@ def suite(contract: Table, within: Period | None) -> list[Config]:
         if len(contract.key) > 1
         else _config("expect_column_values_to_be_unique", column=contract.key[0]),
     ]
-    if contract.time and within:
-        start, end = (pd.Timestamp(bound).tz_convert("UTC") for bound in within)
+    if contract.time and covered:
+        start, end = (pd.Timestamp(bound).tz_convert("UTC") for bound in covered)
         limits: Config = {"min_value": start, "max_value": end, "strict_max": True}
         configs.append(_config("expect_column_values_to_be_between", column=contract.time, **limits))
     for name, column in contract.columns.items():
@@ -59,9 +59,9 @@ def _config(kind: str, warn: bool = False, **kwargs: Any) -> Config:
 
 
 def check(rows: pa.Table, contract: Table, table: str, batch: str, timezone: str) -> Checked:
-    """What validation finds in the rows of one batch.
+    """The findings of the expectations of `contract` in the rows of one batch.
 
-    Raises KibanError if an expectation of the contract is none, or cannot be computed.
+    Raises KibanError if an expectation of the contract does not exist, or cannot be computed.
     """
     configs = suite(contract, period(batch, timezone))
     failed = _failed(rows, contract.key, f"{table} {batch}", configs)
@@ -71,7 +71,7 @@ def check(rows: pa.Table, contract: Table, table: str, batch: str, timezone: str
 
 @cache
 def _definition() -> BatchDefinition:
-    """Great Expectations, quiet and in memory, ready to be given data frames."""
+    """A batch definition for data frames, in memory and without progress bars."""
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}
     asset = context.data_sources.add_pandas("pandas").add_dataframe_asset("batch")
@@ -81,7 +81,7 @@ def _definition() -> BatchDefinition:
 def _failed(rows: pa.Table, key: list[str], where: str, configs: list[Config]) -> list[ExpectationValidationResult]:
     """The results of the expectations that `rows` do not meet.
 
-    Collecting examples costs more than checking, so only what failed without is checked again with them.
+    Collecting examples costs more than checking, so only the expectations that fail are checked again with examples.
     """
     examples = {"result_format": "SUMMARY", "unexpected_index_column_names": key, "partial_unexpected_count": EXAMPLES}
     batch = _definition().get_batch(batch_parameters={"dataframe": rows.to_pandas()})
@@ -97,7 +97,10 @@ def _failed(rows: pa.Table, key: list[str], where: str, configs: list[Config]) -
 
 
 def _named_suite(where: str, configs: list[Config]) -> gx.ExpectationSuite:
-    """A suite of all `configs`: Great Expectations would only log that it leaves out one that it does not know."""
+    """A suite of all `configs`.
+
+    Raises KibanError if one is not valid. Great Expectations would only log it and leave it out.
+    """
     built = gx.ExpectationSuite(name=where, expectations=[])
     for config in configs:
         try:
@@ -105,14 +108,14 @@ def _named_suite(where: str, configs: list[Config]) -> gx.ExpectationSuite:
         except (GreatExpectationsError, ValueError, TypeError) as error:
             kind, kwargs = config["type"], config["kwargs"]
             raise KibanError(
-                f"{where}: the contract's {kind} {kwargs} is no valid expectation: {one_line(error)}"
+                f"{where}: the contract's {kind} {kwargs} is not a valid expectation: {one_line(error)}"
             ) from None
     return built
 
 
 def _check_computed(result: ExpectationValidationResult, where: str) -> None:
     info, config = result.exception_info, result.expectation_config
-    # One exception of the expectation itself, or one for each metric that it needs.
+    # `info` is about the expectation itself, or has an entry for each metric that the expectation needs.
     for raised in [info] if "raised_exception" in info else info.values():
         if raised["raised_exception"]:
             message = f"{where}: the contract's {config.type} {config.kwargs} cannot be computed"

@@ -1,4 +1,4 @@
-"""What validation found, for people: the table on the terminal and the page."""
+"""The findings of validation for readers: a table on the terminal, and an HTML page."""
 
 import importlib.resources
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from kiban.data.verdict import Finding, Verdict
 
 
 def page(verdict: Verdict, title: str) -> str:
-    """One self-contained HTML page: no script, nothing loaded from elsewhere, no time, no id."""
+    """The verdict as one self-contained HTML page: without scripts, external files, times or ids."""
     template = importlib.resources.files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     rejected = {(finding.table, finding.batch) for findings in verdict.reasons().values() for finding in findings}
@@ -31,7 +31,7 @@ def shown(examples: Sequence[dict[str, Any]]) -> str:
 
 
 def print_findings(dataset: str, findings: Sequence[Finding]) -> None:
-    """Print findings as a table that fits a terminal of 100 columns, worst first."""
+    """Print findings as a table of 100 columns on standard error, rejections first."""
     table = Table(title=f"Validation of {dataset}", title_justify="left", show_lines=True)
     for name in ("batch", "column", "expectation", "rows", "offending values with their keys"):
         table.add_column(name, justify="right" if name == "rows" else "left", overflow="fold")
@@ -44,7 +44,7 @@ def print_findings(dataset: str, findings: Sequence[Finding]) -> None:
             "-" if finding.rows is None else f"{finding.rows:,}",
             shown(finding.examples[:3]) or finding.observed or "",
         )
-    # A fixed width: the table is read in the logs of CI too.
+    # The width is fixed because the table is also read in the logs of CI.
     Console(width=100, stderr=True, markup=False, highlight=False).print(table)
 
 

@@ -1,6 +1,7 @@
-"""Stage validate_prepared: every prepared batch meets its contract, or the pipeline stops, or goes on without it.
+"""Stage validate_prepared: checks every prepared batch against its contract.
 
-It also writes the account of the data that a model can see: reports/data.json, which lies in git.
+A batch that fails stops the pipeline or is left out. The stage also writes reports/data.json, the account of the data
+that a model may use, which is in git.
 """
 
 from kiban.core import paths

@@ -1,4 +1,7 @@
-"""Stage validate_raw: every raw batch meets its contract, or the pipeline stops, or goes on without it."""
+"""Stage validate_raw: checks every raw batch against its contract.
+
+A batch that fails stops the pipeline or is left out.
+"""
 
 from kiban.core import paths
 from kiban.core.errors import exit_on_error

@@ -8,6 +8,6 @@ OnFailure = Literal["stop", "quarantine"]
 
 
 class Validation(Settings):
-    """`stop`: a rejected batch ends the run. `quarantine`: it is left out, loudly, and the others go on."""
+    """With `stop` a rejected batch ends the run. With `quarantine` it is left out with a warning."""
 
     on_failure: OnFailure
