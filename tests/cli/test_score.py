@@ -165,7 +165,7 @@ def test_lines_that_are_malformed_at_the_end_or_all_of_them_are_rejected(flights
 
 
 def test_rows_are_numbered_through_many_pieces(flights: pa.Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kiban.score.read.PIECE", 20_000)
+    monkeypatch.setattr("kiban.sources.text.PIECE", 20_000)
     expected = spoiled(flights)
     run("in.csv", "out.csv", "--on-error", "skip")
     with Path("out.csv.rejected.csv").open(newline="") as file:
@@ -186,7 +186,7 @@ def noted(flights: pa.Table, notes: dict[int, str], line_end: str = "\n") -> Non
 
 
 def test_a_quote_that_was_forgotten_swallows_no_rows(flights: pa.Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kiban.score.read.PIECE", 20_000)
+    monkeypatch.setattr("kiban.sources.text.PIECE", 20_000)
     noted(flights, {3: '"oops'})
     for way in ("stop", "skip"):
         with pytest.raises(KibanError, match=r"^in\.csv, row 3: a quote is opened and not closed$"):
@@ -213,7 +213,7 @@ def test_values_may_have_quotes_commas_and_lines(
     expected = [note.strip('"').replace('""', '"') for note in notes.values()]
     expected[6:9] = ["plain", None, None]
     for piece in (20_000, 4 << 20):
-        monkeypatch.setattr("kiban.score.read.PIECE", piece)
+        monkeypatch.setattr("kiban.sources.text.PIECE", piece)
         run("in.csv", "out.parquet")
         assert pq.read_table("out.parquet")["note"].to_pylist() == expected
 
@@ -316,9 +316,14 @@ def test_columns_that_are_absent_are_said(flights: pa.Table) -> None:
             "out.csv",
             r"in\.csv, line 3 is not UTF-8 \(invalid start byte\): save it as UTF-8$",
         ),
-        ("in.csv", b'a,"b\n1,2\n', "out.csv", r"in\.csv cannot be read as CSV: unexpected end of data"),
+        (
+            "in.csv",
+            b'a,"b\n1,2\n',
+            "out.csv",
+            r"in\.csv: the first line cannot be read as names of columns: unexpected end of data",
+        ),
         ("in.csv", b"carrier;origin\nUA;EWR\n", "out.csv", r"in\.csv has no column .*; it has carrier;origin$"),
-        ("in.csv.gz", b"no gzip", "out.csv", r"in\.csv\.gz cannot be read as CSV: "),
+        ("in.csv.gz", b"no gzip", "out.csv", r"in\.csv\.gz is not a whole gzip file: "),
         ("in.parquet", b"no parquet", "out.csv", r"in\.parquet cannot be read as Parquet: "),
         ("in.parquet", b"PAR1", "no/out.csv", r"in\.parquet cannot be read as Parquet: "),
     ],

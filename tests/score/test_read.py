@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from kiban.core.errors import KibanError
-from kiban.score import read
 from kiban.score.read import opened
+from kiban.sources import text as csv_text
 
 PARTS = ['"', '"', ",", "\n", "\r\n", "a", "b", " ", "é", '""', '"a",', ',"b"\n']
 OPEN = "a quote is opened and not closed"
@@ -49,7 +49,7 @@ def by_opened(file: Path) -> list[list[str] | None] | str:
 
 @pytest.mark.parametrize("size", [1, 3, 8, 1 << 20])
 def test_any_text_is_read_as_by_python(size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read, "PIECE", size)
+    monkeypatch.setattr(csv_text, "PIECE", size)
     chosen, file = random.Random(size), tmp_path / "in.csv"
     kinds = set()
     for _ in range(1500):
@@ -62,8 +62,8 @@ def test_any_text_is_read_as_by_python(size: int, tmp_path: Path, monkeypatch: p
 
 
 def test_a_line_without_an_end_is_no_csv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(read, "PIECE", 1000)
-    monkeypatch.setattr(read, "LONGEST", 1 << 20)
+    monkeypatch.setattr(csv_text, "PIECE", 1000)
+    monkeypatch.setattr(csv_text, "LONGEST", 1 << 20)
     (tmp_path / "in.csv").write_bytes(b"p,q\n1,2\n" + b"x" * (2 << 20))
     with (
         pytest.raises(KibanError, match=r"in\.csv, line 3 has more than 1 MB: is it CSV\?$"),

@@ -2,10 +2,13 @@
 
 import gzip
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
 from servers import Store
@@ -36,7 +39,7 @@ def incoming(project: Path, slices: dict[str, list[str]]) -> Path:
 def digest(source: Files, batch: str, folder: Path) -> str:
     rows = source.read(batch, bounds(batch, "America/New_York"))
     path = folder / "taken.parquet"
-    parquet.write(parquet.conform(rows, FLIGHTS, "test"), path)
+    parquet.write(parquet.conform(parquet.with_nulls(rows, ["NA"]), FLIGHTS, "test"), path)
     return files.sha256(path)
 
 
@@ -89,10 +92,77 @@ def test_other_separators_and_encodings_are_options(incoming: Path, tmp_path: Pa
     assert digest(source, "2013-01", tmp_path) == files.sha256(RAW / "2013-01.parquet")
 
 
-@pytest.mark.parametrize("options", [{"delimiter": "||"}, {"encoding": "no-such-code"}])
-def test_options_that_cannot_be_are_one_line(incoming: Path, options: dict[str, str]) -> None:
-    with pytest.raises(KibanError, match=r"flights-2013-01\.csv is not a CSV file in"):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"delimiter": "||"}, "dataset source delimiter '||': it must be one character of ASCII"),
+        ({"delimiter": "§"}, "dataset source delimiter '§': it must be one character of ASCII"),
+        ({"encoding": "no-such-code"}, "flights-2013-01.csv is not text in no-such-code: "),
+        ({"encoding": "utf-16"}, "flights-2013-01.csv is not text in utf-16: "),
+    ],
+)
+def test_options_that_cannot_be_are_one_line(incoming: Path, options: dict[str, str], message: str) -> None:
+    with pytest.raises(KibanError, match=re.escape(message)):
         Files("incoming/flights-{batch}.csv", **options).read("2013-01", None)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_files_of_a_batch_that_differ_in_columns_are_refused(tmp_path: Path, kind: str) -> None:
+    """Or the column that one lacks would be null in its rows."""
+    for name, columns in (("a", ["key", "value"]), ("b", ["value", "key"]), ("c", ["key"])):
+        rows = pa.table({column: ["1", "2"] for column in columns})
+        path = tmp_path / f"2013-01/{name}.{kind}"
+        path.parent.mkdir(exist_ok=True)
+        csv.write_csv(rows, path) if kind == "csv" else pq.write_table(rows, path)
+    with pytest.raises(KibanError, match=rf"c\.{kind} has no column 'value', which another file of the batch has"):
+        Files(f"{tmp_path}/{{batch}}/*.{kind}").read("2013-01", None)
+    (tmp_path / f"2013-01/c.{kind}").unlink()
+    assert Files(f"{tmp_path}/{{batch}}/*.{kind}").read("2013-01", None).num_rows == 4
+
+
+def test_a_quote_that_was_forgotten_is_no_value(tmp_path: Path) -> None:
+    """Arrow reads two rows here, and so did we."""
+    (tmp_path / "a.csv").write_text('key,value\n1,"alpha\n2,beta\n3,gamma"\n4,delta\n')
+    assert Files(f"{tmp_path}/a.csv").read("static", None).num_rows == 2  # a line end within quotes is no fault
+    (tmp_path / "a.csv").write_text('key,value\n1,"alpha\n2,beta\n3,gamma" \n4,delta\n')
+    with pytest.raises(KibanError, match=r"a\.csv, row 1: wrong quotes"):
+        Files(f"{tmp_path}/a.csv").read("static", None)
+    (tmp_path / "a.csv").write_text('key,value\n1,"alpha\n2,beta\n')
+    with pytest.raises(KibanError, match=r"a\.csv, row 1: a quote is opened and not closed"):
+        Files(f"{tmp_path}/a.csv").read("static", None)
+
+
+def test_a_large_value_is_read(tmp_path: Path) -> None:
+    for value in ("x" * 3_000_000, '"' + 'say ""x"", ' * 200_000 + '"'):
+        (tmp_path / "a.csv").write_text(f"key,value\n1,{value}\n2,b\n")
+        rows = Files(f"{tmp_path}/a.csv").read("static", None)
+        assert rows["key"].to_pylist() == ["1", "2"]
+        assert len(rows["value"][0].as_py()) > 1_500_000
+
+
+def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"key,value\n" + b"1,x\n" * 10_000_000))
+    with pytest.raises(KibanError, match=r"a\.csv\.gz has more than 100 times its packed size"):
+        Files(f"{tmp_path}/a.csv.gz").read("static", None)
+
+
+def test_the_folder_of_the_repository_is_never_a_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "p[1]*"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    Path("2013-01.csv").write_text("key\n1\n")
+    assert Files("{batch}.csv").batches() == ["2013-01"]
+    assert Files("2013-*.csv").read("static", None).num_rows == 1
+
+
+def test_a_damaged_page_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"value": range(10_000)}), path, compression="none", write_page_checksum=True)
+    content = bytearray(path.read_bytes())
+    content[20_000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(KibanError, match=r"a\.parquet is not a whole Parquet file: .*CRC"):
+        Files(str(path)).read("static", None)
 
 
 def test_without_a_batch_in_its_name_a_table_is_static(project: Path, slices: dict[str, list[str]]) -> None:

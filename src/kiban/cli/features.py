@@ -10,7 +10,8 @@ from kiban.core.errors import KibanError
 from kiban.core.settings import Sections, read
 from kiban.data import contract
 from kiban.data.batches import STATIC
-from kiban.data.settings import Engine, Featured
+from kiban.data.settings import Engine
+from kiban.sources.settings import Dataset
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,7 +20,7 @@ SUFFIXES = (".csv", ".parquet")
 
 
 class Params(Sections):
-    dataset: Featured
+    dataset: Dataset
     engine: Engine
 
 
@@ -46,6 +47,7 @@ def features(raw: tuple[str, ...], rows_path: str, output: Path | None) -> None:
       kiban features weather=recent/weather.csv --for upcoming.csv > request.json
       kiban features --for upcoming.csv -o upcoming.parquet
     """
+    from kiban.data import parquet
     from kiban.request import new_rows
     from kiban.sources.by_glob import Files
 
@@ -55,8 +57,12 @@ def features(raw: tuple[str, ...], rows_path: str, output: Path | None) -> None:
     dataset = params.dataset
     tables = contract.read_raw(paths.raw_contract(dataset.name))
     recent_paths = _paths(raw, list(tables))
-    rows = Files(rows_path).read(STATIC, None)
-    recent = {table: Files(path).read(STATIC, None) for table, path in recent_paths.items()}
+
+    def read_as(table: str, path: str) -> "pa.Table":
+        return parquet.with_nulls(Files(path).read(STATIC, None), dataset.tables[table].source.missing)
+
+    rows = read_as(new_rows.table_asked_about(dataset), rows_path)
+    recent = {table: read_as(table, path) for table, path in recent_paths.items()}
     recent |= new_rows.recent_rows(dataset, rows, [table for table in tables if table not in recent_paths])
     rows_for_model = new_rows.features(dataset, params.engine, rows, recent)
     prepared = contract.read_prepared(paths.prepared_contract(dataset.name))

@@ -1,5 +1,6 @@
 """The contract's Arrow schema, and Parquet files: the same rows are always written as the same bytes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,8 +28,20 @@ def schema(contract: Table) -> pa.Schema:
     return pa.schema([(name, ARROW_TYPES[column.type]) for name, column in contract.columns.items()])
 
 
+def with_nulls(rows: pa.Table, texts: Sequence[str]) -> pa.Table:
+    """The rows with null in the place of each text that is one of `texts`."""
+    for index, field in enumerate(rows.schema):
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+            values = rows.column(index).cast(pa.string())
+            is_null = pc.is_in(values, pa.array(texts, pa.string()))
+            if pc.any(is_null).as_py():
+                rows = rows.set_column(index, field.name, pc.if_else(is_null, None, values))
+    return rows
+
+
 def conform(rows: pa.Table, contract: Table, where: str) -> pa.Table:
-    """`rows` in the contract's schema and order of columns, sorted by key, without metadata.
+    """`rows` in the contract's schema and order of columns, sorted by key, without metadata. Empty text becomes null.
 
     Raises KibanError, which starts with `where`, if a column is missing, duplicated or not in the contract, or if a
     value cannot be converted to the type of its column without loss.
@@ -42,6 +55,7 @@ def conform(rows: pa.Table, contract: Table, where: str) -> pa.Table:
         parts = [f"column {name!r} is missing" for name in missing]
         parts += [f"column {name!r} is not in the contract" for name in extra]
         raise KibanError(f"{where}: {', '.join(parts)}; correct the source, or the contract")
+    rows = with_nulls(rows, [""])
     columns = [_cast(rows[name], name, column, where) for name, column in contract.columns.items()]
     table = pa.table(columns, schema=schema(contract))
     order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in contract.key])

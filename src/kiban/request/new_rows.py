@@ -71,6 +71,11 @@ def _computed(definition: Features, engine: Engine, tables: Mapping[str, pa.Tabl
 _TIME = pa.timestamp("us", tz="UTC")
 
 
+def table_asked_about(dataset: Featured) -> str:
+    """The name of the raw table whose columns new rows have."""
+    return load(dataset.features, contract.read_raw(paths.raw_contract(dataset.name))).rows_of
+
+
 def recent_rows(dataset: Featured, asked: pa.Table, tables: Iterable[str]) -> dict[str, pa.Table]:
     """The accepted rows in data/raw, by raw table, that the features of `asked` need.
 

@@ -1,5 +1,7 @@
 """Source: CSV and Parquet files that match a pattern, on this machine or in an S3 store."""
 
+import glob
+import io
 import posixpath
 import re
 from functools import cached_property
@@ -32,6 +34,8 @@ class Files:
     ) -> None:
         if path.count(BATCH) > 1 or re.search(r"\*\*|[?\[]", path):
             raise KibanError(f"dataset source path {path!r}: only one {BATCH} and * within a name are allowed")
+        if len(delimiter.encode()) != 1:
+            raise KibanError(f"dataset source delimiter {delimiter!r}: it must be one character of ASCII")
         self.path = path if path.startswith(stores.S3) else posixpath.normpath(path.removeprefix("file://"))
         self.delimiter = delimiter
         self.encoding = encoding
@@ -45,8 +49,13 @@ class Files:
         if not files:
             raise KibanError(f"{self.path} has no batch {batch}")
         parts = [self._rows(file) for file in files]
-        if len(parts) == 1:
-            return parts[0]
+        for file, part in zip(files[1:], parts[1:], strict=True):
+            for name in sorted(set(part.column_names) ^ set(parts[0].column_names)):
+                lacking = files[0] if name in part.column_names else file
+                raise KibanError(
+                    f"{self.path}, batch {batch}: {PurePosixPath(lacking).name} has no column {name!r}, which another "
+                    "file of the batch has; correct the files"
+                )
         try:
             return pa.concat_tables(parts, promote_options="permissive")
         except pa.ArrowException as error:
@@ -63,15 +72,18 @@ class Files:
     def _files(self) -> dict[str, list[str]]:
         """The sorted paths of the files by batch."""
         before, placeholder, after = self.path.removeprefix(stores.S3).partition(BATCH)
-        matches = stores.reached(self.path, lambda: self._system.glob(f"{before}*{after}" if placeholder else before))
+        pattern = f"{before}*{after}" if placeholder else before
+        # On this machine without fsspec, which takes the name of the working directory for a part of the pattern.
+        find = self._system.glob if self.path.startswith(stores.S3) else glob.glob
+        matches = stores.reached(self.path, lambda: find(pattern))
         if not matches:
             raise KibanError(f"no file matches {self.path}")
         if not placeholder:
             return {STATIC: sorted(matches)}
-        pattern = re.compile(f"(?:.*/)?{_as_pattern(before)}([^/]*?){_as_pattern(after)}")
+        expression = re.compile(f"(?:.*/)?{_as_pattern(before)}([^/]*?){_as_pattern(after)}")
         by_batch: dict[str, list[str]] = {}
         for file in sorted(matches):
-            match = pattern.fullmatch(file)
+            match = expression.fullmatch(file)
             if match is None or not re.fullmatch(r"\d{4}(-\d{2}){0,2}", match[1]):
                 raise KibanError(f"{file.rpartition('/')[2]} matches {self.path}, but names no batch such as 2013-01")
             by_batch.setdefault(match[1], []).append(file)
@@ -82,25 +94,16 @@ class Files:
         content: bytes = stores.reached(self.path, lambda: self._system.cat_file(file))
         if file.endswith(".parquet"):
             try:
-                return pq.read_table(pa.BufferReader(content)).replace_schema_metadata()
+                rows = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+                return rows.replace_schema_metadata()
             except (pa.ArrowException, OSError) as error:
                 raise KibanError(f"{where} is not a whole Parquet file: {one_line(error)}") from None
         if file.endswith((".csv", ".csv.gz")):
-            return text.rows(_plain(content, file, where), where, self.delimiter, self.encoding)
+            if file.endswith(".gz"):
+                content = text.Unpacked(io.BytesIO(content), len(content), where).read()
+            return text.rows(content, where, self.delimiter, self.encoding)
         raise KibanError(f"{where}: a name must end with .csv, .csv.gz or .parquet")
 
 
-def _plain(content: bytes, file: str, where: str) -> bytes:
-    if not file.endswith(".gz"):
-        return content
-    import gzip
-    import zlib
-
-    try:
-        return gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise KibanError(f"{where} is not a whole gzip file: {one_line(error)}") from None
-
-
-def _as_pattern(glob: str) -> str:
-    return re.escape(glob).replace(r"\*", "[^/]*")
+def _as_pattern(path: str) -> str:
+    return re.escape(path).replace(r"\*", "[^/]*")

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from kiban.core.errors import KibanError
 from kiban.core.settings import explain
+from kiban.data import parquet
 from kiban.data.batches import Period
 from kiban.sources.settings import Source as SourceSettings
 
@@ -39,6 +40,23 @@ class Source(Protocol):
         ...
 
 
+class _WithNulls:
+    """A source with null in the place of the texts that stand for it."""
+
+    def __init__(self, source: Source, missing: list[str]) -> None:
+        self.source = source
+        self.missing = missing
+
+    def batches(self) -> list[str]:
+        return self.source.batches()
+
+    def read(self, batch: str, period: Period | None) -> pa.Table:
+        return parquet.with_nulls(self.source.read(batch, period), self.missing)
+
+    def describe(self) -> str:
+        return self.source.describe()
+
+
 def open_source(settings: SourceSettings) -> Source:
     """The source that the settings name. Raises KibanError if there is no such kind or if an option is wrong."""
     name = settings.target.removeprefix("kiban.sources.")
@@ -50,4 +68,4 @@ def open_source(settings: SourceSettings) -> Source:
     except ValidationError as error:
         # The value is not shown: it may be a secret that was written in the wrong place.
         raise KibanError(f"dataset source {settings.target}: option {explain(error, show_input=False)}") from None
-    return source
+    return _WithNulls(source, settings.missing) if settings.missing else source

@@ -19,7 +19,6 @@ class PackageCsv:
     """A CSV file, plain or zipped, of an installed Python package.
 
     `batch_by` names the columns of year, month and day that give the name of the batch; without it the table is static.
-    NA is null.
     """
 
     @validate_call
@@ -59,8 +58,7 @@ class PackageCsv:
         path = Path(spec.submodule_search_locations[0]) / self.file
         try:
             if path.suffix == ".zip":
-                with zipfile.ZipFile(path) as archive:
-                    return archive.read(archive.namelist()[0])
+                return _only_member(path, self.file)
             return path.read_bytes()
         except (OSError, zipfile.BadZipFile):
             raise KibanError(f"the package {self.package!r} has no readable file {self.file}") from None
@@ -81,3 +79,18 @@ class PackageCsv:
         widths = (4, 2, 2)
         parts = [pc.utf8_lpad(self._rows[name], width, "0") for name, width in zip(self.batch_by, widths, strict=False)]
         return pc.binary_join_element_wise(*parts, "-") if len(parts) > 1 else parts[0]
+
+
+def _only_member(path: Path, file: str) -> bytes:
+    """The content of a zip file with one member. Raises KibanError if it has more, or unpacks to too much."""
+    with zipfile.ZipFile(path) as archive:
+        members = [member for member in archive.infolist() if not member.is_dir()]
+        if len(members) != 1:
+            names = ", ".join(member.filename for member in members[:3])
+            raise KibanError(f"{file} has {len(members)} members ({names}), and one is read: leave one in it")
+        most = text.MOST_UNPACKED * path.stat().st_size
+        with archive.open(members[0]) as unpacked:
+            content = unpacked.read(most + 1)
+    if len(content) > most:
+        raise KibanError(f"{file} has more than {text.MOST_UNPACKED} times its packed size: unpack it, and look")
+    return content

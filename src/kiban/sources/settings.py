@@ -24,10 +24,14 @@ def _no_password(options: dict[str, Any]) -> dict[str, Any]:
 
 
 class Source(Settings):
-    """The source of a table: `_target_` names a class in kiban.sources, `options` are its arguments."""
+    """The source of a table: `_target_` names a class in kiban.sources, `options` are its arguments.
+
+    `missing` lists the texts that stand for null in the source, such as NA.
+    """
 
     target: Annotated[str, Field(alias="_target_", pattern=r"^kiban\.sources\.\w+$")]
     options: Annotated[dict[str, Any], AfterValidator(_no_password)] = {}
+    missing: list[str] = []
 
 
 class TableSettings(Settings):
