@@ -32,7 +32,8 @@ def validated(slices: dict[str, list[str]], once: Callable[..., Path]) -> Path:
 def run_to_validate(folder: Path, slices: dict[str, list[str]]) -> None:
     write_incoming(folder / "incoming", slices)
     tables = "".join(
-        f"  {table}:\n    source: {{_target_: kiban.sources.Files, options: {{path: 'incoming/{path}'}}, missing: [NA]}}\n"
+        f"  {table}:\n    source:\n      _target_: kiban.sources.Files\n"
+        f"      options: {{path: 'incoming/{path}'}}\n      missing: [NA]\n"
         for table, path in INCOMING.items()
     )
     dataset = folder / "conf/dataset/flights.yaml"
