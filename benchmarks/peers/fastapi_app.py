@@ -1,6 +1,6 @@
-"""The best that a good engineer would write by hand: the same ONNX file behind FastAPI, as its documentation shows.
+"""A good hand-written service: the same ONNX file behind FastAPI, as FastAPI's documentation shows.
 
-With the same validation (the contract's), warnings, counters, limit of bytes and settings of the garbage collector.
+It has the same validation (the contract's), warnings, counters, limit of bytes and settings of the garbage collector.
 """
 
 import gc
