@@ -46,9 +46,11 @@ async def predict(body: Body) -> Answer:
     records = [{**NULLS, **record} for record in body.records]
     scores = servable.score(from_records(records, schema.features))
     labels = servable.labels(scores).tolist()
-    made = [{"probability": score, "label": label} for score, label in zip(scores.tolist(), labels, strict=True)]
+    pairs = zip(scores.tolist(), labels, strict=True)
     answer = Answer(
-        model_id=servable.model_id, predictions=made, warnings=schema.warnings(records, schema.unusual(records))
+        model_id=servable.model_id,
+        predictions=[{"probability": score, "label": label} for score, label in pairs],
+        warnings=schema.warnings(records, schema.unusual(records)),
     )
     for label in labels:
         predictions.labels(label).inc()
