@@ -1,4 +1,4 @@
-"""What starting a stage, or the service, costs: its imports in a new process, and which of the heavy ones it needs."""
+"""The time to import each stage and the service in a new process, and the heavy packages that each imports."""
 
 import argparse
 import json
@@ -30,7 +30,7 @@ HEAVY = [
     "hydra",
     "bentoml",
 ]
-# Time on the processor, which other programs on the machine disturb less than time on the clock.
+# Processor time: other programs on the machine disturb it less than clock time.
 CODE = """
 import importlib, json, sys, time
 started = time.process_time()
@@ -40,12 +40,12 @@ print(json.dumps([time.process_time() - started, [name for name in sys.argv[2:] 
 
 
 def measure(module: str) -> tuple[float, list[str]]:
-    """Median seconds to import a module in a new process, and the heavy packages that this brings in."""
+    """The median seconds to import a module in a new process, and the heavy packages that it imports."""
     seconds, heavy = [], []
     for _ in range(ROUNDS):
         output = subprocess.run([sys.executable, "-c", CODE, module, *HEAVY], capture_output=True, check=True).stdout
-        spent, heavy = json.loads(output)
-        seconds.append(spent)
+        import_seconds, heavy = json.loads(output)
+        seconds.append(import_seconds)
     return statistics.median(seconds), heavy
 
 
@@ -54,9 +54,9 @@ def main() -> None:
     table.add_column("what")
     table.add_column("CPU seconds", justify="right")
     table.add_column("heavy packages")
-    for what, module in MODULES.items():
+    for label, module in MODULES.items():
         seconds, heavy = measure(module)
-        table.add_row(what, f"{seconds:.2f}", ", ".join(heavy))
+        table.add_row(label, f"{seconds:.2f}", ", ".join(heavy))
     Console(width=100).print(table)
 
 

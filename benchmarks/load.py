@@ -1,7 +1,7 @@
-"""A load on one server, in a process of its own: `python load.py PORT PATH BODIES CONNECTIONS SECONDS` prints JSON.
+"""Puts load on a server: `python load.py PORT PATH BODIES CONNECTIONS SECONDS` prints the milliseconds as JSON.
 
-BODIES is a file with one body a line. Each connection sends its next request when it has the answer; one that the
-server closes is opened anew.
+BODIES is a file with one body on each line. Each connection sends its next request when it has the answer. A connection
+that the server closes is opened again.
 """
 
 import argparse
@@ -18,10 +18,10 @@ import uvloop
 
 
 class Connection(asyncio.Protocol):
-    """One connection; `done` gets the milliseconds of each of its requests until the time is over."""
+    """One connection. It adds the milliseconds of each of its requests to `durations` until the time `until`."""
 
-    def __init__(self, requests: Iterator[bytes], until: float, done: list[float], port: int) -> None:
-        self.requests, self.until, self.done, self.port = requests, until, done, port
+    def __init__(self, requests: Iterator[bytes], until: float, durations: list[float], port: int) -> None:
+        self.requests, self.until, self.durations, self.port = requests, until, durations, port
         self.finished = asyncio.get_running_loop().create_future()
         self.answered = self.kept_alive = True
 
@@ -30,7 +30,7 @@ class Connection(asyncio.Protocol):
         self.send(perf_counter())
 
     def send(self, started: float) -> None:
-        # A new connection counts into the request that wanted it.
+        # The time to open a new connection counts for its first request.
         self.parser = httptools.HttpResponseParser(self)
         self.started, self.answered = started, False
         self.transport.write(next(self.requests))  # type: ignore[attr-defined]
@@ -39,7 +39,7 @@ class Connection(asyncio.Protocol):
         self.parser.feed_data(data)
         if not self.answered:
             return
-        self.done.append((perf_counter() - self.started) * 1000)
+        self.durations.append((perf_counter() - self.started) * 1000)
         if perf_counter() > self.until:
             self.transport.close()
             self.finished.set_result(None)
@@ -65,11 +65,11 @@ async def connect(protocol: Connection) -> None:
 async def main(port: int, path: str, bodies: list[bytes], connections: int, seconds: float) -> None:
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: "
     requests = cycle([head.encode() + str(len(body)).encode() + b"\r\n\r\n" + body for body in bodies])
-    done: list[float] = []
-    all_of_them = [Connection(requests, perf_counter() + seconds, done, port) for _ in range(connections)]
-    await asyncio.gather(*(connect(each) for each in all_of_them))
-    await asyncio.gather(*(each.finished for each in all_of_them))
-    print(json.dumps(done))
+    durations: list[float] = []
+    protocols = [Connection(requests, perf_counter() + seconds, durations, port) for _ in range(connections)]
+    await asyncio.gather(*(connect(protocol) for protocol in protocols))
+    await asyncio.gather(*(protocol.finished for protocol in protocols))
+    print(json.dumps(durations))
 
 
 if __name__ == "__main__":
@@ -79,6 +79,6 @@ if __name__ == "__main__":
     parser.add_argument("bodies", type=Path, help="a file with the body of a request in each line")
     parser.add_argument("connections", type=int)
     parser.add_argument("seconds", type=float)
-    given = parser.parse_args()
-    bodies = given.bodies.read_bytes().splitlines()
-    uvloop.run(main(given.port, given.path, bodies, given.connections, given.seconds))
+    options = parser.parse_args()
+    bodies = options.bodies.read_bytes().splitlines()
+    uvloop.run(main(options.port, options.path, bodies, options.connections, options.seconds))

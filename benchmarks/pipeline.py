@@ -1,6 +1,6 @@
-"""What DVC's stages cost over one bare Python process, cold; and what a run costs in which nothing has changed.
+"""The time of a cold `dvc repro` against one bare Python process, and of a run in which nothing has changed.
 
-Works in a copy of the committed project, so that nothing here is touched. Takes some eight minutes.
+The benchmark works in a copy of the committed project and takes about eight minutes.
 """
 
 import argparse
@@ -23,10 +23,10 @@ COLD_ROUNDS = 3
 IDLE_ROUNDS = 7
 MOST_COLD, MOST_IDLE = 2.0, 1.3
 COMMANDS = [stage["cmd"] for stage in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"].values()]
-# The modules that `python -m` runs: of a room it is __main__.
+# The modules that `python -m` runs; for a package it is __main__.
 MODULES = [f"kiban.{name}" if "." in name else f"kiban.{name}.__main__" for name in (cmd[7:] for cmd in COMMANDS)]
 BARE = "import importlib, sys\nfor module in sys.argv[1:]: importlib.import_module(module).main()"
-# The stage commands' own environment, for both sides.
+# The environment of the stage commands, for both sides.
 ENVIRONMENT = {
     **os.environ,
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -44,8 +44,8 @@ def seconds(folder: Path, *command: str) -> float:
 
 
 def forget(folder: Path) -> None:
-    """Remove all that a run has made, DVC's cache and MLflow's store among them."""
-    for made in (
+    """Remove everything that a run has written, including DVC's cache and MLflow's store."""
+    for name in (
         ".dvc/cache",
         ".dvc/tmp",
         ".kiban_cache",
@@ -55,7 +55,7 @@ def forget(folder: Path) -> None:
         "mlruns",
         ".kiban_outbox",
     ):
-        shutil.rmtree(folder / made, ignore_errors=True)
+        shutil.rmtree(folder / name, ignore_errors=True)
     subprocess.run(["git", "clean", "-qfdx", "reports", "models"], cwd=folder, check=True)
     subprocess.run(["git", "checkout", "-q", "."], cwd=folder, check=True)
 
@@ -88,12 +88,13 @@ def main() -> None:
     table = Table(title="A pipeline of eight stages (medians of interleaved runs, seconds)", title_justify="left")
     for name in ("what", "kiban", "beside", "seconds", "ratio", "at most"):
         table.add_column(name, justify="left" if name in ("what", "beside") else "right")
-    for what, ours, beside, theirs, most in (
+    for label, our_seconds, beside, other_seconds, most in (
         ("cold dvc repro", cold, "the same functions in one bare process", bare, MOST_COLD),
         ("nothing changed", idle, "an empty DVC pipeline", nothing, MOST_IDLE),
     ):
-        own, other = statistics.median(ours), statistics.median(theirs)
-        table.add_row(what, f"{own:.1f}", beside, f"{other:.1f}", f"{own / other:.2f}", f"{most}")
+        our_median, other_median = statistics.median(our_seconds), statistics.median(other_seconds)
+        ratio = f"{our_median / other_median:.2f}"
+        table.add_row(label, f"{our_median:.1f}", beside, f"{other_median:.1f}", ratio, f"{most}")
     Console(width=100).print(table)
 
 

@@ -1,7 +1,7 @@
-"""`kiban score` beside pandas and scikit-learn's predict_proba: rows a second, reading and writing included, memory.
+"""`kiban score` against pandas with scikit-learn: rows per second, with reading and writing, and memory.
 
-Whole processes on the same file, in turn; `--rows` of it (1,000,000: the prepared flights, repeated), `--rounds` (3).
-`--large` rows (10,000,000) are scored by kiban alone, once.
+Whole processes score the same file in turn. It has `--rows` rows (1,000,000): the prepared flights, repeated.
+`--rounds` is the number of turns (3). kiban alone scores `--large` rows (10,000,000) once.
 """
 
 import argparse
@@ -29,13 +29,13 @@ PROGRAMS = {"kiban score": KIBAN, "pandas + scikit-learn": SKLEARN}
 
 
 def write(path: Path, number: int) -> Path:
-    """So many rows of the prepared flights, over and over."""
+    """Write `number` rows, the prepared flights repeated, to `path`, and return `path`."""
     flights = pa.concat_tables(
-        pq.read_table(each, partitioning=None) for each in sorted((ROOT / "data/prepared/flights").glob("*.parquet"))
+        pq.read_table(file, partitioning=None) for file in sorted((ROOT / "data/prepared/flights").glob("*.parquet"))
     )
     is_csv = path.suffix == ".csv"
-    opened = pyarrow.csv.CSVWriter if is_csv else pq.ParquetWriter
-    with opened(path, flights.schema) as writer:
+    writer_class = pyarrow.csv.CSVWriter if is_csv else pq.ParquetWriter
+    with writer_class(path, flights.schema) as writer:
         for first in range(0, number, flights.num_rows):
             writer.write_table(flights.slice(0, number - first))
     return path
@@ -49,29 +49,29 @@ def count_rows(path: Path) -> int:
 
 
 def measure(command: list[str], source: Path) -> tuple[float, float]:
-    """Seconds, and the most memory in MB, of a process that scores the file."""
+    """The seconds and the peak memory in MB of a process that scores the file."""
     target = source.with_name("out" + source.suffix)
     started = time.perf_counter()
     process = psutil.Popen([*command, str(source), str(target)], cwd=ROOT, stdout=subprocess.DEVNULL)
-    most, ended = [0.0], threading.Event()
+    peak, ended = [0.0], threading.Event()
 
     def watch() -> None:
         while not ended.wait(0.05):
             try:
-                most[0] = max(most[0], process.memory_info().rss / 1e6)
+                peak[0] = max(peak[0], process.memory_info().rss / 1e6)
             except psutil.NoSuchProcess:
                 return
 
     thread = threading.Thread(target=watch)
     thread.start()
     status = process.wait()
-    taken = time.perf_counter() - started
+    duration = time.perf_counter() - started
     ended.set()
     thread.join()
     assert status == 0
     assert count_rows(target) == count_rows(source)
     target.unlink()
-    return taken, most[0]
+    return duration, peak[0]
 
 
 def main() -> None:
@@ -90,16 +90,16 @@ def main() -> None:
             turns = [name for _ in range(options.rounds) for name in PROGRAMS]
             for name in track(turns, description=kind):
                 measured[name].append(measure(PROGRAMS[name], file))
-            seconds = {name: statistics.median(taken for taken, _ in each) for name, each in measured.items()}
-            for name, each in measured.items():
+            seconds = {name: statistics.median(duration for duration, _ in runs) for name, runs in measured.items()}
+            for name, runs in measured.items():
                 times = seconds["pandas + scikit-learn"] / seconds[name]
                 speed = f"{options.rows / seconds[name]:,.0f}"
-                memory = f"{max(memory for _, memory in each):,.0f}"
+                memory = f"{max(memory for _, memory in runs):,.0f}"
                 table.add_row(name, f"{options.rows:,}", kind, f"{seconds[name]:.1f}", speed, f"{times:.2f}", memory)
             file.unlink()
-            taken, memory = measure(KIBAN, write(file, options.large))
-            speed = f"{options.large / taken:,.0f}"
-            table.add_row("kiban score", f"{options.large:,}", kind, f"{taken:.1f}", speed, "", f"{memory:,.0f}")
+            duration, memory = measure(KIBAN, write(file, options.large))
+            speed = f"{options.large / duration:,.0f}"
+            table.add_row("kiban score", f"{options.large:,}", kind, f"{duration:.1f}", speed, "", f"{memory:,.0f}")
             file.unlink()
     Console(width=100).print(table)
 

@@ -1,8 +1,9 @@
-"""The endpoint beside what a team would pick instead: CPU a request, latency, time until ready, memory.
+"""The endpoint against its alternatives: CPU time of a request, latency, time until ready, and memory.
 
-Four servers run at once, one worker process each; they are asked in turn, by a process of its own, the same records of
-real flights. CPU is that of all the server's processes. Two engines differ here: Flask and MLflow run the scikit-learn
-pipeline, FastAPI and kiban the ONNX file that was made from it. `--seconds` of each measurement (3), `--rounds` (5).
+Four servers run at once, with one worker process each. A separate process sends them the same records of real flights,
+in turn. CPU time is that of all processes of a server. The engines differ: Flask and MLflow run the scikit-learn
+pipeline, FastAPI and kiban the ONNX file that was made from it. `--seconds` is the time of each measurement (3),
+`--rounds` the number of rounds (5).
 """
 
 import argparse
@@ -48,7 +49,7 @@ class Server:
     command: list[str]
     port: int
     path: str
-    records: str  # the key that the server wants them under
+    records: str  # the key of the records in a request's body
 
     def start(self, folder: Path) -> None:
         self.log = (folder / f"{self.port}.log").open("wb")
@@ -76,7 +77,7 @@ class Server:
 
     def cpu(self) -> float:
         times = [process.cpu_times() for process in self.family()]
-        return sum(each.user + each.system for each in times)
+        return sum(process_times.user + process_times.system for process_times in times)
 
     def memory(self) -> float:
         return sum(process.memory_full_info().pss for process in self.family()) / 1e6
@@ -88,20 +89,20 @@ class Server:
 
 
 def bodies(server: Server, requests: int, records: int) -> bytes:
-    """One body a line, with real flights of December, and null where nothing is known."""
+    """Bodies of requests, one on each line, with real flights of December; unknown values are null."""
     rows = pq.read_table(ROOT / "data/prepared/flights/2013-12.parquet", columns=FEATURES).slice(3000).to_pylist()
-    each = [rows[number * records : (number + 1) * records] for number in range(requests)]
-    return b"\n".join(json.dumps({server.records: part}).encode() for part in each)
+    parts = [rows[number * records : (number + 1) * records] for number in range(requests)]
+    return b"\n".join(json.dumps({server.records: part}).encode() for part in parts)
 
 
 def measure(server: Server, file: Path, connections: int, seconds: float) -> tuple[float, list[float]]:
-    """CPU milliseconds a request, and the milliseconds of each request."""
-    before = server.cpu()
+    """The mean CPU milliseconds of a request, and the milliseconds from each request to its answer."""
+    cpu_before = server.cpu()
     command = [sys.executable, ROOT / "benchmarks/load.py", str(server.port), server.path, file, str(connections)]
-    done = subprocess.run([*command, str(seconds)], capture_output=True, text=True)
-    assert done.returncode == 0, f"{server.name}: {done.stderr}"
-    taken = json.loads(done.stdout)
-    return (server.cpu() - before) * 1000 / len(taken), taken
+    process = subprocess.run([*command, str(seconds)], capture_output=True, text=True)
+    assert process.returncode == 0, f"{server.name}: {process.stderr}"
+    durations = json.loads(process.stdout)
+    return (server.cpu() - cpu_before) * 1000 / len(durations), durations
 
 
 def servers(folder: Path) -> list[Server]:
@@ -153,9 +154,9 @@ def show(results: dict[str, dict[str, list[tuple[float, list[float]]]]], running
     for heading in ("", "1 connection", "32 connections", f"{BATCH:,} records", "ready s", "MB"):
         table.add_column(heading, justify="right" if heading else "left")
     for server in running:
-        of = cpu[server.name]
-        shares = [f"{of[load]:.3g} ({of[load] / peer[load]:.2f})" for load in LOADS]
-        table.add_row(server.name, *shares, f"{server.ready:.1f}", f"{server.memory():.0f}")
+        by_load = cpu[server.name]
+        cells = [f"{by_load[load]:.3g} ({by_load[load] / peer[load]:.2f})" for load in LOADS]
+        table.add_row(server.name, *cells, f"{server.ready:.1f}", f"{server.memory():.0f}")
     console.print(table)
     table = Table(title="Milliseconds from request to answer, p50 / p99, medians of the rounds", title_justify="left")
     for heading in ("", "1 connection", "32 connections", f"{BATCH:,} records"):
@@ -163,8 +164,8 @@ def show(results: dict[str, dict[str, list[tuple[float, list[float]]]]], running
     for server in running:
         cells = []
         for load in LOADS:
-            taken = [taken for _, taken in results[server.name][load]]
-            medians = [statistics.median(percentile(each, share) for each in taken) for share in (0.5, 0.99)]
+            rounds = [durations for _, durations in results[server.name][load]]
+            medians = [statistics.median(percentile(durations, share) for durations in rounds) for share in (0.5, 0.99)]
             cells.append(" / ".join(f"{median:.2f}" for median in medians))
         table.add_row(server.name, *cells)
     console.print(table)

@@ -1,8 +1,8 @@
-"""A demanding time for the endpoint: mixed load, models swapped, workers killed, and then every prediction accounted.
+"""A soak test of the endpoint: mixed load, swapped models and killed workers; every prediction is accounted for.
 
-Two workers, eight callers with one record after the other, two with what is refused, two with 500 records. Every ten
-seconds another model is laid into the folder, in every minute one that is broken, and one worker is killed. What came
-of it is printed by the minute, and what must hold is checked at the end. `--minutes` (10).
+The service has two workers. Eight callers send one record in each request, two send requests that are refused, and two
+send 500 records. Every ten seconds the folder gets another model; every minute it gets a broken one, and a worker is
+killed. The results are printed by the minute and checked at the end. `--minutes` is the duration (10).
 """
 
 import argparse
@@ -52,7 +52,7 @@ class Call:
 
 @dataclass
 class Soak:
-    """What happened, with the times of the clock."""
+    """The events of the test, with times in seconds since 1970. `memory` has pairs of time and MB."""
 
     calls: list[Call] = field(default_factory=list)
     kills: list[float] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Soak:
 
 
 def project(folder: Path) -> Path:
-    """A copy of what is served, with two workers and room in the log for all that is asked."""
+    """A copy of the files that the service needs, with two workers and enough room in the log for all requests."""
     for name in ("src", "models", "reports"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "service.py", folder)
@@ -73,13 +73,15 @@ def project(folder: Path) -> Path:
 
 
 def models(folder: Path) -> list[Path]:
-    """Two models that answer, one with another threshold, and one that is cut off."""
-    made = [shutil.copytree(ROOT / "models/servable", folder / name) for name in ("first", "second", "broken")]
-    manifest = json.loads((made[1] / "manifest.json").read_bytes())
-    (made[1] / "manifest.json").write_text(json.dumps(manifest | {"threshold": 0.25}))
-    content = (made[2] / "model.onnx").read_bytes()
-    (made[2] / "model.onnx").write_bytes(content[: len(content) // 2])
-    return made
+    """The folders of three models: one that answers, one that answers with another threshold, and a truncated one."""
+    first, second, broken = (
+        shutil.copytree(ROOT / "models/servable", folder / name) for name in ("first", "second", "broken")
+    )
+    manifest = json.loads((second / "manifest.json").read_bytes())
+    (second / "manifest.json").write_text(json.dumps(manifest | {"threshold": 0.25}))
+    content = (broken / "model.onnx").read_bytes()
+    (broken / "model.onnx").write_bytes(content[: len(content) // 2])
+    return [first, second, broken]
 
 
 def point(link: Path, target: Path) -> None:
@@ -96,8 +98,8 @@ def bodies() -> dict[str, list[bytes]]:
     return {"one": one, "bulk": bulk, "refused": WRONG}
 
 
-async def caller(kind: str, name: str, asked: list[bytes], url: str, until: float, soak: Soak) -> None:
-    """Ask on one connection, opened anew when it is lost, until the time is over."""
+async def caller(kind: str, name: str, bodies: list[bytes], url: str, until: float, soak: Soak) -> None:
+    """Send requests on one connection until the time `until`. A connection that is lost is opened again."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as session:
         for number in count():
             if time.time() > until:
@@ -105,18 +107,18 @@ async def caller(kind: str, name: str, asked: list[bytes], url: str, until: floa
             request_id, sent = f"{name}-{number}", time.time()
             headers = {"content-type": "application/json", "x-request-id": request_id}
             try:
-                async with session.post(url, data=asked[number % len(asked)], headers=headers) as answer:
+                async with session.post(url, data=bodies[number % len(bodies)], headers=headers) as answer:
                     content = await answer.read()
-                    told = answer.status, answer.headers["x-model-id"], content
+                    result = answer.status, answer.headers["x-model-id"], content
             except (aiohttp.ClientError, OSError):
-                told = 0, "", b""
-            soak.calls.append(Call(kind, request_id, sent, time.time(), *told))
+                result = 0, "", b""
+            soak.calls.append(Call(kind, request_id, sent, time.time(), *result))
             await asyncio.sleep(THINK[kind])
 
 
-async def trouble(server: psutil.Process, link: Path, made: list[Path], until: float, soak: Soak) -> None:
-    """Swap every ten seconds, lay what is broken at 15, and kill a worker at 35 seconds of every minute."""
-    first, second, broken = made
+async def trouble(server: psutil.Process, link: Path, models: list[Path], until: float, soak: Soak) -> None:
+    """Swap the model every ten seconds; at 15 seconds of every minute link a broken one, at 35 kill a worker."""
+    first, second, broken = models
     started = time.time()
     for tick in count(1):
         await asyncio.sleep(max(0, started + tick * 5 - time.time()))
@@ -127,10 +129,10 @@ async def trouble(server: psutil.Process, link: Path, made: list[Path], until: f
                 point(link, broken)
             case 35:
                 family = server.children(recursive=True)
-                workers = [each for each in family if "worker.service" in " ".join(each.cmdline())]
+                workers = [process for process in family if "worker.service" in " ".join(process.cmdline())]
                 soak.kills.append(time.time())
                 workers[tick // 12 % len(workers)].kill()
-            case at if at % 10 == 0:
+            case second_of_minute if second_of_minute % 10 == 0:
                 point(link, second if tick % 4 == 2 else first)
                 soak.swaps.append(time.time())
 
@@ -147,15 +149,15 @@ async def watch_memory(server: psutil.Process, until: float, soak: Soak) -> None
         await asyncio.sleep(2)
 
 
-async def run(server: psutil.Process, url: str, link: Path, made: list[Path], minutes: float) -> tuple[Soak, float]:
-    soak, asked, started = Soak(), bodies(), time.time()
+async def run(server: psutil.Process, url: str, link: Path, models: list[Path], minutes: float) -> tuple[Soak, float]:
+    soak, bodies_of, started = Soak(), bodies(), time.time()
     until = started + minutes * 60
     tasks = [
-        asyncio.create_task(caller(kind, f"{kind}-{number}", asked[kind], url, until, soak))
+        asyncio.create_task(caller(kind, f"{kind}-{number}", bodies_of[kind], url, until, soak))
         for kind, callers in CALLERS.items()
         for number in range(callers)
     ]
-    tasks.append(asyncio.create_task(trouble(server, link, made, until, soak)))
+    tasks.append(asyncio.create_task(trouble(server, link, models, until, soak)))
     tasks.append(asyncio.create_task(watch_memory(server, until, soak)))
     for _ in track(range(int(minutes * 60)), description="soak"):
         await asyncio.sleep(max(0, min(1, until - time.time())))
@@ -180,25 +182,25 @@ def by_minute(soak: Soak, started: float) -> dict[int, dict[str, Any]]:
     def minute(moment: float) -> int:
         return int((moment - started) // 60)
 
-    found: dict[int, dict[str, Any]] = {}
+    figures: dict[int, dict[str, Any]] = {}
     for number in range(minute(soak.memory[-1][0]) + 1):
         calls = [call for call in soak.calls if minute(call.sent) == number]
-        taken = sorted((call.got - call.sent) * 1000 for call in calls if call.kind == "one" and call.status == 200)
-        found[number] = {
+        durations = sorted((call.got - call.sent) * 1000 for call in calls if call.kind == "one" and call.status == 200)
+        figures[number] = {
             "kinds": Counter(call.kind for call in calls if call.status),
             "5xx": sum(call.status >= 500 for call in calls),
             "lost": sum(call.status == 0 for call in calls),
-            "p50": taken[len(taken) // 2],
-            "p99": taken[int(len(taken) * 0.99)],
+            "p50": durations[len(durations) // 2],
+            "p99": durations[int(len(durations) * 0.99)],
             "swaps": sum(minute(moment) == number for moment in soak.swaps),
             "kills": sum(minute(moment) == number for moment in soak.kills),
             "MB": mean(memory for moment, memory in soak.memory if minute(moment) == number),
         }
-    return found
+    return figures
 
 
 def logged(folder: Path) -> tuple[dict[str, dict[str, Any]], int]:
-    """The lines of the log by request, and how many were cut off by a kill."""
+    """The lines of the log by request, and the number of lines that a kill cut off."""
     lines, cut = {}, 0
     for path in folder.glob("*.jsonl"):
         for line in path.read_bytes().splitlines():
@@ -213,49 +215,49 @@ def logged(folder: Path) -> tuple[dict[str, dict[str, Any]], int]:
 
 
 def reconcile(soak: Soak, lines: dict[str, dict[str, Any]]) -> Counter[str]:
-    """What became of the answers in the log; AssertionError where something is wrong."""
-    found: Counter[str] = Counter()
+    """The number of requests by outcome. Raises AssertionError if answers and log do not agree."""
+    outcomes: Counter[str] = Counter()
     for call in soak.calls:
         line = lines.pop(call.request_id, None)
         if call.status == 200 and line:
             assert line["answer"] == json.loads(call.answer), "another answer was logged"
-            found["answered and logged"] += 1
+            outcomes["answered and logged"] += 1
         elif call.status == 200:
-            # What was sent just before the kill the caller may have read just after it.
+            # A caller may have read an answer just after the kill that was sent just before it.
             gaps = [moment - call.got for moment in soak.kills]
             assert any(-0.1 <= gap <= 1 for gap in gaps), f"an answer was not logged, {gaps} s before a kill"
-            found["answered, not logged, within a second before a kill"] += 1
+            outcomes["answered, not logged, within a second before a kill"] += 1
         elif call.status == 0:
             assert any(call.sent - 0.1 <= moment <= call.got + 0.1 for moment in soak.kills), "a connection was lost"
-            found["in flight on a killed worker" + (", logged" if line else "")] += 1
+            outcomes["in flight on a killed worker" + (", logged" if line else "")] += 1
         else:
             assert call.kind == "refused", f"status {call.status}"
             assert 400 <= call.status < 500, f"status {call.status}"
             assert line is None, "a refusal was logged"
-            found["refused, not logged"] += 1
+            outcomes["refused, not logged"] += 1
     assert not lines, "a request was logged that nobody sent"
-    return found
+    return outcomes
 
 
-def show(soak: Soak, started: float, found: Counter[str], cut: int) -> None:
+def show(soak: Soak, started: float, outcomes: Counter[str], cut: int) -> None:
     minutes = by_minute(soak, started)
     table = Table(title="Two workers, by the minute", title_justify="left")
     headings = "minute", "one", "500 records", "refused", "5xx", "lost", "p50 ms", "p99 ms", "swaps", "kills", "MB"
     for heading in headings:
         table.add_column(heading, justify="right")
-    for number, of in minutes.items():
-        kinds = [f"{of['kinds'][kind]:,}" for kind in ("one", "bulk", "refused")]
-        last = [f"{of['p50']:.1f}", f"{of['p99']:.1f}", str(of["swaps"]), str(of["kills"]), f"{of['MB']:.0f}"]
-        table.add_row(str(number + 1), *kinds, str(of["5xx"]), str(of["lost"]), *last)
+    for number, row in minutes.items():
+        kinds = [f"{row['kinds'][kind]:,}" for kind in ("one", "bulk", "refused")]
+        last = [f"{row['p50']:.1f}", f"{row['p99']:.1f}", str(row["swaps"]), str(row["kills"]), f"{row['MB']:.0f}"]
+        table.add_row(str(number + 1), *kinds, str(row["5xx"]), str(row["lost"]), *last)
     console = Console(width=100, highlight=False)
     console.print(table)
-    for what, number in found.items():
-        console.print(f"{number:>9,} {what}")
+    for outcome, number in outcomes.items():
+        console.print(f"{number:>9,} {outcome}")
     console.print(f"{cut:>9,} lines of the log cut off by a kill")
     second, end = minutes[min(1, len(minutes) - 1)]["MB"], minutes[len(minutes) - 1]["MB"]
     console.print(f"memory in the last minute / in the second: {end / second:.3f}")
     assert end <= 1.1 * second, "memory grows"
-    assert not any(of["5xx"] for of in minutes.values()), "an answer was 5xx"
+    assert not any(row["5xx"] for row in minutes.values()), "an answer was 5xx"
 
 
 def main() -> None:
@@ -263,21 +265,21 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10)
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="kiban-soak-"))
-    made, link, log, port = models(folder), folder / "current", folder / "log", free_port()
-    link.symlink_to(made[0])
+    servables, link, log, port = models(folder), folder / "current", folder / "log", free_port()
+    link.symlink_to(servables[0])
     paths = {"KIBAN_SERVABLE": str(link), "KIBAN_PREDICTION_LOG": str(log), "BENTOML_HOME": str(folder / "home")}
-    with (folder / "out").open("wb") as out:
+    with (folder / "out").open("wb") as output:
         command = ["bentoml", "serve", "--port", str(port)]
         cwd = project(folder / "project")
-        server = psutil.Popen(command, cwd=cwd, env={**ENVIRONMENT, **paths}, stdout=out, stderr=out)
+        server = psutil.Popen(command, cwd=cwd, env={**ENVIRONMENT, **paths}, stdout=output, stderr=output)
     try:
         asyncio.run(ready(f"http://127.0.0.1:{port}/readyz"))
-        soak, started = asyncio.run(run(server, f"http://127.0.0.1:{port}/predict", link, made, options.minutes))
+        soak, started = asyncio.run(run(server, f"http://127.0.0.1:{port}/predict", link, servables, options.minutes))
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(60)
     lines, cut = logged(log)
-    ids = {load(each).model_id for each in made[:2]}
+    ids = {load(servable).model_id for servable in servables[:2]}
     assert {call.model_id for call in soak.calls if call.status == 200} == ids
     show(soak, started, reconcile(soak, lines), cut)
     shutil.rmtree(folder)

@@ -1,7 +1,8 @@
-"""The setting of a published article, "Preprocess your data with recipes" (tidymodels.org/start/recipes), on our data.
+"""The model of a published article, "Preprocess your data with recipes" (tidymodels.org/start/recipes), on our data.
 
-It predicts arr_delay >= 30 by a logistic regression after a random split of 3/4, from facts that are known only after
-departure (dep_time, air_time), and reports a ROC AUC of 0.764. It checks our raw data and joins; it is no target.
+The article predicts arr_delay >= 30 by a logistic regression after a random split of 3/4, from facts that are known
+only after departure (dep_time, air_time), and reports a ROC AUC of 0.764. The comparison checks our raw data and joins;
+the article's ROC AUC is not a target for our model.
 """
 
 import argparse
@@ -35,7 +36,7 @@ QUERY = """
 
 
 def article_rows() -> pd.DataFrame:
-    """The article's rows and predictors; the flight number and the date itself are no predictors there."""
+    """The article's rows and predictors. Its predictors do not include the flight number and the date itself."""
     engine = duckdb.connect()
     engine.execute("SET TimeZone = 'UTC'")  # as.Date takes the day in UTC
     rows = engine.execute(QUERY, [str(RAW / "flights/*.parquet"), str(RAW / "weather/*.parquet")]).df()
@@ -45,14 +46,14 @@ def article_rows() -> pd.DataFrame:
 
 
 def auc(rows: pd.DataFrame, seed: int) -> float:
-    """ROC AUC on the quarter that is held out."""
+    """The ROC AUC on the quarter of the rows that is held out."""
     train, test = train_test_split(rows, test_size=0.25, random_state=seed)
     model = make_pipeline(
         make_column_transformer(
             (OneHotEncoder(handle_unknown="ignore"), ["origin", "dest", "carrier", "weekday", "month"]),
             (StandardScaler(), ["dep_time", "air_time", "distance", "holiday"]),
         ),
-        LogisticRegression(C=1e6, max_iter=1000),  # the article's is not penalized
+        LogisticRegression(C=1e6, max_iter=1000),  # almost without a penalty: the article's model has none
     )
     model.fit(train, train.late)
     return float(roc_auc_score(test.late, model.predict_proba(test)[:, 1]))

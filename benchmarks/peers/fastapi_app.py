@@ -1,6 +1,6 @@
-"""The best that a good engineer would write by hand: the same ONNX file behind FastAPI, as its documentation shows.
+"""A good hand-written service: the same ONNX file behind FastAPI, as FastAPI's documentation shows.
 
-With the same validation (the contract's), warnings, counters, limit of bytes and settings of the garbage collector.
+It has the same validation (the contract's), warnings, counters, limit of bytes and settings of the garbage collector.
 """
 
 import gc
@@ -46,9 +46,11 @@ async def predict(body: Body) -> Answer:
     records = [{**NULLS, **record} for record in body.records]
     scores = servable.score(from_records(records, schema.features))
     labels = servable.labels(scores).tolist()
-    made = [{"probability": score, "label": label} for score, label in zip(scores.tolist(), labels, strict=True)]
+    pairs = zip(scores.tolist(), labels, strict=True)
     answer = Answer(
-        model_id=servable.model_id, predictions=made, warnings=schema.warnings(records, schema.unusual(records))
+        model_id=servable.model_id,
+        predictions=[{"probability": score, "label": label} for score, label in pairs],
+        warnings=schema.warnings(records, schema.unusual(records)),
     )
     for label in labels:
         predictions.labels(label).inc()

@@ -1,4 +1,4 @@
-"""What a team would write by hand: the scikit-learn pipeline behind Flask, a JSON API as its documentation shows it."""
+"""A simple hand-written service: the scikit-learn pipeline behind Flask, a JSON API as Flask's documentation shows."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What one writes for a job with scikit-learn and pandas: `python sklearn_score.py INPUT OUTPUT`, CSV or Parquet."""
+"""A hand-written job with scikit-learn and pandas: `python sklearn_score.py INPUT OUTPUT`, CSV or Parquet."""
 
 import sys
 from pathlib import Path
@@ -16,10 +16,10 @@ features = contract.read_prepared(ROOT / "models/servable/contract.yaml").featur
 threshold = load(ROOT / "models/servable").manifest.threshold
 
 rows = pd.read_csv(source) if source.endswith(".csv") else pd.read_parquet(source)
-known = rows[list(features)]
+inputs = rows[list(features)]
 texts = [name for name, column in features.items() if column.type == "string"]
-known = known.astype({name: "float32" for name in features if name not in texts}).fillna(dict.fromkeys(texts, ""))
-rows["probability"] = model.predict_proba(known)[:, 1]
+inputs = inputs.astype({name: "float32" for name in features if name not in texts}).fillna(dict.fromkeys(texts, ""))
+rows["probability"] = model.predict_proba(inputs)[:, 1]
 rows["label"] = rows["probability"] >= threshold
 if target.endswith(".csv"):
     rows.to_csv(target, index=False)

@@ -1,7 +1,7 @@
 """A Hydra plugin, which DVC loads through `hydra.plugins_path` whenever it composes params.yaml.
 
 `${conf_digest:}` is the digest of conf/ in the working directory or the nearest folder above it. `${oc.env:}` is
-refused: what it gives, a password as likely as not, would be written to params.yaml and committed.
+refused: the value of the variable, often a password, would be written to params.yaml and committed.
 """
 
 from pathlib import Path

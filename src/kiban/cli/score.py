@@ -53,7 +53,7 @@ def score(source: str, target: str, on_error: str, folder: Path, any_model: bool
         origin.check(Path(), servable.model_id, "give --any-model")
     counts = score_file(source, target, servable, skip=on_error == "skip")
     if counts.absent:
-        click.echo(f"columns that are absent, and so null in every row: {', '.join(counts.absent)}", err=True)
+        click.echo(f"absent columns, null in every row: {', '.join(counts.absent)}", err=True)
     for name, number in counts.unusual.items():
         click.echo(f"warning: {number:,} values of {name} are outside what the contract expects", err=True)
     share = f", {counts.positive / counts.rows:.1%} labelled true" if counts.rows else ""

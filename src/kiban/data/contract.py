@@ -71,7 +71,7 @@ class Expectation(_Strict):
 
 
 class Table(_Strict):
-    """One table. Rows are unique by `key` and sorted by it. `time` names the column whose values lie in the batch."""
+    """One table. Rows are unique by `key` and sorted by it. A batch has the rows whose `time` is in its period."""
 
     description: str
     key: list[str] = Field(min_length=1)

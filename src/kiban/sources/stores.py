@@ -22,15 +22,15 @@ def system(path: str, endpoint_url: str | None = None) -> AbstractFileSystem:
     return fsspec.filesystem("s3", endpoint_url=endpoint_url, config_kwargs=S3_CONFIG, skip_instance_cache=True)
 
 
-def reached(path: str, ask: Callable[[], T], what: str = "read") -> T:
-    """The result of `ask`, a request to the file system; `what` is the participle of the request, such as read.
+def reached(path: str, ask: Callable[[], T], participle: str = "read") -> T:
+    """The result of `ask`, a request to the file system.
 
-    Raises KibanError with advice if the request fails.
+    Raises KibanError with advice if the request fails: `path` cannot be read, or another `participle`.
     """
     try:
         return ask()
     except Exception as error:  # the clients of stores have no common type of error
-        raise KibanError(f"{path} cannot be {what}: {one_line(error)}; {advice(error)}") from None
+        raise KibanError(f"{path} cannot be {participle}: {one_line(error)}; {advice(error)}") from None
 
 
 def advice(error: Exception) -> str:

@@ -44,7 +44,7 @@ def main() -> None:
         raise KibanError(f"params.yaml: model: {' '.join(str(error).split())}") from None
     content = skops_file.dumps(model)
     validation_columns = columns.from_arrow(prepared.read(params.dataset.name, validation), features)
-    about = {
+    facts = {
         "dataset": params.dataset.name,
         "threshold": params.decision.threshold,
         "parameters": params.model_dump(include={"split", "missing", "model", "preprocessing", "decision"}),
@@ -53,7 +53,7 @@ def main() -> None:
     }
     with files.whole(MODEL) as beside:  # both models are replaced, or none
         beside.write_bytes(content)
-        manifest = export.save(model, features, contract_file, validation_columns, about)
+        manifest = export.save(model, features, contract_file, validation_columns, facts)
     print(f"train: {rows.num_rows:,} rows, served as {manifest.format}, {manifest.parity or 'no ONNX'}")
 
 

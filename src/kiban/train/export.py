@@ -26,23 +26,23 @@ def save(
     features: Mapping[str, Column],
     contract_file: Path,
     validation: Columns,
-    about: dict[str, Any],
+    facts: dict[str, Any],
     folder: Path = paths.SERVABLE,
 ) -> Manifest:
     """Write the servable, whole or not at all, and return its manifest.
 
-    `validation` are the rows on which ONNX must agree with scikit-learn. `about` has the manifest's keys dataset,
+    `validation` are the rows on which ONNX must agree with scikit-learn. `facts` has the manifest's keys dataset,
     threshold, parameters, example and prepared.
     """
     with whole(folder) as beside:
         beside.mkdir()
         shutil.copyfile(contract_file, beside / manifest.CONTRACT)
-        parity = _export_onnx(model, features, validation, about["threshold"], beside)
+        parity = _export_onnx(model, features, validation, facts["threshold"], beside)
         if parity is None:
             (beside / manifest.MODEL_FILES["skops"]).write_bytes(skops_file.dumps(model))
         files = {path.name: sha256(path) for path in sorted(beside.iterdir())}
         result = Manifest(
-            format_version=manifest.FORMAT, format="onnx" if parity else "skops", parity=parity, files=files, **about
+            format_version=manifest.FORMAT, format="onnx" if parity else "skops", parity=parity, files=files, **facts
         )
         (beside / manifest.FILE).write_text(result.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return result
