@@ -1,7 +1,8 @@
 import random
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -94,6 +95,65 @@ def test_what_fits_without_loss_is_taken(kind: Type, values: pa.Array, expected:
     table = Table(description="", key=["id"], columns={"id": Column(type=kind, description="")})
     taken = parquet.conform(pa.table({"id": values}), table, "where")["id"].to_pylist()
     assert sorted(map(str, taken)) == sorted(map(str, expected))
+
+
+TYPES = get_args(Type)
+TEXT = {"1": ("string", "integer", "number", "boolean"), "true": ("string", "boolean"), "x": ("string",)}
+TEXT |= {"1.0": ("string", "number"), "1e3": ("string", "number"), "0x10": ("string",), "inf": ("string",)}
+TEXT |= {" 1": ("string",), "2013-01-01": ("string", "date"), "2013-01-01T00:00:00": ("string",)}
+TEXT |= {"2013-01-01T00:00:00Z": ("string", "timestamp"), "2013-01-01T00:00:00.123456789Z": ("string",)}
+TEXT |= {"NaN": ("string", "number"), "10000-01-01": ("string",), "": TYPES}
+TEXTS = (pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string()))
+MOMENT = datetime(2013, 1, 1, tzinfo=UTC)
+# Every kind of Arrow's: a value, and the types of a contract that take it.
+PAIRS: list[tuple[pa.Array, tuple[str, ...]]] = [
+    *((pa.array([text]).cast(kind), taken) for text, taken in TEXT.items() for kind in TEXTS),
+    *(
+        (pa.array([1], kind), ("string", "integer", "number", "boolean"))
+        for kind in (pa.int8(), pa.uint16(), pa.int64())
+    ),
+    (pa.array([2]), ("string", "integer", "number")),
+    (pa.array([2**53 + 1]), ("string", "integer")),
+    (pa.array([2**64 - 1], pa.uint64()), ("string",)),
+    *((pa.array([1.0], kind), ("string", "integer", "number")) for kind in (pa.float16(), pa.float32(), pa.float64())),
+    (pa.array([1.5]), ("string", "number")),
+    (pa.array([float("nan")]), ("string", "integer", "number")),
+    (pa.array([float("inf")]), ("string",)),
+    (pa.array([2.0**63]), ("string", "number")),
+    (pa.array([Decimal("1.0")]), ("string", "integer", "number")),
+    (pa.array([Decimal("0.1")]), ("string", "number")),
+    (pa.array([True]), ("string", "integer", "number", "boolean")),
+    *((pa.array([MOMENT], pa.timestamp(unit, "UTC")), ("string", "timestamp")) for unit in ("s", "ms", "us", "ns")),
+    (pa.array([MOMENT], pa.timestamp("us", "America/New_York")), ("string", "timestamp")),
+    (pa.array([1], pa.timestamp("ns", "UTC")), ("string",)),
+    (pa.array([2**60], pa.timestamp("ms", "UTC")), ()),
+    (pa.array([2_534_023_007_990], pa.timestamp("s", "UTC")), ()),
+    (pa.array([-(2**62)], pa.timestamp("us", "UTC")), ()),
+    *((pa.array([date(2013, 1, 1)], kind), ("string", "date")) for kind in (pa.date32(), pa.date64())),
+    (pa.array([2**30], pa.int32()).cast(pa.date32()), ()),
+    (pa.array([time(1, 2)]), ("string",)),
+    (pa.array([timedelta(1)]), ()),
+    (pa.array([(1, 2, 3)], pa.month_day_nano_interval()), ()),
+    (pa.array([b"1"]), ("string",)),
+    (pa.array([b"\xff"]), ()),
+    (pa.array([[1]]), ()),
+    (pa.array([{"a": 1}]), ()),
+    (pa.nulls(1), TYPES),
+]
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize(("values", "taken"), PAIRS, ids=lambda each: str(getattr(each, "type", "")))
+def test_every_kind_of_value_is_taken_or_refused(values: pa.Array, taken: tuple[str, ...], kind: Type) -> None:
+    column = Column(type=kind, description="", nullable=True)
+    table = Table(description="", key=["id"], columns={"id": Column(type="integer", description=""), "v": column})
+    rows = pa.table({"id": [1, 2], "v": pa.chunked_array([pa.nulls(1, values.type), values])})
+    if kind in taken:
+        assert parquet.conform(rows, table, "where")["v"].type == parquet.ARROW_TYPES[kind]
+        parquet.conform(rows, table, "where")["v"].to_pylist()
+    else:
+        with pytest.raises(KibanError, match=f"where: column 'v', row [12]: .* is not of type {kind}"):
+            parquet.conform(rows, table, "where")
 
 
 def test_a_file_that_is_missing_or_truncated_is_named(rows: pa.Table, tmp_path: Path) -> None:

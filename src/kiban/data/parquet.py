@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from kiban.core import files
 from kiban.core.errors import KibanError, one_line
 from kiban.data import rules
-from kiban.data.contract import Column, Table
+from kiban.data.contract import Column, Table, Type
 
 ARROW_TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),
@@ -29,15 +29,22 @@ def schema(contract: Table) -> pa.Schema:
 
 
 def with_nulls(rows: pa.Table, texts: Sequence[str]) -> pa.Table:
-    """The rows with null in the place of each text that is one of `texts`."""
-    for index, field in enumerate(rows.schema):
-        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-            values = rows.column(index).cast(pa.string())
-            is_null = pc.is_in(values, pa.array(texts, pa.string()))
-            if pc.any(is_null).as_py():
-                rows = rows.set_column(index, field.name, pc.if_else(is_null, None, values))
-    return rows
+    """The rows with null in the place of NaN, and of each text that is one of `texts`."""
+    columns = [nulled(column, texts) for column in rows.columns]
+    return pa.table(columns, names=rows.column_names)
+
+
+def nulled(values: rules.Values, texts: Sequence[str]) -> rules.Values:
+    """An array or a column with null in the place of NaN, and of each text that is one of `texts`."""
+    if rules.is_text(values.type):
+        values = values.cast(pa.string())
+        is_null = pc.is_in(values, pa.array(texts, pa.string()))
+    elif pa.types.is_floating(values.type):
+        values = values.cast(pa.float32()) if pa.types.is_float16(values.type) else values
+        is_null = pc.is_nan(values)
+    else:
+        return values
+    return pc.if_else(is_null, pa.scalar(None, values.type), values) if pc.any(is_null).as_py() else values
 
 
 def conform(rows: pa.Table, contract: Table, where: str) -> pa.Table:
@@ -63,32 +70,69 @@ def conform(rows: pa.Table, contract: Table, where: str) -> pa.Table:
 
 
 def _cast(values: pa.ChunkedArray, name: str, column: Column, where: str) -> pa.ChunkedArray:
-    target = ARROW_TYPES[column.type]
     if pa.types.is_timestamp(values.type) and values.type.tz is None:
         raise KibanError(f"{where}: column {name!r} has times without a time zone; the contract's timestamps are UTC")
     try:
-        if not rules.converts(values.type, column.type):
-            raise pa.ArrowNotImplementedError
-        if pa.types.is_decimal(values.type) and column.type == "number":  # Arrow is exact from text only
-            values = values.cast(pa.string())
-        typed = values.cast(target)
-        if pa.types.is_integer(values.type) and column.type == "boolean" and not typed.cast(values.type).equals(values):
-            raise pa.ArrowInvalid
-        # NaN means a missing value: a CSV file may contain NaN where a database has null.
-        return pc.if_else(pc.is_nan(typed), pa.scalar(None, target), typed) if column.type == "number" else typed
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        row, value = _first_misfit(values, target)
-        raise KibanError(f"{where}: column {name!r}, row {row}: {value!r} is not of type {column.type}") from None
+        return _converted(values, column.type)
+    except MISFIT:
+        row, value = _first_misfit(values, column.type)
+        raise KibanError(f"{where}: column {name!r}, row {row}: {value} is not of type {column.type}") from None
 
 
-def _first_misfit(values: pa.ChunkedArray, target: pa.DataType) -> tuple[int, object]:
-    """The row, counted from 1, and the value of the first of `values` that cannot be cast to `target`."""
-    for row, value in enumerate(values, start=1):
+MISFIT = (pa.ArrowInvalid, pa.ArrowNotImplementedError)
+"""What Arrow raises about values that cannot be converted."""
+
+
+def _converted(values: pa.ChunkedArray, kind: Type) -> pa.ChunkedArray:
+    """The values in the contract's type. Raises one of MISFIT if one cannot be converted without a guess or a loss."""
+    if not rules.converts(values.type, kind):
+        raise pa.ArrowNotImplementedError
+    if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
+        _check_years(values)
+    if pa.types.is_decimal(values.type) and kind == "number":  # Arrow is exact from text only
+        values = values.cast(pa.string())
+    if rules.is_text(values.type) and kind == "integer":  # Arrow takes 0x10 for 16
+        _check_all(pc.match_substring_regex(values.cast(pa.string()), "^-?[0-9]+$"))
+    typed = values.cast(ARROW_TYPES[kind])
+    match kind:
+        case "boolean" if pa.types.is_integer(values.type):
+            _check_all(pc.equal(typed.cast(values.type), values))
+        case "number":
+            typed = nulled(typed, [])  # NaN that was written as text
+            _check_all(pc.is_finite(typed))
+        case "timestamp" | "date":
+            _check_years(typed)
+    return typed
+
+
+def _check_all(fits: rules.Values) -> None:
+    if pc.all(fits).as_py() is False:  # null where all are null
+        raise pa.ArrowInvalid
+
+
+def _check_years(values: pa.ChunkedArray) -> None:
+    """Raise ArrowInvalid if a time is outside the years 1 to 9999, which is all that Python, and JSON, can express."""
+    seconds = values.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
+    _check_all(pc.and_(pc.greater_equal(seconds, FIRST_SECOND), pc.less(seconds, END_SECOND)))
+
+
+FIRST_SECOND, END_SECOND = -62_135_596_800, 253_402_300_800  # since 1970, of the years 1 to 9999
+
+
+def _first_misfit(values: pa.ChunkedArray, kind: Type) -> tuple[int, str]:
+    """The row, counted from 1, and the value of the first of `values` that cannot be converted."""
+    if not rules.converts(values.type, kind):
+        return 1, repr(f"<{values.type}>")
+    row = 0
+    for row in range(len(values)):
         try:
-            value.cast(target)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            return row, value.as_py()
-    return 1, f"<{values.type}>"
+            _converted(values.slice(row, 1), kind)
+        except MISFIT:
+            break
+    try:
+        return row + 1, repr(values[row].as_py())
+    except (OverflowError, ValueError):  # a time that Python cannot express
+        return row + 1, values.slice(row, 1).cast(pa.string())[0].as_py()
 
 
 def write(rows: pa.Table, path: Path) -> None:

@@ -83,18 +83,18 @@ def is_of(kind: pa.DataType, type: Type) -> bool:
 def is_text(kind: pa.DataType) -> bool:
     """Whether an Arrow type is text, dictionary-encoded or not."""
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def converts(kind: pa.DataType, type: Type) -> bool:
     """Whether a source may give values of an Arrow type for a contract's type, which are then converted.
 
-    Text may stand for any type, as in CSV, and any value that is not nested may become text. 0 and 1 may stand for no
-    and yes, as in databases.
+    Text may stand for any type, as in CSV. Any value that is not nested may become text, but a duration, whose unit
+    would be lost. 0 and 1 may stand for no and yes, as in databases.
     """
     if is_of(kind, type) or is_text(kind):
         return True
     if type == "string":
-        return not pa.types.is_nested(kind)
+        return not (pa.types.is_nested(kind) or pa.types.is_duration(kind) or pa.types.is_interval(kind))
     binary = {"boolean": pa.types.is_integer, "integer": pa.types.is_boolean, "number": pa.types.is_boolean}
     return type in binary and bool(binary[type](kind))

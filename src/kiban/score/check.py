@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kiban.core.errors import KibanError
-from kiban.data import rules
+from kiban.data import parquet, rules
 from kiban.data.contract import Column
 from kiban.data.parquet import ARROW_TYPES
 from kiban.request.refusal import RefusedError, sentence
@@ -49,7 +49,9 @@ def check_columns(columns: pa.Schema, features: Mapping[str, Column], is_text: b
 
 def check(rows: pa.Table, schema: Schema, is_text: bool) -> Checked:
     """Check rows whose columns have passed check_columns. Columns that the model does not know are ignored."""
-    cells_by_name = {name: rows[name].combine_chunks() for name in schema.features if name in rows.column_names}
+    cells_by_name = {
+        name: parquet.nulled(rows[name].combine_chunks(), []) for name in schema.features if name in rows.column_names
+    }
     values = {name: pa.nulls(rows.num_rows, _type(column)) for name, column in schema.features.items()}
     passes = pa.array([True] * rows.num_rows, pa.bool_())
     for name, cells in cells_by_name.items():

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kiban.core.errors import KibanError, one_line
-from kiban.data import parquet
 from kiban.sources import stores, text
 
 ROWS = 1 << 15  # rows of a piece of Parquet, or fewer if they would exceed
@@ -96,7 +95,7 @@ def _parquet(raw: BinaryIO) -> Input:
             batch.validate(full=True)  # raises if text is not UTF-8
             numbers = list(range(done + 1, done + 1 + len(batch)))
             done += len(batch)
-            yield Piece(parquet.with_nulls(pa.Table.from_batches([batch]), [""]), numbers, [], done)
+            yield Piece(pa.Table.from_batches([batch]), numbers, [], done)
 
     return Input(file.schema_arrow, False, file.metadata.num_rows, pieces())
 
