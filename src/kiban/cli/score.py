@@ -41,8 +41,8 @@ def score(source: str, target: str, on_error: str, folder: Path, any_model: bool
       kiban score flights.parquet scored.parquet
       kiban score s3://bucket/flights.csv scored.csv --on-error skip
     """
+    from kiban.request import origin
     from kiban.score.run import rejected_path, score_file
-    from kiban.servable import origin
     from kiban.servable.load import load
     from kiban.sources import stores
 

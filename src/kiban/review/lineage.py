@@ -14,8 +14,8 @@ from kiban.core.git import commits_with, git
 from kiban.core.paths import EVALUATION
 from kiban.data.split import Split
 from kiban.data.verdict import Level, Verdict
+from kiban.request import origin
 from kiban.review.revision import Batch, Revision
-from kiban.servable import origin
 from kiban.servable.evaluation import Figures
 
 PARAMETERS = ("engine", "split", "missing", "model", "preprocessing", "decision")

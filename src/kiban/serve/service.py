@@ -13,9 +13,10 @@ from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.core.paths import EVALUATION, PARAMS
 from kiban.core.settings import Sections, read
-from kiban.servable import manifest, origin, trial
+from kiban.request import origin
+from kiban.servable import manifest
 from kiban.servable.load import load
-from kiban.serve import control, guard, protocol
+from kiban.serve import control, guard, protocol, trial
 from kiban.serve.app import ASSETS, create_app, ready
 from kiban.serve.model import Served
 from kiban.serve.prediction_log import PredictionLog

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper
 from kiban.core import files
 from kiban.core.errors import KibanError
 from kiban.core.paths import MODEL, SERVABLE
-from kiban.servable import manifest, skops_file, trial
+from kiban.servable import manifest, skops_file
+from kiban.serve import trial
 
 GIGABYTE = 10**9
 
@@ -110,5 +111,5 @@ def test_a_model_that_crashes_is_refused(project: Path) -> None:
 
 def test_what_is_no_servable_is_said_as_elsewhere(project: Path) -> None:
     (SERVABLE / "model.onnx").write_bytes(b"")
-    with pytest.raises(KibanError, match=r"model\.onnx is not the file that the manifest names"):
+    with pytest.raises(KibanError, match=r"model\.onnx differs from the file that the manifest names"):
         trial.attempt(SERVABLE, 30, GIGABYTE)

@@ -9,7 +9,7 @@ from clones import commit, run
 
 from kiban.core.errors import KibanError
 from kiban.core.paths import EVALUATION
-from kiban.servable import origin
+from kiban.request import origin
 
 OURS, EARLIER, FOREIGN = "a" * 64, "b" * 64, "c" * 64
 
