@@ -61,12 +61,16 @@ report: $(INSTALLED) ## compare the model with that at which the branch left BAS
 	@test "$$REPRODUCED" != failure || printf '%s\n\n' > report/report.md \
 		'> **`make reproduce` failed**: these are the results that the branch holds, of whatever code and data they are.'
 	@sed 's#](report/#](#' report/report.part >> report/report.md && rm report/report.part
-	@test -z "$$GITHUB_STEP_SUMMARY" || sed '/<!-- pictures -->/,$$d' report/report.md >> "$$GITHUB_STEP_SUMMARY"
+	@test -z "$$GITHUB_STEP_SUMMARY" || sed '/^<!-- pictures -->$$/,$$d' report/report.md >> "$$GITHUB_STEP_SUMMARY"
 report: export BASE ?= main
+
+gate: $(INSTALLED) ## fail if the model fails the gate of BASE, main by default, and gate.override does not say why
+	@kiban gate "$$(git merge-base "$$BASE" HEAD)"
+gate: export BASE ?= main
 
 comment: ## put report/report.md under the pull request NUMBER, or in the place of the one that is there
 	@test -s report/report.md || { echo "error: there is no report: see what 'make report' says" >&2; exit 1; }
-	@sed '/<!-- pictures -->/,$$d' report/report.md > report/comment.md
+	@sed '/^<!-- pictures -->$$/,$$d' report/report.md > report/comment.md
 	@test -z "$$PICTURES" || printf '\nPictures, before and after: %s\n' "$$PICTURES" >> report/comment.md
 	gh pr comment "$$NUMBER" --edit-last --create-if-none --body-file report/comment.md
 
@@ -123,4 +127,4 @@ $(INSTALLED): requirements.lock pyproject.toml
 	touch $@
 USER_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 
-.PHONY: help repro test test-long lint docs compose s3 reproduce report comment serve experiments runs bento image bench lock
+.PHONY: help repro test test-long lint docs compose s3 reproduce report gate comment serve experiments runs bento image bench lock

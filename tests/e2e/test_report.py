@@ -80,7 +80,7 @@ def cloned(branches: Path, folder: Path) -> Path:
 
 def test_a_worse_model_is_called_worse(branches: Path) -> None:
     text = run(branches, "kiban", "report", "main", "worse")
-    assert text.startswith("## Model: worse\n")
+    assert text.startswith("## Model: worse; gate ")
     change, low, high = re.search(r"\*\*(.\d\.\d+)\*\*, 95 % interval (.\d\.\d+) to (.\d\.\d+)", text).groups()  # type: ignore[union-attr]
     assert all(value.startswith("−") for value in (change, low, high))
     assert (
@@ -94,20 +94,20 @@ def test_a_worse_model_is_called_worse(branches: Path) -> None:
 
 @pytest.mark.long
 def test_seen_from_the_other_side_it_is_better(branches: Path) -> None:
-    assert run(branches, "kiban", "report", "worse", "main").startswith("## Model: better\n")
+    assert run(branches, "kiban", "report", "worse", "main").startswith("## Model: better; gate ")
 
 
 @pytest.mark.long
 def test_a_comment_leaves_the_model_unchanged(branches: Path, comment: str) -> None:
     text = run(branches, "kiban", "report", "main", comment)
-    assert text.startswith("## Model: unchanged\n")
+    assert text.startswith("## Model: unchanged; gate ")
     assert "### Parameters\n\nThe same.\n" in text
 
 
 @pytest.mark.long
 def test_changed_data_is_told_by_batch_and_rows(branches: Path, data: str) -> None:
     text = run(branches, "kiban", "report", "main", data)
-    assert re.match(r"## Model: (no clear difference|better|worse)\n", text)
+    assert re.match(r"## Model: (no clear difference|better|worse); gate (not )?passed\n", text)
     assert "batch 2013-01 changed: 0 rows added, 100 removed, 0 changed" in text
     assert "<details><summary>prepared: columns that moved</summary>" in text
 
@@ -118,7 +118,7 @@ def test_from_the_store_alone_in_half_a_minute_with_pictures(branches: Path, els
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     # Of the processor, for other tests run beside this one.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 30
-    assert text.startswith("## Model: worse\n")
+    assert text.startswith("## Model: worse; gate ")
     assert "3 batches accepted" in text
     shown = re.findall(r"!\[.*?\]\((pictures/.*?\.png)\)", text.split("<!-- pictures -->")[1])
     assert len(shown) == 6
@@ -147,7 +147,7 @@ def test_without_predictions_the_report_tells_what_git_knows(
     assert re.search(r"\| ROC AUC \| 0\.\d+ \| 0\.\d+ \|", text)
     assert "Not known: data/" in text
     assert "| raw | not here | not here |" in text
-    assert unchanged.startswith("## Model: unchanged\n")
+    assert unchanged.startswith("## Model: unchanged; gate ")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_make_report_is_what_the_workflow_posts(branches: Path, tmp_path: Path) 
     run(branches, "dvc", "checkout", "-q", "--force")
     run(branches, "make", "report", GITHUB_STEP_SUMMARY=str(summary))
     text = (branches / "report/report.md").read_text()
-    assert text.startswith("## Model: worse\n")
+    assert text.startswith("## Model: worse; gate ")
     assert "→ `the working tree`" in text
     assert summary.read_text() == text.split("<!-- pictures -->")[0]
     links = re.findall(r"\]\((.*?)\)", text)

@@ -6,6 +6,7 @@ from kiban.cli.compose import compose
 from kiban.cli.data import data
 from kiban.cli.doctor import doctor
 from kiban.cli.features import features
+from kiban.cli.gate import gate
 from kiban.cli.ingest import ingest
 from kiban.cli.lineage import lineage
 from kiban.cli.plots import plots
@@ -26,6 +27,7 @@ commands.add_command(compose)
 commands.add_command(data)
 commands.add_command(doctor)
 commands.add_command(features)
+commands.add_command(gate)
 commands.add_command(ingest)
 commands.add_command(lineage)
 commands.add_command(plots)

@@ -8,6 +8,7 @@ import click
 
 from kiban.cli.tables import show
 from kiban.core.settings import Sections, read
+from kiban.core.text import plain
 from kiban.data.settings import Identity
 from kiban.validate.settings import Validation
 
@@ -99,15 +100,15 @@ def diff(old: str, new: str | None, as_json: bool) -> None:
 
 
 def _print_changes(table: str, changes: "TableChanges") -> None:
-    print(f"{table}: {changes.rows[0]:,} → {changes.rows[1]:,} rows")
+    print(f"{plain(table)}: {changes.rows[0]:,} → {changes.rows[1]:,} rows")
     if changes.added:
-        print(f"  batches added: {', '.join(changes.added)}")
+        print(f"  batches added: {plain(', '.join(changes.added), 2000)}")
     if changes.removed:
-        print(f"  batches removed: {', '.join(changes.removed)}")
+        print(f"  batches removed: {plain(', '.join(changes.removed), 2000)}")
     for batch, rows in changes.changed.items():
-        print(f"  batch {batch} changed: {rows.in_words()}")
+        print(f"  batch {plain(batch)} changed: {rows.in_words()}")
     for column, (before, after) in changes.columns.items():
-        print(f"  column {column}: {before or 'none'} → {after or 'none'}")
+        print(f"  column {plain(column)}: {before or 'none'} → {after or 'none'}")
     if changes.moved:
         moved = [[name, *("\n".join(summary.in_words()) for summary in pair)] for name, pair in changes.moved.items()]
         show("", ["column", "before", "after"], moved)

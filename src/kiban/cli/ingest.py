@@ -8,6 +8,7 @@ import click
 from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.core.settings import Sections, read
+from kiban.core.text import plain
 from kiban.data import contract
 from kiban.data.contract import Table
 from kiban.ingest import ledger
@@ -85,11 +86,11 @@ def _show(title: str, rows: "Rows") -> None:
         for key in keys:
             print(f"  {sign} {_words(key)}")
     for difference in rows.differences:
-        values = ", ".join(f"{name} {old} → {new}" for name, (old, new) in difference.values.items())
+        values = ", ".join(f"{name} {plain(old)} → {plain(new)}" for name, (old, new) in difference.values.items())
         print(f"  ~ {_words(difference.key)}: {values}")
     if rows.added + rows.removed + rows.changed > len([*rows.added_keys, *rows.removed_keys, *rows.differences]):
         print("  …")
 
 
 def _words(key: dict[str, object]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in key.items())
+    return ", ".join(f"{name}={plain(value)}" for name, value in key.items())

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kiban.cli.tables import show
+from kiban.core.text import plain
 
 if TYPE_CHECKING:
     from kiban.review.lineage import Lineage
@@ -37,12 +38,15 @@ def _print(model: "Lineage") -> None:
     commit = model.commit
     print(f"model   {model.model_id}")
     if commit:
-        print(f"commit  {commit.hash[:12]}, {commit.at[:16].replace('T', ' ')}, {commit.author}: {commit.subject}")
+        print(
+            f"commit  {commit.hash[:12]}, {commit.at[:16].replace('T', ' ')}, "
+            f"{plain(commit.author)}: {plain(commit.subject)}"
+        )
     else:
         print("commit  none yet: only the working tree has this model")
     print("\nparameters")
     for key, value in leaves(model.parameters).items():
-        print(f"  {key}: {value}")
+        print(f"  {plain(key)}: {plain(value)}")
     print("\nvalidation")
     for level, verdict in model.verdicts.items():
         print(f"  {level:<11} {verdict.in_words() if verdict else 'not here: `dvc fetch --all-commits` brings it'}")

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from kiban.core.text import message, plain
+
 LONGEST = 300  # characters of a library's message
 
 
@@ -12,8 +14,8 @@ class KibanError(Exception):
 
 
 def one_line(error: BaseException | str) -> str:
-    """The message of `error` on one line, at most LONGEST characters, or the name of its type if it has no message."""
-    return " ".join(str(error).split())[:LONGEST] or type(error).__name__
+    """The message of `error` on one line, cut at LONGEST characters, or the name of its type if it has no message."""
+    return plain(" ".join(str(error).split()), LONGEST) or type(error).__name__
 
 
 def exit_on_error(main: Callable[[], None]) -> None:
@@ -24,12 +26,12 @@ def exit_on_error(main: Callable[[], None]) -> None:
     try:
         main()
     except KibanError as error:
-        _exit(f"error: {error}", 1)
+        _exit(f"error: {message(error)}", 1)
     except OSError as error:
         if error.strerror is None:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        _exit(f"error: {where}{error.strerror}", 1)
+        _exit(message(f"error: {where}{error.strerror}"), 1)
     except KeyboardInterrupt:
         _exit("interrupted", 130)
 

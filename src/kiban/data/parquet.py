@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from kiban.core import files
 from kiban.core.errors import KibanError, one_line
+from kiban.core.text import plain
 from kiban.data import rules
 from kiban.data.contract import Column, Table, Type
 
@@ -130,7 +131,7 @@ def _first_misfit(values: pa.ChunkedArray, kind: Type) -> tuple[int, str]:
         except MISFIT:
             break
     try:
-        return row + 1, repr(values[row].as_py())
+        return row + 1, plain(repr(values[row].as_py()))
     except (OverflowError, ValueError):  # a time that Python cannot express
         return row + 1, values.slice(row, 1).cast(pa.string())[0].as_py()
 
@@ -165,9 +166,17 @@ def read_version(path: Path, sha256: str) -> pa.Table | None:
 
 def read_open(file: BinaryIO) -> pa.Table:
     """The rows of an open Parquet file. Raises KibanError if it is not one."""
-    path = file.name
+    return _read(file, file.name)
+
+
+def read_bytes(content: bytes, path: str) -> pa.Table:
+    """The rows of the content of a Parquet file, which errors call `path`. Raises KibanError if it is not one."""
+    return _read(pa.BufferReader(content), path)
+
+
+def _read(source: Any, path: str) -> pa.Table:
     try:
-        return pq.read_table(file, partitioning=None)
+        return pq.read_table(source, partitioning=None)
     except (pa.ArrowException, OSError) as error:
         reason = one_line(error)
         raise KibanError(f"{path} is not a whole Parquet file ({reason}): restore it with `dvc checkout`") from None

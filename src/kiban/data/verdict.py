@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kiban.core import files, paths
 from kiban.core.errors import KibanError
+from kiban.core.text import plain
 
 Level = Literal["raw", "prepared"]
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -78,7 +79,7 @@ def as_text(value: Any) -> str:
         return value.strftime("%Y-%m-%dT%H:%M:%SZ")
     if isinstance(value, list) and len(value) > 8:
         return f"{len(value)} levels"
-    return str(value)
+    return plain(value)
 
 
 @contextmanager

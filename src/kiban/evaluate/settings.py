@@ -19,8 +19,15 @@ class EvaluationSettings(Settings):
     importance: Importance
 
 
+class Override(Settings):
+    """A model that may be merged although it does not pass the gate, and why. It counts for no other model."""
+
+    model_id: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    reason: Annotated[str, Field(min_length=10)]
+
+
 class Gate(Settings):
-    """`metric` on `split` must reach `minimum`.
+    """`metric` on `split` must reach `minimum`, unless `override` names the model.
 
     A version is better or worse than another only if the whole 95 % interval of their difference exceeds
     `minimum_change`. The interval comes from resampling clusters of rows, because rows of a cluster are not
@@ -32,3 +39,4 @@ class Gate(Settings):
     minimum: Annotated[float, Field(ge=0, le=1)]
     minimum_change: Annotated[float, Field(ge=0, le=1)]
     cluster: Annotated[str, Field(min_length=1)]
+    override: Override | None = None

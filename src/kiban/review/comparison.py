@@ -1,6 +1,5 @@
 """Comparing two versions: whether the second one's model is better, and which parameters and data differ."""
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,17 +9,18 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import ValidationError
 
 from kiban.core.errors import KibanError
-from kiban.core.settings import explain, leaves
+from kiban.core.settings import leaves
 from kiban.data.contract import Table
 from kiban.data.prepared import TABLE
 from kiban.evaluate.bootstrap import Difference, differences
 from kiban.evaluate.settings import Gate
 from kiban.review import changes
 from kiban.review.changes import TableChanges
+from kiban.review.gate import GateJudgement, judged
 from kiban.review.revision import Revision
+from kiban.tasks.binary import METRICS
 
 Judgement = Literal["unchanged", "better", "worse", "no clear difference", "not comparable"]
 CALENDAR = ("day", "week", "month")
@@ -53,6 +53,7 @@ class Comparison:
     judgement: Judgement
     reason: str
     gate: Gate
+    gate_judgement: GateJudgement
     scores: Scores | None
     parameters: Mapping[str, tuple[Any, Any]]
     data: Mapping[str, TableChanges] | None
@@ -62,26 +63,29 @@ class Comparison:
 def compare(before: Revision, after: Revision) -> Comparison:
     """Compare two versions by the gate of the first, so that a change cannot weaken the gate that judges it.
 
-    If the first version has no valid gate, the gate of the second is used. Raises KibanError if neither has one, or if
-    its cluster is neither a calendar unit nor a column that identifies rows.
+    Raises KibanError if the gate is not valid, or if its cluster is neither a calendar unit nor a column of the key.
     """
-    gate = _gate(before, after)
+    gate_judgement = judged(before, after)
+    gate = gate_judgement.gate
     scores, judgement, reason = _judged(before, after, gate, after.contracts[TABLE])
     data: Mapping[str, TableChanges] | None = None
     try:
         data, data_reason = changes.between(before, after), ""
     except KibanError as error:
         data_reason = str(error)
-    return Comparison(judgement, reason, gate, scores, parameters(before.params, after.params), data, data_reason)
+    changed = parameters(before.params, after.params)
+    return Comparison(judgement, reason, gate, gate_judgement, scores, changed, data, data_reason)
 
 
-def _gate(before: Revision, after: Revision) -> Gate:
-    with contextlib.suppress(ValidationError):
-        return Gate.model_validate(before.params.get("gate"))
-    try:
-        return Gate.model_validate(after.params.get("gate"))
-    except ValidationError as error:
-        raise KibanError(f"params.yaml: gate: {explain(error)}; correct it under conf/gate") from None
+def clear(overall: Mapping[str, Difference]) -> tuple[dict[str, Difference], dict[str, Difference]]:
+    """The metrics that are clearly better, and those that are clearly worse: their interval does not contain zero."""
+    better: dict[str, Difference] = {}
+    worse: dict[str, Difference] = {}
+    for name, difference in overall.items():
+        if difference.low > 0 or difference.high < 0:
+            is_better = (difference.change > 0) == METRICS[name].greater_is_better
+            (better if is_better else worse)[name] = difference
+    return better, worse
 
 
 def _judged(before: Revision, after: Revision, gate: Gate, table: Table) -> tuple[Scores | None, Judgement, str]:

@@ -8,9 +8,10 @@ from typing import Any
 
 import jinja2
 
+from kiban.core.text import plain
 from kiban.data.verdict import LEVELS, Verdict
 from kiban.evaluate.bootstrap import Difference
-from kiban.review.comparison import Comparison
+from kiban.review.comparison import Comparison, clear
 from kiban.review.revision import Revision
 from kiban.tasks.binary import METRICS
 
@@ -28,7 +29,9 @@ def markdown(before: Revision, after: Revision, comparison: Comparison, pictures
     filters: dict[str, Callable[..., str]] = {"cell": cell, "code": code, "signed": signed, "row": row}
     environment.filters.update(filters)
     findings = [finding for verdict in after.verdicts.values() if verdict for finding in verdict.findings]
+    overall = comparison.scores.overall if comparison.scores else {}
     return environment.from_string(template).render(
+        clear=dict(zip(("better", "worse"), clear(overall), strict=True)),
         before=before,
         after=after,
         comparison=comparison,
@@ -64,13 +67,18 @@ def cell(value: Any) -> str:
     """A value as text in a Markdown table, escaped so that it cannot be markup, mention a person or load a picture."""
     if value is None:
         return "–"
-    text = html.escape(str(value), quote=False).replace("@", "&#64;").replace("\\", "\\\\")
+    text = (
+        html.escape("\n".join(plain(line) for line in str(value).split("\n")), quote=False)
+        .replace("@", "&#64;")
+        .replace("\\", "\\\\")
+    )
     return re.sub(r"([|\[\]`*_])", r"\\\1", text).replace("\r", "").replace("\n", "<br>")
 
 
 def code(value: Any) -> str:
     """A value as code in a Markdown table."""
-    return "`" + re.sub(r"[`\r\n]", " ", str(value)).replace("|", "\\|") + "`"
+    # The beginning of a comment would hide what follows from those who read the report as HTML.
+    return "`" + plain(value).replace("`", " ").replace("|", "\\|").replace("<!--", "<! --") + "`"
 
 
 def _in_words(verdict: Verdict | None) -> str:

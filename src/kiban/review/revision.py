@@ -1,9 +1,8 @@
 """A version of the repository, read from the working tree, from git, or from DVC's cache or its remote."""
 
-import contextlib
+import hashlib
 import io
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -137,14 +136,12 @@ class Revision:
         """The rows of a batch; KibanError if neither the working tree nor DVC's cache nor its remote has them."""
         if (rows := parquet.read_version(batch.path, batch.sha256)) is not None:
             return rows
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / batch.path.name
-            self._fetch(batch.path, copy)
-            if (rows := parquet.read_version(copy, batch.sha256)) is None:
-                where = f" of {self.name}" if self.name else ""
-                advice = "bring it with `dvc fetch`, or `dvc fetch --all-commits`"
-                raise KibanError(f"{batch.path}{where} is not here: {advice}")
-            return rows
+        content = self._fetched(batch.path)
+        if content is None or hashlib.sha256(content).hexdigest() != batch.sha256:
+            where = f" of {self.name}" if self.name else ""
+            advice = "bring it with `dvc fetch`, or `dvc fetch --all-commits`"
+            raise KibanError(f"{batch.path}{where} is not here: {advice}")
+        return parquet.read_bytes(content, str(batch.path))
 
     def content(self, path: Path) -> bytes:
         """The content of a file, from the working tree or git, or from DVC's cache or its remote.
@@ -158,10 +155,10 @@ class Revision:
             process = subprocess.run(["git", "show", f"{self.commit}:./{path.as_posix()}"], capture_output=True)
             if process.returncode == 0:
                 return process.stdout
-        with tempfile.TemporaryDirectory() as folder:
-            copy = Path(folder) / path.name
-            self._fetch(path, copy)
-            return copy.read_bytes()
+        content = self._fetched(path)
+        if content is None:
+            raise FileNotFoundError(path)
+        return content
 
     def _whole(self, path: Path) -> bytes:
         """The content of a required file. Raises KibanError if it is missing."""
@@ -174,10 +171,16 @@ class Revision:
         """The name of the file in error messages."""
         return f"{path} of {self.name}" if self.name else str(path)
 
-    def _fetch(self, path: Path, target: Path) -> None:
-        """Copy a file that DVC tracks from its cache or its remote to `target`, if it can be read."""
-        with contextlib.suppress(Exception):  # DVC, its index and its stores have no common type of error
-            self._tracked.get_file(path.as_posix(), str(target))
+    def _fetched(self, path: Path) -> bytes | None:
+        """A file that DVC tracks, from its cache or its remote, or None if it cannot be read.
+
+        It is read into memory: a revision is somebody else's, and its names must not become names of files here.
+        """
+        try:
+            content: bytes = self._tracked.cat_file(path.as_posix())
+        except Exception:  # DVC, its index and its stores have no common type of error
+            return None
+        return content
 
     @cached_property
     def _tracked(self) -> Any:

@@ -1,0 +1,76 @@
+"""The gate of a version, judged by the rules of the version that it is to replace."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from kiban.core.errors import KibanError
+from kiban.core.settings import explain
+from kiban.evaluate.settings import Gate
+from kiban.review.revision import Revision
+from kiban.tasks.binary import METRICS
+
+
+@dataclass(frozen=True)
+class GateJudgement:
+    """Whether `value`, the gate's metric of a model on the gate's split, reaches the minimum.
+
+    `override` is the reason for which the model may be merged although it does not; None if there is none.
+    """
+
+    gate: Gate
+    value: float | None
+    override: str | None
+
+    @property
+    def passed(self) -> bool:
+        return self.value is not None and self.value >= self.gate.minimum
+
+    @property
+    def state(self) -> str:
+        if self.passed:
+            return "passed"
+        return "not passed" if self.override is None else "not passed, overridden"
+
+    @property
+    def figures(self) -> str:
+        """The metric, its value and the minimum as text."""
+        value = "not defined" if self.value is None else f"{self.value:.4f}"
+        title, split = METRICS[self.gate.metric].title, self.gate.split
+        return f"{title} on the {split} rows is {value}, the minimum {self.gate.minimum:.4f}"
+
+
+def rules(before: Revision, after: Revision) -> Gate:
+    """The gate of `before`, so that a change cannot weaken the gate that judges it.
+
+    Keys that it lacks, as in a version of an earlier release, are those of `after`. Raises KibanError if the gate is
+    not valid.
+    """
+    older, newer = (_section(side) for side in (before, after))
+    known = {name: value for name, value in older.items() if name in Gate.model_fields}
+    try:
+        return Gate.model_validate({**newer, **known, "override": None})
+    except ValidationError as error:
+        raise KibanError(f"params.yaml: gate: {explain(error)}; correct it under conf/gate") from None
+
+
+def judged(before: Revision, after: Revision) -> GateJudgement:
+    """The gate of the model of `after`, by the rules of `before`. Raises KibanError if the rules are not valid."""
+    gate = rules(before, after)
+    value = after.evaluation.splits[gate.split].get(gate.metric)
+    return GateJudgement(gate, value, _override(after))
+
+
+def _override(after: Revision) -> str | None:
+    try:
+        override = Gate.model_validate(_section(after)).override
+    except ValidationError:
+        return None
+    return override.reason if override and override.model_id == after.evaluation.model_id else None
+
+
+def _section(revision: Revision) -> Mapping[str, Any]:
+    section = revision.params.get("gate")
+    return section if isinstance(section, dict) else {}
