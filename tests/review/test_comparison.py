@@ -81,7 +81,7 @@ def test_a_report_holds_what_is_in_a_table_in_its_cell() -> None:
 
     assert cell("a|b\nc<!-- pictures -->") == r"a\|b<br>c&lt;!-- pictures --&gt;"
     assert cell("@team ![x](http://h) `c`") == r"&#64;team !\[x\](http://h) \`c\`"
-    assert code("a|b`c\n") == r"`a\|b c `"
+    assert code("a|b`c\n") == r"`a\|b c\n`"
     assert cell(None) == "–"
     assert signed(-0.01234) == "−0.0123"
     assert re.fullmatch(r"\+0\.0000", signed(0.0))

@@ -19,7 +19,7 @@ def lineage(model_id: str, as_json: bool) -> None:
 
     \b
     Examples:
-      kiban lineage 48cb035
+      kiban lineage a05bbb2
     """
     import json
 
