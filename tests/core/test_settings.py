@@ -9,7 +9,7 @@ from slice import ROOT
 
 from kiban.config.__main__ import Params
 from kiban.core.errors import KibanError
-from kiban.core.settings import leaves, load, read
+from kiban.core.settings import leaves, load, read, yaml_of
 
 
 def edited(tmp_path: Path, key: str, value: Any) -> Path:
@@ -102,6 +102,20 @@ def test_an_escape_of_yaml_hides_nothing(tmp_path: Path) -> None:
     path.write_text('model: {scoring: "\\x24{oc.env:HOME}"}\n')
     with pytest.raises(KibanError, match=r"params\.yaml: model\.scoring: it contains \$\{"):
         read(Params, path)
+
+
+def test_aliases_may_not_make_a_file_large(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.yaml"
+    path.write_text("a: &a {n: 1}\n" + "".join(f"{name}: *a\n" for name in "bcdef"))
+    assert yaml_of(path.read_bytes(), "x", "y")["f"] == {"n": 1}
+    bomb = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+    bomb += "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9))
+    with pytest.raises(KibanError, match="x: its aliases stand for more than 10,000 values; y"):
+        yaml_of(bomb.encode(), "x", "y")
+    with pytest.raises(KibanError, match="x: its aliases stand for more than 10,000 values; y"):
+        yaml_of(b"a: &a [*a]", "x", "y")
+    with pytest.raises(KibanError, match="x is not YAML"):
+        yaml_of(b"[" * 100_000, "x", "y")
 
 
 def test_leaves_are_named_by_their_path() -> None:

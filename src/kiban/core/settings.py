@@ -18,6 +18,9 @@ DIGEST = "conf_digest"
 
 COMPOSE = "run `kiban compose`"
 
+MOST_ALIASED = 10_000
+"""The most nodes that aliases may add to a YAML file."""
+
 Nested = dict[str, Any]
 """Settings as YAML holds them: nested mappings."""
 
@@ -99,9 +102,28 @@ def yaml_of(content: bytes, where: str, advice: str) -> Any:
     Raises KibanError if they are not YAML. The message starts with `where` and ends with `advice`.
     """
     try:
+        if b"*" in content:  # an alias, perhaps
+            _check_aliases(yaml.compose(content, yaml.CSafeLoader), where, advice)
         return yaml.load(content, yaml.CSafeLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise KibanError(f"{where} is not YAML ({one_line(error)}): {advice}") from None
+
+
+def _check_aliases(root: yaml.Node | None, where: str, advice: str) -> None:
+    """Raise KibanError if aliases make the content much larger than it is, or endless."""
+    sizes: dict[int, int] = {}
+
+    def size(node: yaml.Node) -> int:
+        """The number of nodes that `node` stands for."""
+        if id(node) not in sizes:
+            sizes[id(node)] = MOST_ALIASED  # a node that holds itself is as large as can be
+            children = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else []
+            children = node.value if isinstance(node, yaml.SequenceNode) else children
+            sizes[id(node)] = 1 + sum(size(child) for child in children)
+        return sizes[id(node)]
+
+    if root is not None and size(root) - len(sizes) >= MOST_ALIASED:
+        raise KibanError(f"{where}: its aliases stand for more than {MOST_ALIASED:,} values; {advice}")
 
 
 def explain(error: ValidationError, show_input: bool = True) -> str:
