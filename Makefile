@@ -75,13 +75,16 @@ comment: ## put report/report.md under the pull request NUMBER, or in the place 
 	gh pr comment "$$NUMBER" --edit-last --create-if-none --body-file report/comment.md
 
 serve: $(INSTALLED) ## answer at http://127.0.0.1:3000
+	@python -c 'import socket, sys; sys.exit(not socket.socket().connect_ex(("127.0.0.1", 3000)))' || { echo "error: something" \
+		"answers at port 3000 already: end it, or serve elsewhere: BENTOML_HOME=FOLDER bentoml serve --port PORT" >&2; exit 1; }
 	bentoml serve
 
 experiments: $(INSTALLED) ## a table of the experiments: what each changed, and what came of it
 	dvc exp show --no-pager --only-changed --drop 'State|Executor|conf|params.yaml|models|reports|src|brier'
 
 runs: $(INSTALLED) ## MLflow's pages of the tracked runs, at http://127.0.0.1:5000
-	mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///mlruns/mlflow.db
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --workers 1 \
+		--backend-store-uri sqlite:///mlruns/mlflow.db
 
 bento: $(INSTALLED) ## package service, model and exact requirements under bentos/
 	bentoml build

@@ -2,6 +2,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from clones import run
 from slice import ROOT
 
 from kiban.config.digest import digest
@@ -27,3 +28,11 @@ def test_contracts_are_no_part_of_it(conf: Path) -> None:
     before = digest(conf)
     (conf / "contract/flights.raw.yaml").write_text("flights: {}\n")
     assert digest(conf) == before
+
+
+def test_a_clone_with_the_line_ends_of_windows_is_composed(tmp_path: Path) -> None:
+    run(tmp_path, "git", "clone", "-q", "--config", "core.autocrlf=true", str(ROOT), "clone")
+    assert not [path for path in (tmp_path / "clone/conf").rglob("*.yaml") if b"\r" in path.read_bytes()]
+    for path in (tmp_path / "clone/conf").rglob("*.yaml"):  # as an editor may leave them
+        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert digest(tmp_path / "clone/conf") == digest(ROOT / "conf")

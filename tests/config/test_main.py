@@ -23,3 +23,15 @@ def test_an_unknown_key_stops(project: Path) -> None:
         file.write("learning_rate: 0.1\n")
     with pytest.raises(KibanError, match=r"params.yaml: learning_rate: unknown key"):
         run_stage("config")
+
+
+def test_an_edit_by_hand_is_told_but_not_in_an_experiment(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compose_here("model.max_iter=7")
+    run_stage("config")
+    told = "warning: params.yaml differs from conf/ in evaluation.importance.rows, model.max_iter"
+    assert told in capsys.readouterr().err
+    monkeypatch.setenv("DVC_EXP_NAME", "try")
+    run_stage("config")
+    assert capsys.readouterr().err == ""

@@ -9,6 +9,7 @@ from kiban.cli.features import features
 from kiban.cli.gate import gate
 from kiban.cli.ingest import ingest
 from kiban.cli.lineage import lineage
+from kiban.cli.places import enter_root
 from kiban.cli.plots import plots
 from kiban.cli.push import push
 from kiban.cli.report import report
@@ -19,8 +20,15 @@ from kiban.core.errors import exit_on_error
 
 
 @click.group()
+@click.version_option(
+    package_name="kiban", prog_name="kiban", message="%(prog)s %(version)s", help="Show the version and exit."
+)
 def commands() -> None:
-    """The machine-learning platform for a team that has none. The pipeline itself is `dvc repro`."""
+    """The machine-learning platform for a team that has none. The pipeline itself is `dvc repro`.
+
+    A command works in any folder of the repository. Paths that you give are relative to the folder that you are in.
+    """
+    enter_root()
 
 
 commands.add_command(compose)

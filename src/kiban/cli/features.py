@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kiban.cli.places import Place, from_root
 from kiban.core import files, paths
 from kiban.core.errors import KibanError
 from kiban.core.settings import Sections, read
@@ -27,12 +28,17 @@ class Params(Sections):
 @click.command()
 @click.argument("raw", nargs=-1, metavar="[TABLE=PATH]...")
 @click.option(
-    "--for", "rows_path", required=True, metavar="PATH", help="The new rows, with the columns of the raw table."
+    "--for",
+    "rows_path",
+    type=Place(),
+    required=True,
+    metavar="PATH",
+    help="The new rows, with the columns of the raw table.",
 )
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=Place(dir_okay=False, path_type=Path),
     help="Write a table with key and features to this file (.csv or .parquet), and print no request.",
 )
 def features(raw: tuple[str, ...], rows_path: str, output: Path | None) -> None:
@@ -85,7 +91,7 @@ def _paths(raw: tuple[str, ...], tables: list[str]) -> dict[str, str]:
         table, equals, path = argument.partition("=")
         if not (equals and path and table in tables) or table in by_table:
             raise KibanError(f"{argument!r} is not TABLE=PATH, once for each of the tables {', '.join(tables)}")
-        by_table[table] = path
+        by_table[table] = from_root(path)
     return by_table
 
 

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import click
 
+from kiban.cli.places import Place
 from kiban.core.errors import KibanError
 
 
 @click.command()
-@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("folder", type=Place(file_okay=False, path_type=Path))
 def plots(folder: Path) -> None:
     """Draw the plots of dvc.yaml as PNG files in FOLDER.
 

@@ -4,13 +4,15 @@ from pathlib import Path
 
 import click
 
+from kiban.cli.places import Place
+
 
 @click.command()
 @click.argument("base")
 @click.argument("head", required=False)
 @click.option(
     "--pictures",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Place(file_okay=False, path_type=Path),
     help="Draw the plots of both versions in this folder, and show them in the report.",
 )
 def report(base: str, head: str | None, pictures: Path | None) -> None:

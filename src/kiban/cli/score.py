@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from kiban.cli.places import Place
 from kiban.core import paths
 
 
 @click.command()
-@click.argument("source", metavar="INPUT")
-@click.argument("target", metavar="OUTPUT")
+@click.argument("source", metavar="INPUT", type=Place())
+@click.argument("target", metavar="OUTPUT", type=Place())
 @click.option(
     "--on-error",
     type=click.Choice(["stop", "skip"]),
@@ -23,7 +24,7 @@ from kiban.core import paths
 @click.option(
     "--servable",
     "folder",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=Place(file_okay=False, path_type=Path),
     default=paths.SERVABLE,
     show_default=True,
     help="The folder of the servable.",

@@ -11,6 +11,8 @@ from kiban.core.errors import KibanError
 from kiban.core.paths import CONFIG, EXPERIMENTS, PARAMS
 from kiban.core.settings import Nested, leaves, load
 
+LISTED = 3  # keys that are named in a sentence
+
 
 def composed(root: Path, overrides: list[str]) -> bytes:
     """The bytes of params.yaml as DVC composes it from `root`/conf. Raises KibanError if conf/ does not compose."""
@@ -27,6 +29,19 @@ def composed(root: Path, overrides: list[str]) -> bytes:
         content = output.read_bytes()
     load(content)  # checks it here, because every stage would refuse it later
     return content
+
+
+def differing_keys(params: bytes, composition: bytes) -> list[str]:
+    """The dotted keys in which two params.yaml differ, sorted, without the digest of conf/."""
+    sides = leaves(load(params)), leaves(load(composition))
+    absent = object()
+    keys = sides[0].keys() | sides[1].keys()
+    return sorted(key for key in keys if sides[0].get(key, absent) != sides[1].get(key, absent))
+
+
+def listed(keys: list[str]) -> str:
+    """Keys for a sentence: the first few, and how many more there are."""
+    return ", ".join(keys[:LISTED]) + (f" and {len(keys) - LISTED} more" if len(keys) > LISTED else "")
 
 
 def overlay(root: Path, target: Nested, comment: str) -> str:

@@ -13,6 +13,6 @@ def digest(conf: Path) -> str:
     total = hashlib.sha256()
     for name in files:
         if not name.startswith(("contract/", "tune/")):
-            content = hashlib.sha256((conf / name).read_bytes()).hexdigest()
+            content = hashlib.sha256((conf / name).read_bytes().replace(b"\r\n", b"\n")).hexdigest()
             total.update(f"{name}\0{content}\n".encode())
     return total.hexdigest()[:16]

@@ -7,13 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kiban.config.composition import composed
+from kiban.config.composition import composed, differing_keys, listed
 from kiban.core.errors import KibanError, one_line
 from kiban.core.git import git
 from kiban.core.paths import PARAMS
-from kiban.core.settings import leaves, load
-
-LISTED = 3  # keys of params.yaml that are named
 
 
 class Check(NamedTuple):
@@ -52,19 +49,12 @@ def _params(root: Path) -> str | None:
         content = composed(root, [])
         if not (root / PARAMS).exists():
             return f"{PARAMS} is missing: `kiban compose`"
-        params, composition = leaves(load((root / PARAMS).read_bytes())), leaves(load(content))
+        keys = differing_keys((root / PARAMS).read_bytes(), content)
     except KibanError as error:
         return str(error)
     if (root / PARAMS).read_bytes() == content:
         return None
-    absent = object()
-    keys = [
-        key
-        for key in sorted(params.keys() | composition.keys())
-        if params.get(key, absent) != composition.get(key, absent)
-    ]
-    named = ", ".join(keys[:LISTED]) + (f" and {len(keys) - LISTED} more" if len(keys) > LISTED else "")
-    differs = f"it differs in {named}" if keys else "conf/ was edited since"
+    differs = f"it differs in {listed(keys)}" if keys else "conf/ was edited since"
     return f"{differs}: `kiban compose` takes conf/, `kiban compose --adopt NAME` keeps params.yaml"
 
 
