@@ -27,7 +27,7 @@ def track(deliver: bool) -> None:
       kiban track --deliver
     """
     root = Path(os.environ.get("DVC_ROOT", "."))
-    where = delivery.shown(delivery.store(root))
+    where = delivery.shown(delivery.store())
     waiting_runs = outbox.waiting(root)
     if deliver and waiting_runs:
         outcome = delivery.deliver(root, read(Params).tracking)

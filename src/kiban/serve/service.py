@@ -53,7 +53,18 @@ def answering(folder: Path) -> Answering:
     return ready(Served(load(folder), limits, REPORT), app, bool(keys))
 
 
+def check_packable() -> None:
+    """Raise KibanError if a Bento would hold links into DVC's cache in the place of the model."""
+    links = [path for path in (SERVABLE, *SERVABLE.rglob("*")) if path.is_symlink()]
+    if "build" in sys.argv[1:2] and links:
+        raise KibanError(
+            f"{links[0]} is a link, and a Bento would hold the link: `dvc config --local cache.type copy`, then "
+            "`dvc checkout --relink`"
+        )
+
+
 try:
+    check_packable()
     limits = read(Params, ROOT / PARAMS).serving
     keys = guard.read_keys(os.environ)
     log = PredictionLog(LOG, limits.prediction_log, limits.workers)

@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def _tell(root: Path, run: tracked.Run, outcome: delivery.Outcome) -> None:
-    where = delivery.shown(delivery.store(root))
+    where = delivery.shown(delivery.store())
     if run.key in outcome.delivered or not (root / paths.OUTBOX / run.key).exists():  # or another process delivered it
         print(f"track: {run.name} is in {where}")
     else:

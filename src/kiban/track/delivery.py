@@ -29,9 +29,12 @@ class Outcome:
     failure: str | None
 
 
-def store(root: Path) -> str:
-    """The URI of the store of runs: MLFLOW_TRACKING_URI, or sqlite under `root`/mlruns."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{root.resolve() / 'mlruns/mlflow.db'}"
+def store() -> str:
+    """The URI of the store of runs: MLFLOW_TRACKING_URI, or sqlite under mlruns/ of the repository.
+
+    The path in it is relative: in an absolute one a folder's name could hold characters that mean something in a URI.
+    """
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlruns/mlflow.db"
 
 
 def shown(text: str) -> str:
@@ -51,7 +54,7 @@ def deliver(root: Path, settings: Tracking, run_key: str | None = None) -> Outco
     worker.start()
     sender.close()
     delivered: set[str] = set()
-    limited = run_key is not None and not store(root).startswith(SQLITE)
+    limited = run_key is not None and not store().startswith(SQLITE)
     step_limit, deadline = float(STARTING), float("inf")
     try:
         while receiver.poll(max(0, min(step_limit, deadline - time.monotonic()))):
@@ -103,7 +106,7 @@ def _deliver_waiting(root: Path, time_limit: float, run_key: str | None, answers
 
     from kiban.track import mlflow_store
 
-    uri = store(root)
+    uri = store()
     if uri.startswith(SQLITE):
         folder = Path(uri.removeprefix(SQLITE)).parent
         folder.mkdir(parents=True, exist_ok=True)

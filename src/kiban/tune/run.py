@@ -133,5 +133,5 @@ def _track(name: str, settings: Tune, tracking: Tracking, ended_trials: Sequence
         return
     outcome = delivery.deliver(Path(), tracking)
     if search_run.key not in outcome.delivered:
-        where = delivery.shown(delivery.store(Path()))
+        where = delivery.shown(delivery.store())
         click.echo(f"warning: {where} did not take the run, it waits in {paths.OUTBOX}: {outcome.failure}", err=True)
