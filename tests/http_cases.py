@@ -10,7 +10,7 @@ from slice import KNOWN_FLIGHT
 from starlette.testclient import TestClient
 
 from kiban.serve import guard
-from kiban.serve.app import create_app, ready
+from kiban.serve.app import create_app, predictions, ready
 from kiban.serve.model import Served
 from kiban.serve.prediction_log import PredictionLog
 
@@ -157,8 +157,8 @@ def check_answered(client: Any, content: bytes, warned: list[tuple[int, str]]) -
 def client_of(served: Served, keys: tuple[bytes, ...] = ()) -> TestClient:
     """The service's application, with the guard before it, without a server."""
     log = PredictionLog(Path("logs"), served.limits.prediction_log, workers=1)
-    app = create_app(bool(keys), log)
+    app = create_app(bool(keys))
     answering = ready(served, app, bool(keys))
     methods = {route.path: method for route in app.routes for method in route.methods}  # type: ignore[attr-defined]
-    guarded = guard.Guard(app, {**methods, "/livez": "GET"}, served.limits, keys, lambda: answering)
+    guarded = guard.Guard(app, {**methods, "/livez": "GET"}, served.limits, keys, lambda: answering, predictions(log))
     return TestClient(guarded, raise_server_exceptions=False)

@@ -14,7 +14,6 @@ from kiban.servable.load import load
 from kiban.serve import accepted
 from kiban.serve.app import create_app, ready
 from kiban.serve.model import Served
-from kiban.serve.prediction_log import PredictionLog
 from kiban.serve.settings import Serving
 from kiban.serve.watch import Watch, narrowed
 
@@ -73,7 +72,7 @@ def test_a_disk_that_was_full_is_tried_again(
 ) -> None:
     monkeypatch.setenv(accepted.FOLDER, str(tmp_path))
     limits = read(Params).serving
-    app = create_app(False, PredictionLog(tmp_path / "log", limits.prediction_log, workers=1))
+    app = create_app(False)
     watch = Watch(
         lambda _: None,
         lambda folder: ready(Served(load(folder), limits, EVALUATION), app, False),

@@ -4,7 +4,7 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from kiban.request.refusal import Finding, RefusedError
+from kiban.request.refusal import Finding, RefusedError, finding
 
 MODEL_ID = "X-Model-Id"
 """The header with the id of the model, in every answer."""
@@ -29,3 +29,8 @@ def response(model_id: str, refused: RefusedError) -> Response:
     """The answer to a request that was refused."""
     body = to_json({"model_id": model_id, "errors": refused.findings})
     return Response(body, refused.status, refused.headers, "application/json")
+
+
+def failed() -> RefusedError:
+    """What a caller gets when the service fails; the log has the cause."""
+    return RefusedError(500, finding("an error of the service; its log has the details"))

@@ -2,7 +2,7 @@
 
 import asyncio
 import html
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -14,11 +14,11 @@ from pydantic_core import to_json
 
 from kiban.core.errors import KibanError, one_line
 from kiban.request import refusal
-from kiban.request.refusal import RefusedError, finding
+from kiban.request.refusal import RefusedError
 from kiban.serve import answer, counters, formats, openapi, page
-from kiban.serve.answer import REQUEST_ID, WARNINGS
+from kiban.serve.answer import WARNINGS
 from kiban.serve.formats import JSON
-from kiban.serve.guard import ANSWERING
+from kiban.serve.guard import ANSWERING, Direct
 from kiban.serve.model import Alive, Model, Served
 from kiban.serve.prediction_log import PredictionLog
 from kiban.serve.watch import Answering
@@ -34,24 +34,19 @@ class Plain(APIRoute):
         return self.endpoint
 
 
-def create_app(keyed: bool, log: PredictionLog) -> FastAPI:
+def create_app(keyed: bool) -> FastAPI:
     """The application, which is independent of the model. A request's scope has the model and the request's id.
 
     FastAPI keeps the functions of its routes and their closures for ever, so they must not enclose a model.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.router.route_class = Plain
-    _add_predictions(app, log)
+    _add_predictions(app)
     _add_descriptions(app)
-
-    @app.exception_handler(RefusedError)
-    async def refuse(request: Request, error: RefusedError) -> Response:
-        return answer.response(_answering(request).model_id, error)
 
     @app.exception_handler(Exception)
     async def fail(request: Request, __: Exception) -> Response:
-        problem = finding("an error of the service; its log has the details")
-        return answer.response(_answering(request).model_id, RefusedError(500, problem))
+        return answer.response(_answering(request).model_id, answer.failed())
 
     return app
 
@@ -95,33 +90,42 @@ def _answering(request: Request) -> Answering:
     return request.scope[ANSWERING]
 
 
-# The routes are asynchronous: scoring the records of a request takes less time than handing them to a thread.
+def predictions(log: PredictionLog) -> dict[str, Direct]:
+    """What answers the paths of predictions. The guard asks it directly, because the layers of FastAPI, Starlette and
+    BentoML would cost more than the answer. Scoring takes less time than handing the records to a thread.
+    """
 
-
-def _add_predictions(app: FastAPI, log: PredictionLog) -> None:
-    async def reply(request: Request, read_as: str, write_as: str) -> Response:
-        served = _answering(request).served
-        records = formats.READERS[read_as](await request.body(), served.schema)
-        predictions, unusual = served.predict(records)
-        counters.count(predictions, unusual)
+    def reply(read_as: str, write_as: str, body: bytes, answering: Answering, request_id: str) -> Response:
+        served = answering.served
+        records = formats.READERS[read_as](body, served.schema)
+        predicted, unusual = served.predict(records)
+        counters.count(predicted, unusual)
         warnings = served.schema.warnings(records, unusual)
-        content = formats.WRITERS[write_as](served.model_id, predictions, warnings)
-
+        content = formats.WRITERS[write_as](served.model_id, predicted, warnings)
         # The event loop calls this after the answer is sent.
-        asyncio.get_running_loop().call_soon(
-            log.add, request.scope[REQUEST_ID], served.model_id, records, predictions, warnings
-        )
+        asyncio.get_running_loop().call_soon(log.add, request_id, served.model_id, records, predicted, warnings)
         return Response(content, 200, {WARNINGS: str(len(unusual))}, write_as)
 
-    @app.post("/predict", **openapi.PREDICT)
-    async def predict(request: Request) -> Response:
-        formats.media_type(request.headers, [JSON])
-        return await reply(request, JSON, JSON)
+    def predict(headers: Mapping[str, str], body: bytes, answering: Answering, request_id: str) -> Response:
+        formats.media_type(headers, [JSON])
+        return reply(JSON, JSON, body, answering, request_id)
 
-    @app.post("/invocations", **openapi.INVOCATIONS)
-    async def invocations(request: Request) -> Response:
-        kind = formats.media_type(request.headers, list(formats.READERS))
-        return await reply(request, kind, formats.answer_type(request.headers.get("accept", ""), kind))
+    def invocations(headers: Mapping[str, str], body: bytes, answering: Answering, request_id: str) -> Response:
+        kind = formats.media_type(headers, list(formats.READERS))
+        answer_kind = formats.answer_type(headers.get("accept", ""), kind)
+        return reply(kind, answer_kind, body, answering, request_id)
+
+    return {"/predict": predict, "/invocations": invocations}
+
+
+def _add_predictions(app: FastAPI) -> None:
+    """Describe the paths of predictions, for /openapi.json."""
+
+    async def answered_by_the_guard(_: Request) -> Response:
+        raise AssertionError
+
+    app.post("/predict", **openapi.PREDICT)(answered_by_the_guard)
+    app.post("/invocations", **openapi.INVOCATIONS)(answered_by_the_guard)
 
 
 def _add_descriptions(app: FastAPI) -> None:

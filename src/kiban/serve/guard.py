@@ -3,12 +3,14 @@
 import asyncio
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 from collections.abc import Callable, Mapping
 from time import perf_counter
 
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kiban.core.errors import KibanError
@@ -25,6 +27,12 @@ KEYED = frozenset({"/predict", "/invocations"})  # the paths that need a key if 
 ALWAYS_ANSWERED = frozenset({"/livez", "/readyz", "/ping", "/metrics"})  # never refused with 429
 CLOSED = "the handler is closed"  # in uvloop's message about a connection that the caller has reset
 OTHER = "other"  # stands for every unknown path in the counters
+READ = (b"content-type", b"content-encoding", b"accept")
+"""The headers that predictions are read and written by."""
+
+Direct = Callable[[Mapping[str, str], bytes, Answering, str], Response]
+"""What answers a request without the application: from its headers READ, its body, the model and the request's id."""
+
 ANSWERING = "kiban.answering"
 """The key of a request's scope with the model that answers it."""
 
@@ -44,6 +52,9 @@ def read_keys(environment: Mapping[str, str]) -> tuple[bytes, ...]:
     return tuple(_digest(key.encode()) for key in keys)
 
 
+logger = logging.getLogger("bentoml.kiban")  # BentoML sets up the loggers of its name
+
+
 class Guard:
     """ASGI middleware. It passes on only requests with a known path and method, with a valid key if one is needed, and
     with a complete body within the limits.
@@ -59,12 +70,14 @@ class Guard:
         limits: Serving,
         keys: tuple[bytes, ...],
         current: Callable[[], Answering],
+        direct: Mapping[str, Direct],
     ) -> None:
         self.app = app
         self.methods = methods
         self.limits = limits
         self.keys = keys
         self.current = current
+        self.direct = direct
         self.in_hand = 0  # requests with a complete body, whose answers have not begun
         self.waiting = 0  # requests whose bodies are incomplete
         self.waiting_bytes = 0  # of incomplete bodies
@@ -99,21 +112,31 @@ class Guard:
 
         try:
             self._check(scope, headers)
+            body = b""
             if scope["method"] == "POST":
-                receive = _whole(await self._body(receive), receive)
+                body = await self._body(receive)
                 answering = self.current()
             if self.in_hand >= self.limits.max_concurrency and scope["path"] not in ALWAYS_ANSWERED:
                 raise _too_many(f"{self.limits.max_concurrency} requests for each worker")
             place = 1
             self.in_hand += place
-            if scope["method"] == "POST":
+            if path in self.direct:
                 await asyncio.sleep(0)  # lets other requests be counted before this one is answered
-            scope.update({ANSWERING: answering, answer.REQUEST_ID: request_id.decode()})
-            await self.app(scope, receive, send_and_note)
+                asked = {name.decode(): headers[name].decode("latin-1") for name in READ if name in headers}
+                response = self.direct[path](asked, body, answering, request_id.decode())
+                await response(scope, receive, send_and_note)
+            else:
+                scope[ANSWERING] = answering
+                await self.app(scope, receive, send_and_note)
         except RefusedError as refused:
             await answer.response(answering.model_id, refused)(scope, receive, send_and_note)
         except ClientDisconnect:  # before the body was complete: nobody waits for an answer
             pass
+        except Exception:
+            if status or path not in self.direct:  # an answer has begun, or the application has answered
+                raise
+            logger.exception("a request failed")
+            await answer.response(answering.model_id, answer.failed())(scope, receive, send_and_note)
         finally:
             self.in_hand -= place
             if status:
@@ -186,18 +209,6 @@ def _too_many(allowed: str) -> RefusedError:
 
 def _request_id(header: bytes) -> bytes:
     return header if _MAY_BE_REPEATED.fullmatch(header) else secrets.token_hex(16).encode()
-
-
-def _whole(body: bytes, receive: Receive) -> Receive:
-    """A `receive` whose first message has the whole body."""
-    first: Message | None = {"type": "http.request", "body": body, "more_body": False}
-
-    async def replay() -> Message:
-        nonlocal first
-        message, first = first, None
-        return message or await receive()
-
-    return replay
 
 
 def _digest(key: bytes) -> bytes:

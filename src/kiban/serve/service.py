@@ -17,7 +17,7 @@ from kiban.request import origin
 from kiban.servable import manifest
 from kiban.servable.load import load
 from kiban.serve import control, guard, protocol, trial
-from kiban.serve.app import ASSETS, create_app, ready
+from kiban.serve.app import ASSETS, create_app, predictions, ready
 from kiban.serve.model import Served
 from kiban.serve.prediction_log import PredictionLog
 from kiban.serve.settings import Serving
@@ -68,7 +68,7 @@ try:
     limits = read(Params, ROOT / PARAMS).serving
     keys = guard.read_keys(os.environ)
     log = PredictionLog(LOG, limits.prediction_log, limits.workers)
-    app = create_app(bool(keys), log)
+    app = create_app(bool(keys))
     watch = Watch(examine, answering, SERVABLE, REPORT, limits.watch_seconds)
     log.check(watch.answering.served.schema.features)
 except (KibanError, OSError) as error:
@@ -112,5 +112,10 @@ class Service:
 
 
 Service.add_asgi_middleware(  # type: ignore[attr-defined]
-    guard.Guard, methods=methods, limits=limits, keys=keys, current=lambda: watch.answering
+    guard.Guard,
+    methods=methods,
+    limits=limits,
+    keys=keys,
+    current=lambda: watch.answering,
+    direct=predictions(log),
 )
