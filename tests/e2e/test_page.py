@@ -1,8 +1,10 @@
 """The page in a real browser, headless."""
 
+import ast
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,6 +82,34 @@ def test_a_change_asks_again_and_the_command_is_the_same_request(page: Page, cli
     probability = json.loads(done.stdout)["predictions"][0]["probability"]
     expect(page.locator(".answer")).to_contain_text(f"{probability * 100:.1f} %")
     assert '"plane_age"' not in command
+
+
+def test_the_same_request_in_python_gets_the_same_answer(page: Page) -> None:
+    page.locator(f"{field(page, 'dest')} input").fill('it\'s "far"')
+    page.get_by_role("button", name="Predict").click()
+    expect(page.locator(".findings li")).to_have_count(1)
+    code = page.locator("#python").inner_text()
+    assert len(code.splitlines()) == 5
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    probability = ast.literal_eval(answer)["predictions"][0]["probability"]
+    expect(page.locator(".answer")).to_contain_text(f"{probability * 100:.1f} %")
+
+
+def test_on_a_phone_the_answer_stays_in_sight_and_groups_are_folded(browser: Browser, client: httpx.Client) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 780})
+    page.goto(str(client.base_url))
+    expect(page.locator(".answer")).to_contain_text("late")
+    assert page.locator("details[open]").count() == 0
+    expect(page.locator(field(page, "weather_humidity"))).not_to_be_visible()
+    page.locator("summary", has_text="weather").click()
+    expect(page.locator(field(page, "weather_humidity"))).to_be_visible()
+    page.locator(f"{field(page, 'weather_humidity')} input").fill("wet")
+    page.get_by_role("button", name="Predict").click()
+    expect(page.locator(".answer")).to_have_text("Not answered")
+    for selector in (".answer", "#predict"):  # also where the form was scrolled to
+        expect(page.locator(selector)).to_be_in_viewport()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.close()
 
 
 def test_what_is_wrong_is_said_at_its_field(page: Page) -> None:

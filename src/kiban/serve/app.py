@@ -39,7 +39,7 @@ def create_app(keyed: bool) -> FastAPI:
 
     FastAPI keeps the functions of its routes and their closures for ever, so they must not enclose a model.
     """
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, generate_unique_id_function=lambda route: route.name)
     app.router.route_class = Plain
     _add_predictions(app)
     _add_descriptions(app)

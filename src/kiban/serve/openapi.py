@@ -42,11 +42,13 @@ def _refused(*statuses: int) -> dict[int, dict[str, Any]]:
 
 # The descriptions of the two routes, which are the same for every model; `document` adds their bodies.
 PREDICT: dict[str, Any] = {
+    "operation_id": "predict",
     "summary": "Predict",
     "description": "One prediction for each record, in the order of the records.",
     "responses": {200: {"model": Answer, "headers": _HEADERS}, **_refused(400, 415, 422)},
 }
 INVOCATIONS: dict[str, Any] = {
+    "operation_id": "invocations",
     "summary": "Predict, as SageMaker calls it",
     "description": "The answer is JSON as for /predict, JSON lines, or CSV (probability, label): the type that the "
     "Accept header names, or else the type of the request.",
@@ -67,9 +69,9 @@ def text(summary: str, media_type: str, kind: str = "string") -> dict[str, Any]:
 def document(app: FastAPI, served: Served, keyed: bool) -> dict[str, Any]:
     """The whole document of `app`; `keyed` says whether predictions need a key."""
     document_of_app = get_openapi(
-        title=served.model.title,
+        title=served.model.dataset,
         version=served.model_id[:12],
-        description=f"Answers with the model {served.model_id}.",
+        description=f"{served.model.description}. Answers with the model {served.model_id}.",
         routes=app.routes,
     )
     request = served.schema.request.model_json_schema(ref_template=_REF)
@@ -85,7 +87,8 @@ def document(app: FastAPI, served: Served, keyed: bool) -> dict[str, Any]:
             answer_content.setdefault(kind, {}).update(answers[kind])
     for path, summary in (("/livez", "Whether the process is alive"), ("/readyz", "Whether the service can answer")):
         responses = {"200": text(summary, "text/plain")["responses"][200]}
-        document_of_app["paths"][path] = {"get": {"summary": summary, "responses": responses}}
+        operation = {"summary": summary, "operationId": path.strip("/"), "responses": responses}
+        document_of_app["paths"][path] = {"get": operation}
     for path, operations in document_of_app["paths"].items():
         for method, operation in operations.items():
             statuses = [413, *([] if path in guard.ALWAYS_ANSWERED else [429]), *([408] if method == "post" else [])]

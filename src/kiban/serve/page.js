@@ -28,6 +28,18 @@ function showCommand() {
   const url = new URL("predict", document.baseURI).href.replaceAll("'", "%27");
   document.getElementById("curl").textContent =
     `curl -s '${url}' -H 'content-type: application/json'${header} \\\n  -d '${body}'`;
+  const key = about.keyed ? `, "authorization": f"Bearer {os.environ['KIBAN_API_KEYS']}"` : "";
+  document.getElementById("python").textContent = [
+    `import json${about.keyed ? ", os" : ""}, urllib.request`,
+    `record = {${Object.entries(record()).map(([name, value]) => `${JSON.stringify(name)}: ${python(value)}`).join(", ")}}`,
+    `headers = {"content-type": "application/json"${key}}`,
+    `request = urllib.request.Request(${JSON.stringify(url)}, json.dumps({"records": [record]}).encode(), headers)`,
+    `print(json.load(urllib.request.urlopen(request)))`,
+  ].join("\n");
+}
+
+function python(value) {
+  return typeof value === "boolean" ? (value ? "True" : "False") : JSON.stringify(value);
 }
 
 async function predict() {
@@ -66,6 +78,8 @@ function show(answer) {
     field.classList.add(kind);
     field.querySelector(".finding").textContent = finding.problem;
     field.querySelector(".finding").hidden = false;
+    const group = field.closest("details");
+    if (group) group.open = true;
   }
 }
 
@@ -84,5 +98,8 @@ document.querySelector("form").addEventListener("change", predict);
 document.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
 document.getElementById("predict").addEventListener("click", predict);
 document.getElementById("copy").addEventListener("click", copy);
+if (matchMedia("(max-width: 800px)").matches) {
+  for (const group of document.querySelectorAll("details")) group.open = false;
+}
 showCommand();
 if (!about.keyed) predict();

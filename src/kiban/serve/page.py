@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from kiban.serve.model import Model
+from kiban.serve.model import Feature, Model
 
 
 def render(model: Model, keyed: bool) -> str:
@@ -20,12 +20,23 @@ def render(model: Model, keyed: bool) -> str:
     )
     return environment.get_template("page.html.j2").render(
         model=model,
+        required=[feature for feature in model.features if not feature.nullable],
+        optional=groups([feature for feature in model.features if feature.nullable]),
         keyed=keyed,
         style=_read("page.css"),
         script=_read("page.js"),
         policy=f"default-src 'none'; style-src '{_hash('page.css')}'; script-src '{_hash('page.js')}'; "
         "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'",
     )
+
+
+def groups(features: list[Feature]) -> dict[str, list[Feature]]:
+    """The features by the first word of their names, such as weather; those whose word no other has are `others`."""
+    words = [feature.name.partition("_")[0] for feature in features]
+    by_word: dict[str, list[Feature]] = {}
+    for feature, word in zip(features, words, strict=True):
+        by_word.setdefault(word if words.count(word) > 1 else "others", []).append(feature)
+    return by_word
 
 
 def _read(name: str) -> str:
