@@ -80,7 +80,7 @@ serve: $(INSTALLED) ## answer at http://127.0.0.1:3000
 	bentoml serve
 
 experiments: $(INSTALLED) ## a table of the experiments: what each changed, and what came of it
-	dvc exp show --no-pager --only-changed --drop 'State|Executor|conf|params.yaml|models|reports|src|brier'
+	kiban experiments
 
 runs: $(INSTALLED) ## MLflow's pages of the tracked runs, at http://127.0.0.1:5000
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --workers 1 \

@@ -182,6 +182,7 @@ def test_an_experiment_in_the_workspace(year: Path) -> None:
     restore(year)
 
 
+README = (ROOT / "README.md").read_text()
 EXPERIMENTS = ("in-temp", "in-queue", "sweep-1", "sweep-2")
 
 
@@ -225,11 +226,19 @@ def test_every_run_is_in_the_clones_own_mlflow(experiments: Path) -> None:
 
 
 @pytest.mark.long
-def test_exp_show_fits_the_screen_and_names_what_was_changed(experiments: Path) -> None:
+def test_the_table_of_experiments_fits_the_screen_and_names_what_was_changed(experiments: Path) -> None:
     with_installed(experiments)
-    table = run(experiments, "make", "experiments", COLUMNS="200")
+    table = run(experiments, "make", "experiments")
     for name in EXPERIMENTS:
-        assert f"[{name}]" in table
+        assert f"\n    {name} " in table
+    assert "model DummyClassifier" in table
+    assert "model.max_iter 20" in table
+    assert all(len(line) <= 80 for line in table.splitlines())
+    heading = next(line for line in table.splitlines() if "what it changed" in line)
+    assert heading.split() == next(line for line in README.splitlines() if "what it changed" in line).split()
+    run(experiments, "git", "commit", "-q", "--allow-empty", "-m", "a winner was adopted")
+    assert "in-queue" in run(experiments, "kiban", "experiments")
+    run(experiments, "git", "reset", "-q", "--hard", "HEAD~1")
     rows = list(csv.DictReader(io.StringIO(run(experiments, *EXP_SHOW, "--csv"))))
     figures = {"validation.roc_auc", "test.roc_auc", "validation.brier", "test.brier"}
     others = {name for name in rows[0] if name not in ("Experiment", "rev", "typ", "parent")} - figures

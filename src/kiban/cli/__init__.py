@@ -5,6 +5,7 @@ import click
 from kiban.cli.compose import compose
 from kiban.cli.data import data
 from kiban.cli.doctor import doctor
+from kiban.cli.experiments import experiments
 from kiban.cli.features import features
 from kiban.cli.gate import gate
 from kiban.cli.ingest import ingest
@@ -34,6 +35,7 @@ def commands() -> None:
 commands.add_command(compose)
 commands.add_command(data)
 commands.add_command(doctor)
+commands.add_command(experiments)
 commands.add_command(features)
 commands.add_command(gate)
 commands.add_command(ingest)

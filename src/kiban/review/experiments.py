@@ -1,0 +1,82 @@
+"""The experiments of DVC: what each changed, and what came of it."""
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from kiban.core.errors import KibanError, one_line
+from kiban.core.paths import METRICS, PARAMS
+from kiban.core.settings import DIGEST, leaves
+
+SPLITS = ("validation", "test")
+LISTED = 6  # changes of one experiment
+TARGET = "model._target_"
+
+
+class Experiment(NamedTuple):
+    """An experiment, or the commit `baseline` that it started from, which has no `changes`.
+
+    `figures` are the metric on the validation and the test rows; None if it has none. `at` is an ISO time.
+    """
+
+    name: str
+    revision: str
+    at: str
+    figures: tuple[float | None, ...]
+    changes: list[str]
+    is_baseline: bool
+
+
+def experiments(commits: int, metric: str) -> list[Experiment]:
+    """The experiments of the last `commits` commits that have some, newest first, each after its baseline.
+
+    Raises KibanError if DVC cannot list them.
+    """
+    listing = subprocess.run(
+        ["dvc", "exp", "show", "--json", "--num", str(commits)], capture_output=True, text=True, check=False
+    )
+    if listing.returncode:
+        raise KibanError(f"`dvc exp show` failed: {one_line(listing.stderr)}")
+    return [experiment for entry in json.loads(listing.stdout) for experiment in _of_commit(entry, metric)]
+
+
+def _of_commit(entry: Mapping[str, Any], metric: str) -> Iterator[Experiment]:
+    if not entry.get("experiments") or not entry.get("data"):
+        return
+    baseline = _settings(entry["data"])
+    yield _experiment(entry["data"], entry.get("name") or entry["rev"][:7], metric, [], True)
+    for experiment in entry["experiments"]:
+        revision = experiment["revs"][0]
+        name = experiment.get("name") or revision["rev"][:7]
+        if revision.get("data"):
+            changes = list(_changes(baseline, _settings(revision["data"])))
+            yield _experiment(revision["data"], name, metric, changes, False)
+
+
+def _experiment(data: Mapping[str, Any], name: str, metric: str, changes: list[str], is_baseline: bool) -> Experiment:
+    metrics = data["metrics"].get(str(METRICS), {}).get("data") or {}
+    figures = tuple(metrics.get(split, {}).get(metric) for split in SPLITS)
+    return Experiment(name, data["rev"][:7], data["timestamp"], figures, changes, is_baseline)
+
+
+def _settings(data: Mapping[str, Any]) -> dict[str, Any]:
+    settings = leaves(data["params"].get(str(PARAMS), {}).get("data") or {})
+    return {key: value for key, value in settings.items() if key != DIGEST}
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """The settings that differ, as text; a setting that is gone has a minus before it."""
+    keys = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+    if TARGET in keys:  # of another estimator, the arguments of the old one are no news
+        keys = [TARGET, *(key for key in keys if key in after and key != TARGET)]
+    for key in keys[:LISTED]:
+        value = after.get(key)
+        if key == TARGET:
+            yield f"model {str(value).rpartition('.')[2]}"
+        else:
+            yield f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" if key in after else f"-{key}"
+    if len(keys) > LISTED:
+        yield f"and {len(keys) - LISTED} more"
+    if not keys:
+        yield "code or data"
