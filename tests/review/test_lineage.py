@@ -79,6 +79,21 @@ def test_a_model_that_is_not_committed_is_said_so(repository: Path) -> None:
     assert "none yet: only the working tree has this model" in lineage(load.load().model_id)
 
 
+def test_a_commit_of_the_branch_is_named_before_that_of_an_experiment(repository: Path) -> None:
+    commit(repository, "before")
+    compose_here(*SMALL_TREES, "model.max_iter=4")
+    run_stage("train")
+    run_stage("evaluate")
+    model_id = load.load().model_id
+    experiment = commit(repository, "an experiment")
+    run(repository, "git", "update-ref", "refs/exps/ab/cdef/try", experiment)
+    run(repository, "git", "reset", "-q", "--soft", "HEAD~1")
+    run(repository, "git", "commit", "-q", "--date", "2999-01-01T00:00", "-m", "adopted")
+    assert json.loads(lineage(model_id, "--json"))["commit"]["subject"] == "adopted"
+    run(repository, "git", "reset", "-q", "--hard", "HEAD~1")
+    assert json.loads(lineage(model_id, "--json"))["commit"]["subject"] == "an experiment"
+
+
 def test_models_of_merges_are_found(repository: Path) -> None:
     """One that a merge itself brought in, and one of a branch that a merge left out and that is gone."""
     report = Path("reports/evaluation.json")

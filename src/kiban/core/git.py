@@ -5,12 +5,16 @@ from pathlib import Path
 
 
 def commits_with(root: Path, text: str, path: Path) -> list[str]:
-    """The commits of every branch and tag that added `text` to the file at `path`, or took it away, oldest first.
+    """The commits that added `text` to the file at `path`, or took it away: those of branches and tags, oldest first,
+    then those of all else, such as experiments of DVC.
 
     Raises CalledProcessError and OSError as `git` does.
     """
-    every = ("--all", "--full-history", "-m", "--reverse", "--format=%H")
-    return git(root, "log", *every, f"-S{text}", "--", path.as_posix()).split()
+    found: dict[str, None] = {}
+    for commits in (("--branches", "--remotes", "--tags", "HEAD"), ("--all",)):
+        search = (*commits, "--full-history", "-m", "--reverse", "--format=%H", f"-S{text}", "--", path.as_posix())
+        found |= dict.fromkeys(git(root, "log", *search).split())
+    return list(found)
 
 
 def git(root: Path, *arguments: str) -> str:
