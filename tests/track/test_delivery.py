@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from kiban.track.delivery import shown, store
@@ -20,8 +18,8 @@ def test_an_address_is_shown_without_what_is_secret_in_it(address: str, harmless
     assert shown(address).replace(" and", "") == harmless
 
 
-def test_the_store_is_the_environments_or_the_repositorys_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_store_is_the_environments_or_the_repositorys_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert store(tmp_path) == f"sqlite:///{tmp_path}/mlruns/mlflow.db"
+    assert store() == "sqlite:///mlruns/mlflow.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://h")
-    assert store(tmp_path) == "http://h"
+    assert store() == "http://h"
