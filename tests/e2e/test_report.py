@@ -142,7 +142,8 @@ def test_without_predictions_the_report_tells_what_git_knows(
     text = run(elsewhere, "kiban", "report", "origin/main", f"origin/{data}")
     unchanged = run(elsewhere, "kiban", "report", "origin/main", f"origin/{comment}")
     store.with_suffix(".away").rename(store)
-    assert text.startswith("## Model: not comparable\n\nthe predictions of origin/main are not here: `dvc pull`")
+    assert text.startswith("## Model: not comparable; gate ")
+    assert "\n\nthe predictions of origin/main are not here: `dvc pull`" in text
     assert "| test, each version on its own rows | before | after |" in text
     assert re.search(r"\| ROC AUC \| 0\.\d+ \| 0\.\d+ \|", text)
     assert "Not known: data/" in text
@@ -221,7 +222,8 @@ def test_predictions_of_another_model_in_the_working_tree_are_not_taken_for_its_
     run(branches, "git", "checkout", "-q", "worse")
     text = run(branches, "kiban", "report", "main")
     run(branches, "git", "checkout", "-q", "main")
-    assert text.startswith("## Model: not comparable\n\nthe predictions of the working tree are not here")
+    assert text.startswith("## Model: not comparable; gate ")
+    assert "\n\nthe predictions of the working tree are not here" in text
 
 
 def test_make_reproduce_wants_the_results_committed(branches: Path) -> None:

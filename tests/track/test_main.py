@@ -328,13 +328,13 @@ def test_the_next_run_delivers_what_waits(project: Path, monkeypatch: pytest.Mon
 def test_the_name_of_the_folder_is_no_part_of_an_address(
     tracked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = tmp_path / "a?b%20c#d"
+    folder = tmp_path / "odd/a?b%20c#d"
     shutil.copytree(tracked, folder, ignore=shutil.ignore_patterns("mlruns", ".kiban_outbox"))
     monkeypatch.chdir(folder)
     run_stage("track")
     assert waiting() == 0
     assert (folder / "mlruns/mlflow.db").exists()
-    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     (run,) = runs("sqlite:///mlruns/mlflow.db")
     (artifacts,) = (folder / "mlruns/artifacts").glob(f"{run.info.run_id}/artifacts")
     assert (artifacts / "dvc.lock").read_bytes() == Path("dvc.lock").read_bytes()
