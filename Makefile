@@ -65,7 +65,7 @@ report: $(INSTALLED) ## compare the model with that at which the branch left BAS
 report: export BASE ?= main
 
 gate: $(INSTALLED) ## fail if the model fails the gate of BASE, main by default, and gate.override does not say why
-	@kiban gate "$$(git merge-base "$$BASE" HEAD)"
+	@kiban gate "$$BASE"
 gate: export BASE ?= main
 
 comment: ## put report/report.md under the pull request NUMBER, or in the place of the one that is there

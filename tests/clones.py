@@ -4,11 +4,15 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from slice import MONTHS, ROOT
 
-SHAPING = ("PYTHONPATH", "PYTHONHASHSEED", "OMP_NUM_THREADS", "OPENBLAS_CORETYPE", "MLFLOW_TRACKING_URI", "DVC_ROOT")
+SHAPING = (
+    *("PYTHONPATH", "PYTHONHASHSEED", "OMP_NUM_THREADS", "OPENBLAS_CORETYPE", "MLFLOW_TRACKING_URI", "DVC_ROOT"),
+    *("MAKELEVEL", "MAKEFLAGS", "MFLAGS"),  # with which a `make` within `make test` names its folder
+)
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -20,12 +24,16 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 def run(folder: Path, *command: str, status: int = 0, **extra: str) -> str:
-    """The output, both streams, of a command that must end with `status`."""
-    done = subprocess.run(
-        command, cwd=folder, env=environment(**extra), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    assert done.returncode == status, f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}"
-    return done.stdout
+    """The output, both streams, of a command that must end with `status`.
+
+    It goes to a file: the end of a pipe would be waited for, which a worker of DVC's queue may hold for ever.
+    """
+    with tempfile.TemporaryFile("w+") as output:
+        done = subprocess.run(command, cwd=folder, env=environment(**extra), stdout=output, stderr=subprocess.STDOUT)
+        output.seek(0)
+        text = output.read()
+    assert done.returncode == status, f"{' '.join(command)} ended with {done.returncode}:\n{text}"
+    return text
 
 
 def clone_to(folder: Path) -> Path:

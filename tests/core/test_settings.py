@@ -59,7 +59,16 @@ def test_a_mistake_is_named_by_its_key(tmp_path: Path, key: str, value: Any, mes
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize(("text", "message"), [("a: [", "is not YAML"), ("", "the whole file"), (None, "is missing")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [", "is not YAML"),
+        ("a: !!bool x", "is not YAML"),
+        ("a: !!timestamp x", "is not YAML"),
+        ("", "the whole file"),
+        (None, "is missing"),
+    ],
+)
 def test_a_file_that_is_no_params_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
     path = tmp_path / "params.yaml"
     if text is not None:

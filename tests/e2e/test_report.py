@@ -143,7 +143,7 @@ def test_without_predictions_the_report_tells_what_git_knows(
     unchanged = run(elsewhere, "kiban", "report", "origin/main", f"origin/{comment}")
     store.with_suffix(".away").rename(store)
     assert text.startswith("## Model: not comparable; gate ")
-    assert "\n\nthe predictions of origin/main are not here: `dvc pull`" in text
+    assert r"the predictions of origin/main are not here: \`dvc pull\`" in text
     assert "| test, each version on its own rows | before | after |" in text
     assert re.search(r"\| ROC AUC \| 0\.\d+ \| 0\.\d+ \|", text)
     assert "Not known: data/" in text

@@ -177,6 +177,8 @@ def test_there_is_no_connect(port: int) -> None:
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nno length\r\n", 400),
         (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nX: " + b"x" * 80_000, 431),
+        (b"GET http://host HTTP/1.1\r\nHost: a\r\n\r\n", 400),  # without a path
+        (b"GET http://h:99999/x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ],
 )
 def test_what_comes_before_a_bad_request_is_answered(port: int, bad: bytes, status: int) -> None:

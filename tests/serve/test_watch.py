@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from kiban.core.errors import KibanError
 from kiban.core.paths import EVALUATION, SERVABLE
 from kiban.core.settings import Sections, read
 from kiban.data.contract import Column
 from kiban.servable.load import load
 from kiban.serve import accepted
+from kiban.serve import watch as serve_watch
 from kiban.serve.app import create_app, ready
 from kiban.serve.model import Served
 from kiban.serve.settings import Serving
@@ -67,6 +69,38 @@ def test_a_model_takes_the_place_of_one_whose_requests_it_takes(
     assert list(narrowed(*columns)) == ([problem] if problem else [])
 
 
+def test_a_refusal_is_tried_again_after_a_while(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The machine may have been slow, or `git fetch` may have brought the commit that names the model."""
+    monkeypatch.setenv(accepted.FOLDER, str(tmp_path))
+    monkeypatch.setattr(serve_watch, "RETRY_SECONDS", 0.2)
+    limits = read(Params).serving
+    app = create_app(False)
+    refusals = iter([False, True, True, True, True])  # at the start, then three times that the watch tries
+
+    def examine(_: Path) -> None:
+        if next(refusals, False):
+            raise KibanError("not yet")
+
+    watch = Watch(
+        examine, lambda folder: ready(Served(load(folder), limits, EVALUATION), app, False), SERVABLE, EVALUATION, 0.01
+    )
+    with caplog.at_level("ERROR", logger="bentoml.kiban"):
+        asyncio.run(until_another_answers(watch))
+    assert next(refusals, None) is None
+    assert [record.getMessage().rsplit(": ", 1)[1] for record in caplog.records] == ["not yet"]
+
+
+async def until_another_answers(watch: Watch) -> None:
+    before = watch.answering
+    running = asyncio.create_task(watch.run())
+    async with asyncio.timeout(30):
+        while watch.answering is before:
+            await asyncio.sleep(0.01)
+    running.cancel()
+
+
 def test_a_disk_that_was_full_is_tried_again(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -80,7 +114,7 @@ def test_a_disk_that_was_full_is_tried_again(
         EVALUATION,
         0.01,
     )
-    before, keep, tries = watch.answering, accepted.keep, iter(range(4))
+    keep, tries = accepted.keep, iter(range(4))
 
     def full_at_first(copied: Path, model_id: str) -> None:
         if next(tries, None) is not None:
@@ -89,15 +123,8 @@ def test_a_disk_that_was_full_is_tried_again(
 
     monkeypatch.setattr(accepted, "keep", full_at_first)
 
-    async def until_another_answers() -> None:
-        running = asyncio.create_task(watch.run())
-        async with asyncio.timeout(30):
-            while watch.answering is before:
-                await asyncio.sleep(0.01)
-        running.cancel()
-
     with caplog.at_level("ERROR", logger="bentoml.kiban"):
-        asyncio.run(until_another_answers())
+        asyncio.run(until_another_answers(watch))
     assert next(tries, None) is None
     assert [record.getMessage().split(": ", 1)[1] for record in caplog.records] == [
         "OSError: [Errno 28] No space left on device"

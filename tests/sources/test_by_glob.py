@@ -96,6 +96,11 @@ def test_other_separators_and_encodings_are_options(incoming: Path, tmp_path: Pa
     ("options", "message"),
     [
         ({"delimiter": "||"}, "dataset source delimiter '||': it must be one character of ASCII"),
+        ({"delimiter": '"'}, "dataset source delimiter '\"': it must be one character of ASCII, no quote"),
+        (
+            {"delimiter": "\n"},
+            "dataset source delimiter '\\n': it must be one character of ASCII, no quote and no line end",
+        ),
         ({"delimiter": "§"}, "dataset source delimiter '§': it must be one character of ASCII"),
         ({"encoding": "no-such-code"}, "flights-2013-01.csv is not text in no-such-code: "),
         ({"encoding": "utf-16"}, "flights-2013-01.csv is not text in utf-16: "),

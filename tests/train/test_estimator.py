@@ -43,6 +43,7 @@ def test_preprocessing_follows_the_contract(project: Path, categories: Any, numb
         ({"_target_": "sklearn.utils.Bunch"}, "is not an estimator of scikit-learn"),
         ({"_target_": "sklearn.linear_model.LinearRegression"}, "not a classifier that gives probabilities"),
         ({**LOGISTIC, "c": 1.0}, r"model\.c: LogisticRegression has no such argument"),
+        ({"_target_": "sklearn.pipeline.Pipeline", "steps": 3}, "not a classifier that gives probabilities"),
         (
             {"_target_": "sklearn.calibration.CalibratedClassifierCV", "estimator": {"_target_": "os.system"}},
             r"model\.estimator\._target_: 'os.system' does not start",

@@ -3,6 +3,7 @@
 import click
 
 from kiban.core.errors import KibanError
+from kiban.core.text import plain
 
 
 @click.command()
@@ -26,4 +27,4 @@ def gate(base: str, head: str | None) -> None:
     text = f"gate {judgement.state}: {judgement.figures}"
     if not judgement.passed and judgement.override is None:
         raise KibanError(f"{text}; to merge it all the same, give model_id and reason in gate.override")
-    print(f"{text}; {judgement.override}" if judgement.override and not judgement.passed else text)
+    print(f"{text}; {plain(judgement.override)}" if judgement.override and not judgement.passed else text)

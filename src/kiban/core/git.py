@@ -1,7 +1,11 @@
 """Running git."""
 
+import os
 import subprocess
 from pathlib import Path
+
+REDIRECTING = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE")
+"""Variables by which git would read another repository than that of the folder, as in a hook of another one."""
 
 
 def commits_with(root: Path, text: str, path: Path) -> list[str]:
@@ -22,4 +26,7 @@ def git(root: Path, *arguments: str) -> str:
 
     Raises CalledProcessError if git fails, and OSError if git is not installed.
     """
-    return subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True).stdout
+    environment = {name: value for name, value in os.environ.items() if name not in REDIRECTING}
+    environment["LC_ALL"] = "C"  # its messages are read
+    command = ["git", *arguments]
+    return subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True, text=True).stdout

@@ -91,7 +91,7 @@ def _check_literal(node: Any, key: str = "") -> None:
         for name, value in node.items():
             _check_literal(name, f"{key}.{name}".lstrip("."))
             _check_literal(value, f"{key}.{name}".lstrip("."))
-    elif isinstance(node, list):
+    elif isinstance(node, list | tuple | set):
         for index, value in enumerate(node):
             _check_literal(value, f"{key}.{index}")
 
@@ -105,7 +105,7 @@ def yaml_of(content: bytes, where: str, advice: str) -> Any:
         if b"*" in content:  # an alias, perhaps
             _check_aliases(yaml.compose(content, yaml.CSafeLoader), where, advice)
         return yaml.load(content, yaml.CSafeLoader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError) as error:
         raise KibanError(f"{where} is not YAML ({one_line(error)}): {advice}") from None
 
 

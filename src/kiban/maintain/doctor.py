@@ -66,7 +66,7 @@ def _locks(root: Path) -> str | None:
 
 
 def _site_cache(root: Path) -> str | None:
-    """DVC makes its folder writable for all, and unpickles what is in it; the folder above must not let others in."""
+    """DVC makes its folder writable for all, and unpickles what is in it; a folder above must not let others in."""
     folder = os.environ.get("DVC_SITE_CACHE_DIR") or _dvc_config(root)["core"].get("site_cache_dir")
     set_it = "`make` sets another one, or `dvc config --local core.site_cache_dir FOLDER` with an absolute path"
     if not folder:
@@ -74,10 +74,15 @@ def _site_cache(root: Path) -> str | None:
     path = Path(folder)
     if not path.is_absolute():
         return f"{folder} follows the working directory: {set_it}"
-    above = next(parent for parent in path.parents if parent.exists())
-    if stat.S_IMODE(above.stat().st_mode) & 0o077 and above != Path.home():
-        return f"other accounts may enter {above}: `chmod 700 {above}`"
+    above = [parent for parent in path.parents if parent.exists()]
+    if not any(_is_private(folder) for folder in above):
+        return f"other accounts may enter {above[0]}: `chmod 700 {above[0]}`"
     return None
+
+
+def _is_private(folder: Path) -> bool:
+    state = folder.stat()
+    return state.st_uid == os.getuid() and not stat.S_IMODE(state.st_mode) & 0o077
 
 
 def _remotes(root: Path) -> str | None:

@@ -22,12 +22,14 @@ def check(root: Path, model_id: str, advice: str) -> None:
     if report.exists() and line in report.read_text(encoding="utf-8"):
         return
     try:
-        if Path(git(root, "rev-parse", "--show-toplevel").strip()).resolve() != root.resolve():
+        if not git(root, "ls-files", "--", "dvc.yaml"):  # a folder within another repository
             return
         if commits_with(root, line, EVALUATION):
             return
-    except OSError:  # there is no git
+    except FileNotFoundError:  # there is no git
         return
+    except OSError as error:
+        raise KibanError(f"git cannot be run in {root}: {error.strerror}; {advice}") from None
     except subprocess.CalledProcessError as error:
         if "not a git repository" in error.stderr:
             return

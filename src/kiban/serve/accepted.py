@@ -51,6 +51,7 @@ def keep(copied: Path, model_id: str) -> None:
             if not target.exists():  # otherwise another worker has kept its copy
                 raise
     link = folder() / f"link-{os.getpid()}"
+    link.unlink(missing_ok=True)
     link.symlink_to(target.name)
     link.replace(folder() / CURRENT)
     for path in folder().glob("?" * len(model_id)):  # the copies of models, whose names are ids

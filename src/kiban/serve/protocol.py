@@ -121,10 +121,10 @@ class Protocol(HttpToolsProtocol):
             return
         if len(self.pipeline) >= PIPELINED:
             raise self._refused(HTTPStatus.TOO_MANY_REQUESTS, f"more than {PIPELINED} requests wait on this connection")
+        super().on_headers_complete()  # raises for an address that cannot be parsed: then the head is refused
         self._end_deadline()
         self.reading = "body"
         self.fields = self.size = self.incomplete = 0
-        super().on_headers_complete()
         self.unanswered += 1
 
     def on_body(self, body: bytes) -> None:

@@ -30,7 +30,8 @@ def attempt(folder: Path, seconds: float, extra_bytes: int) -> None:
     imported.
     """
     command = [sys.executable, "-m", __name__, str(folder), str(seconds), str(extra_bytes)]
-    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    paths = (str(SOURCE), os.environ.get("PYTHONPATH"))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
     try:
         tried = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds
@@ -54,7 +55,10 @@ def main() -> None:
     _limit_memory(folder, extra_bytes)
     try:
         servable = load(folder)
-        servable.score(from_records([described.example], servable.contract.features()))
+        features = servable.contract.features()
+        required = {name: None if features[name].nullable else value for name, value in described.example.items()}
+        for record in (described.example, required):  # as the service asks it, too, before it answers
+            servable.score(from_records([record], features))
     except KibanError:
         raise
     except MemoryError:

@@ -3,8 +3,10 @@
 import asyncio
 import gc
 import logging
+import math
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,9 @@ from kiban.serve import accepted, counters
 from kiban.serve.model import Served
 
 logger = logging.getLogger("bentoml.kiban")  # BentoML sets up the loggers of its name
+
+RETRY_SECONDS = 600.0
+"""A refused servable is tried again after this time: the machine may have been slow, or git may know the model now."""
 
 Seen = frozenset[tuple[str, int, int, int]]
 
@@ -72,9 +77,12 @@ class Watch:
     async def run(self) -> None:
         """Poll the files and load what has changed, until cancelled. If loading fails, the present model stays."""
         failed = refused = None  # the last state that failed to load, and the last state whose refusal was logged
+        retry_at = math.inf
         while True:
             await asyncio.sleep(self.seconds)
             state = self.seen
+            if time.monotonic() >= retry_at:
+                self.seen, retry_at = frozenset(), math.inf
             try:
                 state = await asyncio.to_thread(_look, self.paths)
                 if state != self.seen:
@@ -85,10 +93,9 @@ class Watch:
                     logger.error("the servable is refused, %s goes on: %s", self.answering.model_id[:12], reason)
                     counters.swaps.labels("refused").inc()
                     refused = state
-                if state == refused and isinstance(
-                    error, KibanError
-                ):  # other errors, such as a full disk, may pass: try again
-                    self.seen = state
+                # Other errors, such as a full disk, may pass at any time.
+                if state == refused and isinstance(error, KibanError):
+                    self.seen, retry_at = state, time.monotonic() + RETRY_SECONDS
                 failed = state
 
     async def _take(self, state: Seen) -> None:

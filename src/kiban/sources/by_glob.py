@@ -34,8 +34,10 @@ class Files:
     ) -> None:
         if path.count(BATCH) > 1 or re.search(r"\*\*|[?\[]", path):
             raise KibanError(f"dataset source path {path!r}: only one {BATCH} and * within a name are allowed")
-        if len(delimiter.encode()) != 1:
-            raise KibanError(f"dataset source delimiter {delimiter!r}: it must be one character of ASCII")
+        if len(delimiter.encode()) != 1 or delimiter in '\r\n"':
+            raise KibanError(
+                f"dataset source delimiter {delimiter!r}: it must be one character of ASCII, no quote and no line end"
+            )
         self.path = path if path.startswith(stores.S3) else posixpath.normpath(path.removeprefix("file://"))
         self.delimiter = delimiter
         self.encoding = encoding

@@ -43,9 +43,12 @@ def _estimator(model: Model) -> BaseEstimator:
         raise KibanError("params.yaml: model._target_: missing; choose one with `kiban compose model=NAME`")
     try:
         estimator = _built(model, "model")
-    except (TypeError, ValueError) as error:
+        is_suited = is_classifier(estimator) and hasattr(estimator, "predict_proba")
+    except KibanError:
+        raise
+    except Exception as error:  # each estimator has errors of its own
         raise KibanError(f"params.yaml: model: {one_line(error)}") from None
-    if not is_classifier(estimator) or not hasattr(estimator, "predict_proba"):
+    if not is_suited:
         raise KibanError(
             f"params.yaml: model._target_: {model['_target_']} is not a classifier that gives probabilities"
         )

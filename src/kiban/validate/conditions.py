@@ -6,6 +6,7 @@ sqlglot parses a condition, and DuckDB runs the SQL that sqlglot writes from the
 
 from typing import Any
 
+import click
 import duckdb
 import pyarrow as pa
 import sqlglot
@@ -63,8 +64,11 @@ def check(rows: pa.Table, contract: Table, table: str, batch: str) -> list[Findi
 def _parsed(condition: str, contract: Table, where: str) -> exp.Expr:
     try:
         expression = sqlglot.parse_one(condition, dialect="duckdb")
+        expression.sql(dialect="duckdb")
     except SqlglotError as error:
-        raise KibanError(f"{where} is not a SQL expression: {one_line(error)}") from None
+        raise KibanError(f"{where} is not a SQL expression: {one_line(click.unstyle(str(error)))}") from None
+    except RecursionError:
+        raise KibanError(f"{where} is nested too deeply") from None
     for node in expression.walk():
         if not isinstance(node, VOCABULARY):
             text = node.sql(dialect="duckdb")
