@@ -9,12 +9,14 @@ from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.data.contract import read_raw
 from kiban.validate import check
+from kiban.validate.settings import History
 
+HISTORY = History(batches=3, minimum_change=0.1, batches_per_false_alarm=12, checks={})
 FILES = {("flights", "2013-01"): Path("data/raw/flights/flights/2013-01.parquet")}
 
 
 def validated() -> check.Verdict:
-    return check.validate(read_raw(paths.raw_contract("flights")), FILES, "America/New_York")
+    return check.validate(read_raw(paths.raw_contract("flights")), FILES, "America/New_York", HISTORY)
 
 
 def test_a_batch_that_was_checked_is_not_checked_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +38,7 @@ def test_another_contract_is_checked_anew(project: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(("batch", "timezone"), [("2013-01", "Europe/Berlin"), ("2013-01-01", "America/New_York")])
 def test_another_period_is_checked_anew(project: Path, batch: str, timezone: str) -> None:
     file_of = {("flights", batch): FILES["flights", "2013-01"]}
-    found = check.validate(read_raw(paths.raw_contract("flights")), file_of, timezone)
+    found = check.validate(read_raw(paths.raw_contract("flights")), file_of, timezone, HISTORY)
     assert [finding.column for finding in found.findings] == ["time_hour"]
     assert list(found.rejected["flights"]) == [batch]
 

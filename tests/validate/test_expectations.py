@@ -11,8 +11,10 @@ from kiban.data import contract, parquet
 from kiban.data.batches import bounds
 from kiban.data.contract import Column, Expectation, Table
 from kiban.validate import check, expectations
+from kiban.validate.settings import History
 
 FLIGHTS = contract.read_raw(ROOT / "conf/contract/flights.raw.yaml")["flights"]
+HISTORY = History(batches=3, minimum_change=0.1, batches_per_false_alarm=12, checks={})
 ZONE = "America/New_York"
 
 
@@ -46,7 +48,7 @@ def test_the_suite_is_the_contract() -> None:
 def validate(rows: pa.Table, tmp_path: Path, table: Table = FLIGHTS) -> Any:
     path = tmp_path / "2013-01.parquet"
     parquet.write(rows, path)
-    return check.validate({"flights": table}, {("flights", "2013-01"): path}, ZONE)
+    return check.validate({"flights": table}, {("flights", "2013-01"): path}, ZONE, HISTORY)
 
 
 def altered(rows: pa.Table, row: int, **values: Any) -> pa.Table:

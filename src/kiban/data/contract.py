@@ -29,6 +29,7 @@ class Column(_Strict):
 
     `condition` is a SQL expression over the columns of a raw table. It must be true or null in every row of a batch;
     the policy `out_of_range` applies where it is false. validate/conditions.py lists what an expression may contain.
+    With `compare_by` a batch is compared with earlier ones also by each level of the column.
     """
 
     type: Type
@@ -42,6 +43,7 @@ class Column(_Strict):
     levels: list[str] | None = None
     unseen: Policy = "reject"
     condition: str | None = None
+    compare_by: bool = False
 
     @model_validator(mode="after")
     def _limits_fit_type(self) -> Self:
@@ -49,6 +51,8 @@ class Column(_Strict):
             raise ValueError("min and max need type integer or number")
         if self.levels is not None and self.type != "string":
             raise ValueError("levels need type string")
+        if self.compare_by and self.type not in ("string", "boolean"):
+            raise ValueError("compare_by needs type string or boolean")
         if self.role == "feature" and self.type == "string" and self.levels is None:
             raise ValueError("a feature of type string needs levels")
         if self.role == "feature" and self.type in ("timestamp", "date"):

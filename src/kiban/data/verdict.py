@@ -44,13 +44,14 @@ class Verdict(_Model):
     """The verdict on all batches of a level.
 
     `accepted` and `rejected` have the SHA-256 of each batch by table and batch. `expectations` has the number of
-    expectations by table.
+    expectations by table, `uncompared` the batches that have too few before them to be compared with.
     """
 
     accepted: dict[str, dict[str, str]]
     rejected: dict[str, dict[str, str]]
     expectations: dict[str, int]
     findings: list[Finding]
+    uncompared: dict[str, list[str]] = {}
 
     def reasons(self) -> dict[str, list[Finding]]:
         """The findings with severity `reject`, by batch."""

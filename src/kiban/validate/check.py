@@ -12,14 +12,20 @@ from kiban.data import parquet
 from kiban.data.batches import STATIC
 from kiban.data.contract import Table
 from kiban.data.verdict import Checked, Finding, Verdict
+from kiban.validate.compare import LEAST_BATCHES, Version, compared
+from kiban.validate.settings import History
 
 # The code on which the findings of a batch depend. They also depend on its bytes, contract, name and time zone.
 CODE = ("kiban.validate.check",)
 PACKAGES = ("duckdb", "great-expectations", "pandas", "pyarrow", "sqlglot")
 
 
-def validate(tables: Mapping[str, Table], paths: Mapping[tuple[str, str], Path], timezone: str) -> Verdict:
-    """The verdict on the Parquet files at `paths`, by table and batch. A batch that was checked before is not read.
+def validate(
+    tables: Mapping[str, Table], paths: Mapping[tuple[str, str], Path], timezone: str, history: History
+) -> Verdict:
+    """The verdict on the Parquet files at `paths`, by table and batch, in order. What was checked before is not read.
+
+    A batch that meets its contract is also compared with the accepted ones before it, as `history` says.
 
     Raises KibanError if a file is missing or cannot be read, or if an expectation of the contract cannot be computed.
     """
@@ -27,16 +33,28 @@ def validate(tables: Mapping[str, Table], paths: Mapping[tuple[str, str], Path],
     rejected: dict[str, dict[str, str]] = {}
     counts: dict[str, int] = {}
     findings: list[Finding] = []
+    uncompared: dict[str, list[str]] = {}
     for (table, batch), path in track(paths.items(), description="validate", transient=True):
         if not path.exists():
             raise KibanError(f"{path} is missing: run `dvc repro`")
         with files.hashed(path) as (file, digest):
             checked = _checked(file, digest, tables[table], table, batch, timezone)
         counts[table] = checked.expectations
-        findings += checked.findings
-        good = all(finding.severity == "warn" for finding in checked.findings)
-        (accepted if good else rejected).setdefault(table, {})[batch] = digest
-    return Verdict(accepted=accepted, rejected=rejected, expectations=counts, findings=findings)
+        found = checked.findings
+        if _good(found) and tables[table].time and batch != STATIC:
+            earlier = list(accepted.get(table, {}).items())[-history.batches :]
+            if len(earlier) < LEAST_BATCHES:
+                uncompared.setdefault(table, []).append(batch)
+            else:
+                versions = [Version(paths[table, name], name, sha256) for name, sha256 in [*earlier, (batch, digest)]]
+                found = found + compared(versions, tables[table], table, timezone, history)
+        findings += found
+        (accepted if _good(found) else rejected).setdefault(table, {})[batch] = digest
+    return Verdict(accepted=accepted, rejected=rejected, expectations=counts, findings=findings, uncompared=uncompared)
+
+
+def _good(findings: list[Finding]) -> bool:
+    return all(finding.severity == "warn" for finding in findings)
 
 
 def _checked(file: BinaryIO, digest: str, contract: Table, table: str, batch: str, timezone: str) -> Checked:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kiban.data.verdict import Finding, Verdict
+from kiban.validate.compare import LEAST_BATCHES
 
 
 def page(verdict: Verdict, title: str) -> str:
@@ -22,7 +23,9 @@ def page(verdict: Verdict, title: str) -> str:
         (table, batch, "rejected" if (table, batch) in rejected else "warned" if (table, batch) in warned else "passed")
         for table, batch in batches
     ]
-    return environment.from_string(template).render(verdict=verdict, title=title, states=states, shown=shown)
+    return environment.from_string(template).render(
+        verdict=verdict, title=title, states=states, shown=shown, least_batches=LEAST_BATCHES
+    )
 
 
 def shown(examples: Sequence[dict[str, Any]]) -> str:

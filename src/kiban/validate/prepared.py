@@ -27,7 +27,7 @@ def main() -> None:
     tables = {prepared.TABLE: contract.read_prepared(paths.prepared_contract(dataset.name))}
     counts = prepared.read_counts()
     files = {(prepared.TABLE, batch): paths.prepared_file(dataset.name, batch) for batch in counts}
-    result = check.validate(tables, files, dataset.timezone)
+    result = check.validate(tables, files, dataset.timezone, params.validation.history)
     hashes = result.accepted.get(prepared.TABLE, {})
     quarantined = verdict.read("raw").reasons() | result.reasons()
     account = Account(

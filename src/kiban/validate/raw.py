@@ -29,7 +29,7 @@ def main() -> None:
         for table in tables
         for batch in recorded.get(table, {})
     }
-    result = check.validate(tables, files, dataset.timezone)
+    result = check.validate(tables, files, dataset.timezone, params.validation.history)
     findings = result.findings + check.absent({table: recorded.get(table, {}) for table in tables})
     conclude(result.model_copy(update={"findings": findings}), "raw", dataset.name, params.validation.on_failure)
 

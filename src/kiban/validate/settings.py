@@ -1,13 +1,31 @@
-"""The section `validation`: what happens to a batch that is rejected."""
+"""The section `validation`: what happens to a batch that is rejected, and how a batch is compared with earlier ones."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from kiban.core.settings import Settings
 
 OnFailure = Literal["stop", "quarantine"]
+Check = Literal["rows", "periods", "levels", "nulls", "repeats", "distribution"]
+Reaction = Literal["warn", "reject", "off"]
+
+
+class History(Settings):
+    """How a batch is compared with at most `batches` accepted ones before it.
+
+    A change is told from `minimum_change` on, a share of the rows, if it is also beyond what chance would bring in one
+    of `batches_per_false_alarm` batches. `checks` say what is compared, and what happens.
+    """
+
+    batches: Annotated[int, Field(ge=3)]
+    minimum_change: Annotated[float, Field(ge=0, lt=1)]
+    batches_per_false_alarm: Annotated[int, Field(ge=1)]
+    checks: dict[Check, Reaction]
 
 
 class Validation(Settings):
     """With `stop` a rejected batch ends the run. With `quarantine` it is left out with a warning."""
 
     on_failure: OnFailure
+    history: History
