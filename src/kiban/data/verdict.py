@@ -33,10 +33,18 @@ class Finding(_Model):
     examples: list[dict[str, Any]]
 
 
-class Checked(_Model):
-    """The result of checking one batch: the number of expectations, and a finding for each that it does not meet."""
+class Expected(_Model):
+    """An expectation of a contract, in the words of a finding."""
 
-    expectations: int
+    column: str | None
+    expectation: str
+
+
+class Checked(_Model):
+    """The result of checking one batch: its rows, the expectations, and a finding for each that it fails."""
+
+    rows: int
+    expectations: list[Expected]
     findings: list[Finding]
 
 
@@ -44,13 +52,16 @@ class Verdict(_Model):
     """The verdict on all batches of a level.
 
     `accepted` and `rejected` have the SHA-256 of each batch by table and batch. `expectations` has the number of
-    expectations by table, `uncompared` the batches that have too few before them to be compared with.
+    expectations by table, `expected` themselves, `rows` the number of rows by table and batch, and `uncompared` the
+    batches that have too few before them to be compared with.
     """
 
     accepted: dict[str, dict[str, str]]
     rejected: dict[str, dict[str, str]]
     expectations: dict[str, int]
     findings: list[Finding]
+    expected: dict[str, list[Expected]] = {}
+    rows: dict[str, dict[str, int]] = {}
     uncompared: dict[str, list[str]] = {}
 
     def reasons(self) -> dict[str, list[Finding]]:

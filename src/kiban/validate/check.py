@@ -11,8 +11,9 @@ from kiban.core.errors import KibanError
 from kiban.data import parquet
 from kiban.data.batches import STATIC
 from kiban.data.contract import Table
-from kiban.data.verdict import Checked, Finding, Verdict
-from kiban.validate.compare import LEAST_BATCHES, Version, compared
+from kiban.data.sketch import Sketch
+from kiban.data.verdict import Checked, Expected, Finding, Verdict
+from kiban.validate.compare import LEAST_BATCHES, Version, compared, sketched
 from kiban.validate.settings import History
 
 # The code on which the findings of a batch depend. They also depend on its bytes, contract, name and time zone.
@@ -31,7 +32,8 @@ def validate(
     """
     accepted: dict[str, dict[str, str]] = {}
     rejected: dict[str, dict[str, str]] = {}
-    counts: dict[str, int] = {}
+    expected: dict[str, list[Expected]] = {}
+    rows: dict[str, dict[str, int]] = {}
     findings: list[Finding] = []
     uncompared: dict[str, list[str]] = {}
     for (table, batch), path in track(paths.items(), description="validate", transient=True):
@@ -39,7 +41,8 @@ def validate(
             raise KibanError(f"{path} is missing: run `dvc repro`")
         with files.hashed(path) as (file, digest):
             checked = _checked(file, digest, tables[table], table, batch, timezone)
-        counts[table] = checked.expectations
+        expected[table] = checked.expectations
+        rows.setdefault(table, {})[batch] = checked.rows
         found = checked.findings
         if _good(found) and tables[table].time and batch != STATIC:
             earlier = list(accepted.get(table, {}).items())[-history.batches :]
@@ -50,7 +53,34 @@ def validate(
                 found = found + compared(versions, tables[table], table, timezone, history)
         findings += found
         (accepted if _good(found) else rejected).setdefault(table, {})[batch] = digest
-    return Verdict(accepted=accepted, rejected=rejected, expectations=counts, findings=findings, uncompared=uncompared)
+    return Verdict(
+        accepted=accepted,
+        rejected=rejected,
+        expectations={table: len(each) for table, each in expected.items()},
+        findings=findings,
+        expected=expected,
+        rows=rows,
+        uncompared=uncompared,
+    )
+
+
+def over_time(
+    tables: Mapping[str, Table],
+    paths: Mapping[tuple[str, str], Path],
+    verdict: Verdict,
+    timezone: str,
+    batches: int,
+) -> dict[str, list[Sketch]]:
+    """The sketches of the last `batches` accepted batches of each table that has a time."""
+    return {
+        table: sketched(
+            [Version(paths[table, batch], batch, sha256) for batch, sha256 in list(accepted.items())[-batches:]],
+            tables[table],
+            timezone,
+        )
+        for table, accepted in verdict.accepted.items()
+        if tables[table].time and STATIC not in accepted
+    }
 
 
 def _good(findings: list[Finding]) -> bool:
@@ -72,10 +102,14 @@ def _checked(file: BinaryIO, digest: str, contract: Table, table: str, batch: st
     from kiban.validate import conditions, expectations  # the import takes seconds
 
     rows = parquet.read_open(file)
-    checked = expectations.check(rows, contract, table, batch, timezone)
-    broken = conditions.check(rows, contract, table, batch)
-    number = sum(column.condition is not None for column in contract.columns.values())
-    checked = Checked(expectations=checked.expectations + number, findings=checked.findings + broken)
+    checked = Checked(
+        rows=rows.num_rows,
+        expectations=[*expectations.expected(contract, batch, timezone), *conditions.expected(contract)],
+        findings=[
+            *expectations.check(rows, contract, table, batch, timezone),
+            *conditions.check(rows, contract, table, batch),
+        ],
+    )
     memo.remember(key, checked)
     return checked
 

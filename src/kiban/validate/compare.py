@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+from pydantic import BaseModel
 
 from kiban.core import memo
 from kiban.core.errors import KibanError
 from kiban.data import parquet
 from kiban.data.contract import Table
-from kiban.data.verdict import Checked, Finding
+from kiban.data.sketch import Sketch, sketch
+from kiban.data.verdict import Finding
 from kiban.validate.settings import History
-
-if TYPE_CHECKING:
-    from kiban.data.sketch import Sketch
 
 LEAST_BATCHES = 3  # before a batch can be compared with them
 
@@ -27,6 +27,12 @@ class Version(NamedTuple):
     path: Path
     batch: str
     sha256: str
+
+
+class Compared(BaseModel):
+    """What was found about a batch."""
+
+    findings: list[Finding]
 
 
 def compared(
@@ -46,19 +52,22 @@ def compared(
         settings=settings.model_dump(mode="json"),
         code=memo.code(JUDGEMENT, PACKAGES),
     )
-    if (remembered := memo.recall(key, Checked)) is not None:
+    if (remembered := memo.recall(key, Compared)) is not None:
         return remembered.findings
     from kiban.validate import history  # the import takes a while
 
-    *earlier, new = (_sketch(version, contract, timezone) for version in versions)
+    *earlier, new = sketched(versions, contract, timezone)
     findings = history.judge(new, earlier, settings, table, last.batch)
-    memo.remember(key, Checked(expectations=0, findings=findings))
+    memo.remember(key, Compared(findings=findings))
     return findings
 
 
-def _sketch(version: Version, contract: Table, timezone: str) -> "Sketch":
-    from kiban.data.sketch import Sketch, sketch
+def sketched(versions: Sequence[Version], contract: Table, timezone: str) -> list[Sketch]:
+    """The sketches of batches, in order. Raises KibanError if a file that has to be read is not that version."""
+    return [_sketch(version, contract, timezone) for version in versions]
 
+
+def _sketch(version: Version, contract: Table, timezone: str) -> Sketch:
     key = memo.key(
         what="sketch",
         file=version.sha256,

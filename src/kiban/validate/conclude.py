@@ -2,16 +2,22 @@
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 
 from kiban.core.errors import KibanError
 from kiban.core.paths import validation
+from kiban.data.sketch import Sketch
 from kiban.data.verdict import Level, Verdict
 from kiban.validate.page import page, print_findings
 from kiban.validate.settings import OnFailure
 
 
-def conclude(verdict: Verdict, level: Level, dataset: str, on_failure: OnFailure) -> None:
+def conclude(
+    verdict: Verdict, level: Level, dataset: str, on_failure: OnFailure, over_time: Mapping[str, Sequence[Sketch]]
+) -> None:
     """Write verdict.json and index.html, and print the findings. The same verdict gives the same bytes.
+
+    The page shows the columns of each table `over_time`.
 
     If a batch is rejected: raises KibanError with `stop`, prints a warning with `quarantine`.
     """
@@ -19,7 +25,8 @@ def conclude(verdict: Verdict, level: Level, dataset: str, on_failure: OnFailure
     target.mkdir(parents=True, exist_ok=True)
     text = json.dumps(verdict.model_dump(), indent=1, ensure_ascii=False) + "\n"
     (target / "verdict.json").write_text(text, encoding="utf-8")
-    (target / "index.html").write_text(page(verdict, f"{dataset}: validation of the {level} data"), encoding="utf-8")
+    text = page(verdict, f"{dataset}: validation of the {level} data", over_time)
+    (target / "index.html").write_text(text, encoding="utf-8")
     if verdict.findings:
         print_findings(f"{dataset}, {level} data", verdict.findings)
     rejected = sorted(

@@ -15,7 +15,7 @@ from sqlglot.errors import SqlglotError
 
 from kiban.core.errors import KibanError, one_line
 from kiban.data.contract import Table
-from kiban.data.verdict import Finding, as_text
+from kiban.data.verdict import Expected, Finding, as_text
 
 EXAMPLES = 5
 VOCABULARY = (
@@ -51,7 +51,7 @@ def check(rows: pa.Table, contract: Table, table: str, batch: str) -> list[Findi
                         table=table,
                         batch=batch,
                         column=name,
-                        expectation=f"condition({column.condition})",
+                        expectation=_in_words(column.condition),
                         severity=column.out_of_range,
                         rows=count,
                         observed=None,
@@ -59,6 +59,19 @@ def check(rows: pa.Table, contract: Table, table: str, batch: str) -> list[Findi
                     )
                 )
     return findings
+
+
+def expected(contract: Table) -> list[Expected]:
+    """The conditions of the contract."""
+    return [
+        Expected(column=name, expectation=_in_words(column.condition))
+        for name, column in contract.columns.items()
+        if column.condition is not None
+    ]
+
+
+def _in_words(condition: str | None) -> str:
+    return f"condition({condition})"
 
 
 def _parsed(condition: str, contract: Table, where: str) -> exp.Expr:

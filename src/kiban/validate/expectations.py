@@ -18,7 +18,7 @@ from great_expectations.expectations.expectation_configuration import Expectatio
 from kiban.core.errors import KibanError, one_line
 from kiban.data.batches import Period, period
 from kiban.data.contract import Column, Table
-from kiban.data.verdict import Checked, Finding, as_text
+from kiban.data.verdict import Expected, Finding, as_text
 
 EXAMPLES = 5
 WARNING = "warning"  # Great Expectations' severity for what the contract calls warn
@@ -58,15 +58,24 @@ def _config(kind: str, warn: bool = False, **kwargs: Any) -> Config:
     return {"type": kind, "kwargs": kwargs, "severity": WARNING if warn else "critical"}
 
 
-def check(rows: pa.Table, contract: Table, table: str, batch: str, timezone: str) -> Checked:
+def expected(contract: Table, batch: str, timezone: str) -> list[Expected]:
+    """The expectations of a batch."""
+    return [
+        Expected(
+            column=config["kwargs"].get("column"),
+            expectation=_in_words(config["type"], config["kwargs"], contract.time),
+        )
+        for config in suite(contract, period(batch, timezone))
+    ]
+
+
+def check(rows: pa.Table, contract: Table, table: str, batch: str, timezone: str) -> list[Finding]:
     """The findings of the expectations of `contract` in the rows of one batch.
 
     Raises KibanError if an expectation of the contract does not exist, or cannot be computed.
     """
-    configs = suite(contract, period(batch, timezone))
-    failed = _failed(rows, contract.key, f"{table} {batch}", configs)
-    findings = [_finding(table, batch, result) for result in failed]
-    return Checked(expectations=len(configs), findings=findings)
+    failed = _failed(rows, contract.key, f"{table} {batch}", suite(contract, period(batch, timezone)))
+    return [_finding(table, batch, contract.time, result) for result in failed]
 
 
 @cache
@@ -122,16 +131,21 @@ def _check_computed(result: ExpectationValidationResult, where: str) -> None:
             raise KibanError(f"{message}: {one_line(raised['exception_message'])}")
 
 
-def _finding(table: str, batch: str, failed: ExpectationValidationResult) -> Finding:
+def _in_words(kind: str, arguments: Config, time: str | None) -> str:
+    if arguments.get("column") == time and arguments.get("strict_max"):
+        return f"{kind}(the period of the batch)"
+    kept = {name: value for name, value in arguments.items() if name not in ("column", "batch_id")}
+    return f"{kind}({', '.join(f'{name}={as_text(value)}' for name, value in kept.items() if value is not None)})"
+
+
+def _finding(table: str, batch: str, time: str | None, failed: ExpectationValidationResult) -> Finding:
     config, result = failed.expectation_config, failed.result
-    kwargs = {name: value for name, value in config.kwargs.items() if name not in ("column", "batch_id")}
-    limits = ", ".join(f"{name}={as_text(value)}" for name, value in kwargs.items() if value is not None)
     observed = result.get("observed_value")
     return Finding(
         table=table,
         batch=batch,
         column=config.kwargs.get("column"),
-        expectation=f"{config.type}({limits})",
+        expectation=_in_words(config.type, config.kwargs, time),
         severity="warn" if config.severity == WARNING else "reject",
         rows=result.get("unexpected_count"),
         observed=None if observed is None else f"observed {as_text(observed)}",

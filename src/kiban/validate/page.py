@@ -1,31 +1,81 @@
 """The findings of validation for readers: a table on the terminal, and an HTML page."""
 
 import importlib.resources
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import jinja2
 from rich.console import Console
 from rich.table import Table
 
+from kiban.data.sketch import Sketch
 from kiban.data.verdict import Finding, Verdict
+from kiban.validate.charts import HEIGHT, WIDTH, charts
 from kiban.validate.compare import LEAST_BATCHES
 
+State = Literal["passed", "warned", "rejected"]
 
-def page(verdict: Verdict, title: str) -> str:
-    """The verdict as one self-contained HTML page: without scripts, external files, times or ids."""
+
+def page(verdict: Verdict, title: str, over_time: Mapping[str, Sequence[Sketch]]) -> str:
+    """The verdict as one self-contained HTML page: without scripts, external files, times or ids.
+
+    It shows the batches of each table, what is expected of them, and the columns of those `over_time`.
+    """
     template = importlib.resources.files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    rejected = {(finding.table, finding.batch) for findings in verdict.reasons().values() for finding in findings}
-    warned = {(finding.table, finding.batch) for finding in verdict.findings} - rejected
-    batches = sorted({(table, batch) for table, hashes in verdict.accepted.items() for batch in hashes} | rejected)
-    states = [
-        (table, batch, "rejected" if (table, batch) in rejected else "warned" if (table, batch) in warned else "passed")
-        for table, batch in batches
-    ]
+    tables = [_table(verdict, name, over_time.get(name, [])) for name in verdict.expected]
     return environment.from_string(template).render(
-        verdict=verdict, title=title, states=states, shown=shown, least_batches=LEAST_BATCHES
+        verdict=verdict,
+        title=title,
+        tables=tables,
+        shown=shown,
+        least_batches=LEAST_BATCHES,
+        width=WIDTH,
+        height=HEIGHT,
     )
+
+
+def _table(verdict: Verdict, name: str, over_time: Sequence[Sketch]) -> dict[str, Any]:
+    """What the page shows of a table."""
+    findings = [finding for finding in verdict.findings if finding.table == name]
+    batches = sorted(
+        {*verdict.accepted.get(name, {}), *verdict.rejected.get(name, {}), *(each.batch for each in findings)}
+    )
+    rows = verdict.rows.get(name, {})
+    return {
+        "name": name,
+        "batches": [{"name": batch, "state": _state(findings, batch), "rows": rows.get(batch)} for batch in batches],
+        "expectations": [
+            {
+                "column": expected.column,
+                "text": expected.expectation,
+                "results": _results(
+                    [
+                        each
+                        for each in findings
+                        if (each.column, each.expectation) == (expected.column, expected.expectation)
+                    ],
+                    batches,
+                ),
+            }
+            for expected in verdict.expected[name]
+        ],
+        "uncompared": verdict.uncompared.get(name, []),
+        "charts": list(charts(over_time)),
+    }
+
+
+def _results(findings: Sequence[Finding], batches: Sequence[str]) -> dict[State, list[str]]:
+    """The batches by the state that the findings of one expectation give them."""
+    by_state: dict[State, list[str]] = {}
+    for batch in batches:
+        by_state.setdefault(_state(findings, batch), []).append(batch)
+    return by_state
+
+
+def _state(findings: Sequence[Finding], batch: str) -> State:
+    severities = {finding.severity for finding in findings if finding.batch == batch}
+    return "rejected" if "reject" in severities else "warned" if severities else "passed"
 
 
 def shown(examples: Sequence[dict[str, Any]]) -> str:

@@ -28,6 +28,7 @@ def main() -> None:
     counts = prepared.read_counts()
     files = {(prepared.TABLE, batch): paths.prepared_file(dataset.name, batch) for batch in counts}
     result = check.validate(tables, files, dataset.timezone, params.validation.history)
+    over_time = check.over_time(tables, files, result, dataset.timezone, params.validation.history.batches)
     hashes = result.accepted.get(prepared.TABLE, {})
     quarantined = verdict.read("raw").reasons() | result.reasons()
     account = Account(
@@ -38,7 +39,7 @@ def main() -> None:
             batch: [_reason(finding) for finding in findings] for batch, findings in sorted(quarantined.items())
         },
     )
-    conclude(result, "prepared", dataset.name, params.validation.on_failure)
+    conclude(result, "prepared", dataset.name, params.validation.on_failure, over_time)
     prepared.write_account(account)
 
 

@@ -30,8 +30,11 @@ def main() -> None:
         for batch in recorded.get(table, {})
     }
     result = check.validate(tables, files, dataset.timezone, params.validation.history)
+    over_time = check.over_time(tables, files, result, dataset.timezone, params.validation.history.batches)
     findings = result.findings + check.absent({table: recorded.get(table, {}) for table in tables})
-    conclude(result.model_copy(update={"findings": findings}), "raw", dataset.name, params.validation.on_failure)
+    conclude(
+        result.model_copy(update={"findings": findings}), "raw", dataset.name, params.validation.on_failure, over_time
+    )
 
 
 if __name__ == "__main__":
