@@ -61,6 +61,7 @@ report: $(INSTALLED) ## compare the model with that at which the branch left BAS
 	@test "$$REPRODUCED" != failure || printf '%s\n\n' > report/report.md \
 		'> **`make reproduce` failed**: these are the results that the branch holds, of whatever code and data they are.'
 	@sed 's#](report/#](#' report/report.part >> report/report.md && rm report/report.part
+	@sed -n '/^## /{s///p;q}' report/report.md && echo "The whole report: report/report.md"
 	@test -z "$$GITHUB_STEP_SUMMARY" || sed '/^<!-- pictures -->$$/,$$d' report/report.md >> "$$GITHUB_STEP_SUMMARY"
 report: export BASE ?= main
 

@@ -183,10 +183,9 @@ def test_new_batches_and_columns_are_told(versions: tuple[str, str, str], capsys
     found = diff(capsys, second)  # to the working tree
     assert found["flights"]["added"] == found["weather"]["added"] == found["prepared"]["added"] == ["2013-03"]
     assert found["planes"]["columns"] == {"speed": ["integer", "number"]}
-    assert found["weather"]["moved"]["month"] == [
-        {**found["weather"]["moved"]["month"][0], "mean": pytest.approx(1.35, abs=0.01)},
-        found["weather"]["moved"]["month"][1],
-    ]
+    month = found["weather"]["moved"]["month"]
+    assert (month["before"]["mean"], month["after"]["mean"]) == (pytest.approx(1.35, abs=0.01), 3.0)
+    assert month["effect"] == 1.0
     backwards = diff(capsys, "HEAD", second)
     assert backwards["flights"]["removed"] == ["2013-03"]
     assert diff(capsys, first, first) == {}

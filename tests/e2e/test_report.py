@@ -109,7 +109,7 @@ def test_changed_data_is_told_by_batch_and_rows(branches: Path, data: str) -> No
     text = run(branches, "kiban", "report", "main", data)
     assert re.match(r"## Model: (no clear difference|better|worse); gate (not )?passed\n", text)
     assert "batch 2013-01 changed: 0 rows added, 100 removed, 0 changed" in text
-    assert "<details><summary>prepared: columns that moved</summary>" in text
+    assert "<details><summary>prepared: columns that moved, most first</summary>" in text
 
 
 def test_from_the_store_alone_in_half_a_minute_with_pictures(branches: Path, elsewhere: Path) -> None:

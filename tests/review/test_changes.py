@@ -1,10 +1,16 @@
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pyarrow as pa
 import pytest
 
-from kiban.data.contract import Column
+from kiban.data.contract import Column, Table, Type
 from kiban.review import changes
+from kiban.review.revision import Batch
 
 KEY = ["id"]
+TYPES: dict[str, Type] = {"id": "integer", "name": "string", "value": "number"}
 
 
 def table(*rows: tuple[int | None, str | None, float | None]) -> pa.Table:
@@ -68,3 +74,30 @@ def test_a_column_is_summarised_by_its_type() -> None:
     assert found["name"].model_dump(exclude_defaults=True) == {"null_share": 0.25, "levels": {"a": 0.5, "b": 0.25}}
     assert found["value"].model_dump(exclude_defaults=True) == {"null_share": 0.75, "mean": 0.5}
     assert changes.summarize(table((1, None, None)), columns)["value"].mean is None
+
+
+def version(**batches: pa.Table) -> Any:
+    """A version of a repository that has these batches of the table `things`."""
+    columns = {name: Column(type=kind, description="") for name, kind in TYPES.items()}
+    return SimpleNamespace(
+        batches={"things": {name: Batch(rows.num_rows, str(id(rows)), Path(name)) for name, rows in batches.items()}},
+        contracts={"things": Table(description="", key=["id"], columns=columns)},
+        rows=lambda batch: batches[batch.path.name],
+    )
+
+
+def test_columns_that_moved_are_ranked_by_effect() -> None:
+    before, after = table(*((i, "a", float(i)) for i in range(20))), table(*((i, "b", i + 2.0) for i in range(20)))
+    moved = changes.between(version(first=before), version(first=after))["things"].moved
+    assert list(moved) == ["name", "value"]
+    assert moved["name"].effect == 1.0
+    assert 0.1 < moved["value"].effect < 0.3
+
+
+def test_a_new_batch_is_compared_with_the_earlier_ones() -> None:
+    first, second = table((1, "a", 1.0), (2, "a", 2.0)), table((3, "b", 1.0), (4, "b", 2.0))
+    change = changes.between(version(first=first), version(first=first, second=second))["things"]
+    assert change.added == ["second"]
+    assert change.moved["name"].after.levels == {"b": 1.0}
+    assert change.moved["name"].effect == 1.0
+    assert "value" not in change.moved

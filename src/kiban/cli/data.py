@@ -110,5 +110,9 @@ def _print_changes(table: str, changes: "TableChanges") -> None:
     for column, (before, after) in changes.columns.items():
         print(f"  column {plain(column)}: {before or 'none'} → {after or 'none'}")
     if changes.moved:
-        moved = [[name, *("\n".join(summary.in_words()) for summary in pair)] for name, pair in changes.moved.items()]
-        show("", ["column", "before", "after"], moved)
+        sides = ["old batches", "added batches"] if changes.added else ["before", "after"]
+        moved = [
+            [name, *("\n".join(summary.in_words()) for summary in (pair.before, pair.after)), f"{pair.effect:.2f}"]
+            for name, pair in changes.moved.items()
+        ]
+        show("", ["column", *sides, "effect"], moved)

@@ -34,7 +34,8 @@ def report(base: str, head: str | None, pictures: Path | None) -> None:
     drawn: dict[str, Path] = {}
     if pictures:
         try:
-            drawn = plots.draw(plots.specifications(Path(), *([base, head] if head else [base])), pictures)
+            specifications = plots.specifications(Path(), *([base, head] if head else [base]))
+            drawn = plots.draw(plots.before_and_after(specifications, base), pictures)
         except Exception as error:  # of DVC or the renderer: a report without pictures is still useful
             click.echo(f"warning: the report has no pictures: {error}", err=True)
     addresses = {title: file.as_posix() for title, file in drawn.items()}

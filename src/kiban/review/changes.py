@@ -9,6 +9,8 @@ import pyarrow as pa
 from pydantic import BaseModel
 
 from kiban.data.contract import Column, Table
+from kiban.data.distance import between as between_values
+from kiban.data.distance import spread, values_of
 from kiban.review.revision import Revision
 
 EXAMPLES = 5
@@ -145,12 +147,22 @@ def _text(value: Any) -> str | None:
     return None if value is None else value.isoformat().replace("+00:00", "Z")
 
 
+class Moved(BaseModel):
+    """A column whose rounded summaries differ. `effect` is about the share of rows that would have to change, or 0 for
+    times."""
+
+    before: Summary
+    after: Summary
+    effect: float
+
+
 class TableChanges(BaseModel):
     """The changes in one table.
 
     `rows` has the numbers of rows [old, new]. `added` and `removed` name batches; `changed` has the changed rows by
-    batch. `columns` has the types [old, new] of each column that differs between the contracts, and `moved` the
-    summaries [old, new] of each other column whose rounded summaries differ.
+    batch. `columns` has the types [old, new] of each column that differs between the contracts. `moved` has each other
+    column that moved, the largest effect first: from the old rows to those of the batches that were added, or to all
+    new rows if none was.
     """
 
     rows: tuple[int, int]
@@ -158,7 +170,7 @@ class TableChanges(BaseModel):
     removed: list[str]
     changed: dict[str, Rows]
     columns: dict[str, tuple[str | None, str | None]]
-    moved: dict[str, tuple[Summary, Summary]]
+    moved: dict[str, Moved]
 
 
 def between(old: Revision, new: Revision) -> dict[str, TableChanges]:
@@ -185,18 +197,15 @@ def _in_table(name: str, old: Revision, new: Revision) -> TableChanges | None:
     unchanged = {column: type for column, type in _columns(new.contracts.get(name)).items() if column not in columns}
     rows_of = [{batch: side.rows(side.batches[name][batch]) for batch in side.batches.get(name, {})} for side in sides]
     key = (new.contracts.get(name) or old.contracts[name]).key
-    summaries = [_summaries(list(rows.values()), unchanged) for rows in rows_of]
+    added = sorted(after.keys() - before.keys())
+    compared = [rows_of[0], {batch: rows_of[1][batch] for batch in added} if before and added else rows_of[1]]
     return TableChanges(
         rows=(sum(batch.rows for batch in before.values()), sum(batch.rows for batch in after.values())),
-        added=sorted(after.keys() - before.keys()),
+        added=added,
         removed=sorted(before.keys() - after.keys()),
         changed={batch: by_rows(rows_of[0][batch], rows_of[1][batch], key) for batch in changed},
         columns=columns,
-        moved={
-            column: (summaries[0][column], summaries[1][column])
-            for column in (unchanged if all(summaries) else ())
-            if summaries[0][column] != summaries[1][column]
-        },
+        moved=_moved(list(compared[0].values()), list(compared[1].values()), unchanged),
     )
 
 
@@ -208,5 +217,22 @@ def _types(contract: Table | None) -> dict[str, str]:
     return {name: column.type for name, column in _columns(contract).items()}
 
 
-def _summaries(parts: list[pa.Table], columns: Mapping[str, Column]) -> dict[str, Summary]:
-    return summarize(pa.concat_tables([part.select(list(columns)) for part in parts]), columns) if parts else {}
+def _moved(old: list[pa.Table], new: list[pa.Table], columns: Mapping[str, Column]) -> dict[str, Moved]:
+    if not old or not new or not columns:
+        return {}
+    before, after = (pa.concat_tables([part.select(list(columns)) for part in parts]) for parts in (old, new))
+    summaries = summarize(before, columns), summarize(after, columns)
+    moved = {
+        name: Moved(before=summaries[0][name], after=summaries[1][name], effect=_effect(before[name], after[name]))
+        for name in columns
+        if summaries[0][name] != summaries[1][name]
+    }
+    return dict(sorted(moved.items(), key=lambda item: (-item[1].effect, item[0])))
+
+
+def _effect(before: pa.ChunkedArray, after: pa.ChunkedArray) -> float:
+    if pa.types.is_temporal(before.type):
+        return 0.0
+    sides = values_of(before), values_of(after)
+    distance = between_values(*sides) or 0.0
+    return round(max(abs(sides[0].nulls - sides[1].nulls), distance / spread(sides)), 3)

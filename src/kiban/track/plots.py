@@ -10,6 +10,8 @@ from typing import Any
 from kiban.core.errors import KibanError
 
 MOST_SECONDS = 60
+REVISION = "rev"  # DVC's name of the column
+SIDES = {"before": "#9aa0a6", "after": "#0969da"}
 
 
 def specifications(root: Path, *revisions: str) -> dict[str, dict[str, Any]]:
@@ -35,6 +37,26 @@ def specifications(root: Path, *revisions: str) -> dict[str, dict[str, Any]]:
     return {
         title: plot["content"] for title, plots in output["data"].items() for plot in plots if plot["type"] == "vega"
     }
+
+
+def before_and_after(specifications: dict[str, dict[str, Any]], before: str) -> dict[str, dict[str, Any]]:
+    """The specifications of two revisions, in the same colours and words: `before` is grey, the other is blue."""
+    return {title: _in_words(specification, before) for title, specification in specifications.items()}
+
+
+def _in_words(node: Any, before: str) -> Any:
+    if isinstance(node, list):
+        items = [_in_words(item, before) for item in node]
+        # What was before is drawn first, beneath what is after.
+        return sorted(items, key=lambda item: isinstance(item, dict) and item.get(REVISION) == "after")
+    if not isinstance(node, dict):
+        return node
+    if node.get("field") == REVISION and "scale" in node:
+        return {**node, "title": None, "scale": {"domain": list(SIDES), "range": list(SIDES.values())}}
+    renamed = {name: _in_words(value, before) for name, value in node.items()}
+    if isinstance(node.get(REVISION), str):
+        renamed[REVISION] = "before" if node[REVISION] == before else "after"
+    return renamed
 
 
 def draw(specifications: dict[str, dict[str, Any]], folder: Path) -> dict[str, Path]:
