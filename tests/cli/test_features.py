@@ -70,7 +70,7 @@ def test_recent_rows_come_from_files_where_they_are_given(asked: pa.Table) -> No
         (["flights="], "'flights=' is not TABLE=PATH"),
         (["flights=asked.csv", "flights=asked.csv"], "is not TABLE=PATH, once"),
         (["flights=nothing.csv"], "no file matches nothing.csv"),
-        (["-o", "nowhere/found.csv"], "--output nowhere/found.csv: No such file or directory"),
+        (["-o", "nowhere/found.csv"], "nowhere/found.csv: No such file or directory"),
         (["-o", "found.xlsx"], "--output found.xlsx: a name must end with .csv or .parquet"),
         (["flights=asked.csv"], "recent flights: column 'dep_time' is missing"),
     ],
@@ -78,6 +78,34 @@ def test_recent_rows_come_from_files_where_they_are_given(asked: pa.Table) -> No
 def test_bad_arguments_are_one_sentence(arguments: list[str], message: str) -> None:
     with pytest.raises(KibanError, match=message.replace("(", r"\(")):
         features(*arguments, "--for", "asked.csv")
+
+
+def test_an_example_can_be_asked_about() -> None:
+    done = features("--example", "upcoming.csv")
+    assert done.stdout == "upcoming.csv: for these rows, `kiban features --for upcoming.csv` prints a request\n"
+    rows = pyarrow.csv.read_csv("upcoming.csv")
+    assert rows.num_rows == 5
+    assert "dep_delay" not in rows.column_names
+    assert len(json.loads(features("--for", "upcoming.csv").stdout)["records"]) == 5
+
+
+def test_the_columns_that_are_needed_are_named(asked: pa.Table) -> None:
+    pyarrow.csv.write_csv(asked.drop_columns(["hour", "origin"]), "asked.csv")
+    with pytest.raises(KibanError, match="no column hour, origin; needed are time_hour, carrier, .*; may be absent: "):
+        features("--for", "asked.csv")
+
+
+def test_a_time_without_a_zone_is_said(asked: pa.Table) -> None:
+    lines = Path("asked.csv").read_text()
+    Path("asked.csv").write_text(lines.replace(".000000Z", ""))
+    with pytest.raises(KibanError, match="column 'time_hour', row 1: .* it has no time zone, as in 2013-01-31T15:00"):
+        features("--for", "asked.csv")
+
+
+def test_without_rows_the_two_ways_are_named() -> None:
+    done = features()
+    assert done.exit_code == 2
+    assert "--for PATH, or make some by --example PATH" in done.stderr
 
 
 def test_requests_that_are_not_there_are_named() -> None:

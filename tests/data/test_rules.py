@@ -112,7 +112,7 @@ def test_a_batch_is_validated_by_the_same_rules(pair: tuple[Column, list[Any]]) 
     info = Column(type="integer", description="")
     table = Table(description="", key=["row"], columns={"row": info, "value": column})
     rows = pa.table({"row": pa.array(range(len(values)), pa.int64()), "value": arrow(column, values)})
-    findings = expectations.check(rows, table, "table", "2013", "UTC").findings
+    findings = expectations.check(rows, table, "table", "2013", "UTC")
     broken = {policy for policy in ("reject", "warn") if pc.any(rules.breaks(rows["value"], column, policy)).as_py()}
     assert {finding.severity for finding in findings} == broken
 

@@ -168,7 +168,10 @@ def test_an_experiment_in_the_workspace(year: Path) -> None:
     commit = revision(year, "in-workspace")
     assert experiment_model(year, commit) == "sklearn.linear_model.LogisticRegression"
     assert experiment_metrics(year, commit) == json.loads((year / "reports/metrics.json").read_text())["test"]
-    assert runs(year)["in-workspace"].data.tags["git.dirty"] == "false"  # only what a run writes differs
+    tags = runs(year)["in-workspace"].data.tags
+    assert tags["git.dirty"] == "false"  # only what a run writes differs
+    change = "HistGradientBoostingClassifier → sklearn.linear_model.LogisticRegression"
+    assert f"- `model._target_`: sklearn.ensemble.{change}\n" in tags["mlflow.note.content"]
     restore(year)
 
 

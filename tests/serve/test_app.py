@@ -142,9 +142,13 @@ def test_the_answers_type_is_the_one_that_is_accepted(client: TestClient, accept
 
 
 def test_lines_of_other_systems_are_read(client: TestClient) -> None:
-    """Windows' line ends, blank lines, a byte order mark before CSV."""
+    """Windows' line ends, blank lines, a byte order mark."""
     table = f"\ufeff{http_cases.HEADER}\r\n\r\n{http_cases.ROW}\r\n\r\n"
-    lines = f"{http_cases.LINE}\r\n\r\n{http_cases.LINE}\n\n"
+    lines = f"\ufeff{http_cases.LINE}\r\n\r\n{http_cases.LINE}\n\n"
+    body = "\ufeff" + json.dumps({"records": [KNOWN]})
+    assert (
+        client.post("/predict", content=body.encode(), headers={"content-type": "application/json"}).status_code == 200
+    )
     for content, headers, rows in ((table, CSV, 1), (lines, LINES, 2)):
         answer = client.post("/invocations", content=content.encode(), headers=headers)
         assert answer.status_code == 200, answer.text

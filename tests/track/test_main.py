@@ -99,9 +99,10 @@ def test_a_run_is_logged_with_all_that_it_came_from(tracked: Path, monkeypatch: 
     assert tags["git.commit"] == run_command(tracked, "git", "rev-parse", "HEAD").strip()
     assert tags["git.dirty"] == "true"  # data/ is not committed
     assert tags["validation.prepared"].startswith("3 batches accepted, 0 rejected")
-    assert tags["gate"] in ("passed", "not passed")
-    assert run.data.params["model.max_iter"] == "20"
     evaluation = json.loads(Path("reports/evaluation.json").read_text())
+    assert tags["gate"] in ("passed", "not passed")
+    assert tags["mlflow.note.content"].startswith(f"ROC AUC on the test rows: {evaluation['test']['roc_auc']}, gate ")
+    assert run.data.params["model.max_iter"] == "20"
     assert run.data.metrics["test.roc_auc"] == evaluation["test"]["roc_auc"]
     history = mlflow.MlflowClient(local(tracked)).get_metric_history(run.info.run_id, "by_batch.roc_auc")
     assert {point.step: point.value for point in history} == {
@@ -528,7 +529,8 @@ def test_what_one_run_is_refused_for_keeps_no_other_back(project: Path, capfd: p
     client.delete_experiment(runs(local(project))[0].info.experiment_id)
     another_lock(1)
     run_stage("track")
-    assert "did not take the run: " in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "did not take the run: the experiment 'flights' of MLflow was deleted: `mlflow experiments restore" in said
     another_lock(2)
     text = Path("params.yaml").read_text()
     Path("params.yaml").write_text(text.replace("experiment: flights", "experiment: others"))

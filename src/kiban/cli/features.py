@@ -31,9 +31,14 @@ class Params(Sections):
     "--for",
     "rows_path",
     type=Place(),
-    required=True,
     metavar="PATH",
     help="The new rows, with the columns of the raw table.",
+)
+@click.option(
+    "--example",
+    type=Place(dir_okay=False, path_type=Path),
+    metavar="PATH",
+    help="Write a CSV file of a few recent rows to try this command with, and do nothing else.",
 )
 @click.option(
     "-o",
@@ -41,7 +46,7 @@ class Params(Sections):
     type=Place(dir_okay=False, path_type=Path),
     help="Write a table with key and features to this file (.csv or .parquet), and print no request.",
 )
-def features(raw: tuple[str, ...], rows_path: str, output: Path | None) -> None:
+def features(raw: tuple[str, ...], rows_path: str | None, example: Path | None, output: Path | None) -> None:
     """Compute the features of new rows from recent raw rows, and print a request to the model about the new rows.
 
     Recent rows of a table come from TABLE=PATH (CSV or Parquet, with * for several files), or else from data/raw. A
@@ -51,6 +56,7 @@ def features(raw: tuple[str, ...], rows_path: str, output: Path | None) -> None:
     \b
     Examples:
       kiban features weather=recent/weather.csv --for upcoming.csv > request.json
+      kiban features --example upcoming.csv
       kiban features --for upcoming.csv -o upcoming.parquet
     """
     from kiban.data import parquet
@@ -61,6 +67,12 @@ def features(raw: tuple[str, ...], rows_path: str, output: Path | None) -> None:
         raise KibanError(f"--output {output}: a name must end with {' or '.join(SUFFIXES)}")
     params = read(Params)
     dataset = params.dataset
+    if example:
+        _write(new_rows.example(dataset), example)
+        print(f"{example}: for these rows, `kiban features --for {example}` prints a request")
+        return
+    if rows_path is None:
+        raise click.UsageError("give the new rows by --for PATH, or make some by --example PATH")
     tables = contract.read_raw(paths.raw_contract(dataset.name))
     recent_paths = _paths(raw, list(tables))
 
@@ -96,7 +108,8 @@ def _paths(raw: tuple[str, ...], tables: list[str]) -> dict[str, str]:
 
 
 def _write(rows: "pa.Table", path: Path) -> None:
-    """Write the rows in the format of the path's suffix, whole or not at all. Raises KibanError if that fails."""
+    """Write the rows as Parquet or else as CSV, by the path's suffix, whole or not at all. Raises KibanError if that
+    fails."""
     import io
 
     from pyarrow import csv
@@ -104,7 +117,7 @@ def _write(rows: "pa.Table", path: Path) -> None:
     from kiban.data import parquet
 
     if not path.parent.is_dir():
-        raise KibanError(f"--output {path}: No such file or directory")
+        raise KibanError(f"{path}: No such file or directory")
     try:
         if path.suffix == ".parquet":
             parquet.write(rows, path)
@@ -113,4 +126,4 @@ def _write(rows: "pa.Table", path: Path) -> None:
             csv.write_csv(rows, buffer)
             files.write(path, buffer.getvalue())
     except OSError as error:
-        raise KibanError(f"--output {path}: {error.strerror}") from None
+        raise KibanError(f"{path}: {error.strerror}") from None

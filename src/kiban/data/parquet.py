@@ -1,5 +1,6 @@
 """The contract's Arrow schema, and Parquet files: the same rows are always written as the same bytes."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -77,8 +78,13 @@ def _cast(values: pa.ChunkedArray, name: str, column: Column, where: str) -> pa.
         return _converted(values, column.type)
     except MISFIT:
         row, value = _first_misfit(values, column.type)
-        raise KibanError(f"{where}: column {name!r}, row {row}: {value} is not of type {column.type}") from None
+        reason = f"{where}: column {name!r}, row {row}: {value} is not of type {column.type}"
+        if column.type == "timestamp" and LOCAL_TIME.fullmatch(value.strip("'")):
+            reason += ": it has no time zone, as in 2013-01-31T15:00:00Z or 2013-01-31 10:00:00-05:00"
+        raise KibanError(reason) from None
 
+
+LOCAL_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?")
 
 MISFIT = (pa.ArrowInvalid, pa.ArrowNotImplementedError)
 """What Arrow raises about values that cannot be converted."""

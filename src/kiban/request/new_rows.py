@@ -102,11 +102,35 @@ def recent_rows(dataset: Featured, asked: pa.Table, tables: Iterable[str]) -> di
     return recent
 
 
+def example(dataset: Featured, count: int = 5) -> pa.Table:
+    """A few rows late in the last accepted batch, without what may be null, as one would ask about them.
+
+    Raises KibanError if there is no accepted batch, or if its file changed after validation.
+    """
+    raw = contract.read_raw(paths.raw_contract(dataset.name))
+    name = load(dataset.features, raw).rows_of
+    accepted = verdict.read("raw").accepted.get(name, {})
+    if not accepted:
+        raise KibanError(f"no batch of {name} is accepted: run `dvc repro`")
+    last = max(accepted)
+    with verdict.opened(paths.raw_file(dataset.name, name, last), accepted[last]) as file:
+        rows = parquet.read_open(file)
+    required = [column for column in rows.column_names if not raw[name].columns[column].nullable]
+    return rows.select(required).slice(rows.num_rows * 9 // 10, count)
+
+
 def _whole(asked: pa.Table, table: Table) -> pa.Table:
     """`asked` in the contract's schema, with nulls for each absent column that is nullable.
 
     Raises KibanError if there are no rows, or if the contract rejects a value.
     """
+    missing = [name for name, column in table.columns.items() if not column.nullable and name not in asked.column_names]
+    if missing:
+        needed, others = (
+            ", ".join(name for name, column in table.columns.items() if column.nullable is nullable)
+            for nullable in (False, True)
+        )
+        raise KibanError(f"{ASKED}: no column {', '.join(missing)}; needed are {needed}; may be absent: {others}")
     for name, column in table.columns.items():
         if column.nullable and name not in asked.column_names:
             asked = asked.append_column(name, pa.nulls(asked.num_rows, parquet.ARROW_TYPES[column.type]))

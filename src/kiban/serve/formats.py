@@ -1,5 +1,6 @@
 """The formats of requests and answers: JSON, JSON lines and CSV."""
 
+import codecs
 import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -114,7 +115,7 @@ def _few(lines: Iterable[T], schema: Schema) -> list[T]:
 
 def _from_json(text: bytes, where: str) -> Any:
     try:
-        return from_json(text)
+        return from_json(text.removeprefix(codecs.BOM_UTF8))
     except ValueError as error:
         raise RefusedError(400, finding(f"{where} is not JSON: {error}")) from None
 

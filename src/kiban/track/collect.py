@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -13,15 +14,21 @@ from typing import Any
 import yaml
 
 from kiban.core import paths
+from kiban.core.errors import KibanError
+from kiban.core.git import git
 from kiban.core.paths import EVALUATION, LOCK, METRICS, MODEL, PARAMS, PLOTS
-from kiban.core.settings import load
+from kiban.core.settings import Nested, leaves, load
+from kiban.core.text import plain
 from kiban.data import contract, verdict
 from kiban.servable import manifest
 from kiban.servable.evaluation import Evaluation
+from kiban.tasks.binary import METRICS as TITLES
 from kiban.track import outbox, plots
 from kiban.track import run as tracked
 from kiban.track.commit import state
 
+DESCRIPTION = "mlflow.note.content"  # MLflow's own name
+MOST_CHANGES = 20
 MODEL_PACKAGES = ("scikit-learn", "skops", "pandas", "numpy")
 
 
@@ -69,6 +76,7 @@ def run_of(experiment: str) -> tracked.Run:
         ],
         tags={
             "model_id": model_id,
+            DESCRIPTION: _description(evaluation, parameters),
             "gate": "passed" if evaluation.gate.passed else "not passed",
             **{f"validation.{level}": verdict.read(level).in_words() for level in verdict.LEVELS},
             **state(Path()),
@@ -82,6 +90,24 @@ def run_of(experiment: str) -> tracked.Run:
             features={name: "string" if column.type == "string" else "double" for name, column in features.items()},
             requirements=[f"{name}=={importlib.metadata.version(name)}" for name in MODEL_PACKAGES],
         ),
+    )
+
+
+def _description(evaluation: Evaluation, parameters: Nested) -> str:
+    """What MLflow shows above a run: the result, and what differs from the commit that is checked out."""
+    gate = evaluation.gate
+    value = evaluation.splits[gate.split].get(gate.metric)
+    state = "passed" if gate.passed else "not passed"
+    result = f"{TITLES[gate.metric].title} on the {gate.split} rows: {value}, gate {state} (minimum {gate.minimum})"
+    try:
+        committed = leaves(load(git(Path(), "show", f"HEAD:./{PARAMS}").encode()))
+    except (OSError, subprocess.CalledProcessError, KibanError):
+        return result
+    now = leaves(parameters)
+    changed = [name for name in sorted(now.keys() | committed.keys()) if now.get(name) != committed.get(name)]
+    texts = [f"- `{name}`: {plain(committed.get(name))} → {plain(now.get(name))}" for name in changed[:MOST_CHANGES]]
+    return "\n".join(
+        [result, "", "Changed since the commit:" if texts else "The parameters are those of the commit.", *texts]
     )
 
 

@@ -14,6 +14,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, Schema
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
+from kiban.core.errors import KibanError
 from kiban.servable import skops_file
 from kiban.track import outbox
 from kiban.track.run import Metric, Model, Run
@@ -77,6 +78,11 @@ def _experiment(client: Any, name: str, artifacts: str | None) -> str:
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
                 raise
+    if experiment.lifecycle_stage == "deleted":
+        raise KibanError(
+            f"the experiment {name!r} of MLflow was deleted: `mlflow experiments restore --experiment-id "
+            f"{experiment.experiment_id}` brings it back, or set another tracking.experiment"
+        )
     return experiment.experiment_id
 
 
