@@ -102,3 +102,8 @@ def test_a_learning_rate_reaches_train_and_what_follows_only() -> None:
 
 def test_the_graph_fits_a_screen() -> None:
     assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= 215
+
+
+def test_the_readme_draws_the_stages_in_their_order() -> None:
+    drawn = (ROOT / "README.md").read_text().split("```mermaid\nflowchart LR\n")[1].split("```")[0]
+    assert drawn.strip().split(" --> ") == list(GRAPH)
