@@ -60,7 +60,7 @@ def edited(rows: pa.Table, **columns: list[object]) -> pa.Table:
     ("edit", "message"),
     [
         (lambda rows: rows.slice(0, 0), "there are none"),
-        (lambda rows: rows.drop_columns("dest"), "column 'dest' is missing"),
+        (lambda rows: rows.drop_columns("dest"), "no column dest; needed are time_hour, carrier, "),
         (lambda rows: rows.append_column("x", rows["dest"]), "column 'x' is not in the contract"),
         (lambda rows: pa.concat_tables([rows, rows]), r"two rows have the same key \(time_hour, carrier, flight\)"),
         (lambda rows: edited(rows, minute=[None]), "column 'minute' may not be null, as None is at time_hour 2013-03"),
