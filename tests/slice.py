@@ -7,9 +7,11 @@ from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
+import yaml
 
 from kiban.config.composition import composed
 from kiban.data import prepared
+from kiban.validate.settings import History
 
 ROOT = Path(__file__).parents[1]
 DAYS = range(1, 7)
@@ -40,6 +42,7 @@ PICTURES = [  # the names of the files that the plots of dvc.yaml are drawn to, 
     "late-rate-by-month",
     "permutation-importance",
 ]
+HISTORY = History.model_validate(yaml.safe_load((ROOT / "params.yaml").read_text())["validation"]["history"])
 SMALL_TREES = ["model.min_samples_leaf=50", "model.max_iter=20"]
 
 

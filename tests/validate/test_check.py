@@ -3,15 +3,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from slice import run_stage
+from slice import HISTORY, run_stage
 
 from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.data.contract import read_raw
 from kiban.validate import check
-from kiban.validate.settings import History
 
-HISTORY = History(batches=3, minimum_change=0.1, batches_per_false_alarm=12, checks={})
 FILES = {("flights", "2013-01"): Path("data/raw/flights/flights/2013-01.parquet")}
 
 

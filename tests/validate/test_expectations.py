@@ -3,7 +3,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from slice import ROOT
+from slice import HISTORY, ROOT
 
 from kiban.core import files
 from kiban.core.errors import KibanError
@@ -11,10 +11,8 @@ from kiban.data import contract, parquet
 from kiban.data.batches import bounds
 from kiban.data.contract import Column, Expectation, Table
 from kiban.validate import check, expectations
-from kiban.validate.settings import History
 
 FLIGHTS = contract.read_raw(ROOT / "conf/contract/flights.raw.yaml")["flights"]
-HISTORY = History(batches=3, minimum_change=0.1, batches_per_false_alarm=12, checks={})
 ZONE = "America/New_York"
 
 

@@ -6,34 +6,26 @@
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from slice import ROOT, run_stage
+from slice import HISTORY, ROOT, run_stage
 
-from kiban.core.settings import Sections, read
 from kiban.data import contract, parquet
 from kiban.data.sketch import Sketch, sketch
 from kiban.data.verdict import Finding
 from kiban.sources.package import PackageCsv
 from kiban.validate import compare, history
-from kiban.validate.settings import History, Validation
+from kiban.validate.settings import Check, Checks, History, Reaction
 
 TIMEZONE = "America/New_York"
 RAW = contract.read_raw(ROOT / "conf/contract/flights.raw.yaml")
 FILES = {"flights": "data/flights.csv.zip", "weather": "data/weather.csv"}
 MONTHS = [f"2013-{month:02d}" for month in range(1, 13)]
 JULY = MONTHS.index("2013-07")
-
-
-class Params(Sections):
-    validation: Validation
-
-
-SETTINGS = read(Params, ROOT / "params.yaml").validation.history
 
 
 SOURCES = {
@@ -51,7 +43,7 @@ def sketched(table: str, batch: str) -> Sketch:
     return sketch(month(table, batch), RAW[table], batch, TIMEZONE)
 
 
-def findings(rows: pa.Table, table: str, number: int = JULY, settings: History = SETTINGS) -> list[Finding]:
+def findings(rows: pa.Table, table: str, number: int = JULY, settings: History = HISTORY) -> list[Finding]:
     """What is found about `rows` as the batch of that number, beside the real batches before it."""
     earlier = [sketched(table, batch) for batch in MONTHS[:number]]
     new = sketch(rows, RAW[table], MONTHS[number], TIMEZONE)
@@ -173,12 +165,16 @@ def test_a_finding_says_what_came_and_what_was_usual() -> None:
     assert finding.severity == "warn"
 
 
-def test_a_check_can_reject_or_be_off() -> None:
+def all_checks(reaction: Reaction) -> Checks:
+    return Checks(**dict.fromkeys(get_args(Check), reaction))
+
+
+def test_a_check_can_reject_or_be_ignored() -> None:
     rows = month("flights", "2013-07").slice(0, 20_000)
     assert {finding.severity for finding in findings(rows, "flights")} == {"warn"}
-    rejecting = SETTINGS.model_copy(update={"checks": dict.fromkeys(SETTINGS.checks, "reject")})
+    rejecting = HISTORY.model_copy(update={"checks": all_checks("reject")})
     assert {finding.severity for finding in findings(rows, "flights", settings=rejecting)} == {"reject"}
-    silent = SETTINGS.model_copy(update={"checks": dict.fromkeys(SETTINGS.checks, "off")})
+    silent = HISTORY.model_copy(update={"checks": all_checks("ignore")})
     assert findings(rows, "flights", settings=silent) == []
 
 
@@ -198,16 +194,16 @@ def days(count: int, without: str = "") -> list[Sketch]:
 
 def test_batches_of_a_day_are_compared_with_the_same_day_of_the_week() -> None:
     *earlier, new = days(31)
-    assert history.judge(new, earlier[-24:], SETTINGS, "flights", "2013-01-31") == []
+    assert history.judge(new, earlier[-24:], HISTORY, "flights", "2013-01-31") == []
     *earlier, new = days(31, without="LGA")
-    found = history.judge(new, earlier[-24:], SETTINGS, "flights", "2013-01-31")
+    found = history.judge(new, earlier[-24:], HISTORY, "flights", "2013-01-31")
     assert ("like_earlier_batches(levels)", "origin") in [(each.expectation, each.column) for each in found]
 
 
 def test_a_batch_after_a_gap_is_given_more_room() -> None:
     earlier = [sketched("weather", batch) for batch in MONTHS[:3]]
     new = sketched("weather", "2013-08")
-    assert history.judge(new, earlier, SETTINGS, "weather", "2013-08") == []
+    assert history.judge(new, earlier, HISTORY, "weather", "2013-08") == []
 
 
 def test_with_fewer_than_three_batches_before_it_a_batch_is_not_compared(project: Path) -> None:
@@ -229,8 +225,8 @@ def test_a_batch_is_sketched_once_and_judged_once(
     monkeypatch.setattr(parquet, "read_version", lambda path, _: read_files.append(path.stem) or parquet.read(path))
     for expected in (MONTHS[:5], []):
         read_files.clear()
-        assert compare.compared(versions, RAW["weather"], "weather", TIMEZONE, SETTINGS) == []
+        assert compare.compared(versions, RAW["weather"], "weather", TIMEZONE, HISTORY) == []
         assert read_files == expected
     versions[0] = versions[0]._replace(sha256="corrected")
-    compare.compared(versions, RAW["weather"], "weather", TIMEZONE, SETTINGS)
+    compare.compared(versions, RAW["weather"], "weather", TIMEZONE, HISTORY)
     assert read_files == ["2013-01"]

@@ -80,7 +80,7 @@ def judge(new: Sketch, earlier: Sequence[Sketch], settings: History, table: str,
             examples=[],
         )
         for subject, text in texts
-        if (reaction := settings.checks[subject.check]) != "off"
+        if (reaction := settings.checks.of(subject.check)) != "ignore"
     ]
 
 

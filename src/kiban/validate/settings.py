@@ -8,7 +8,22 @@ from kiban.core.settings import Settings
 
 OnFailure = Literal["stop", "quarantine"]
 Check = Literal["rows", "periods", "levels", "nulls", "repeats", "distribution"]
-Reaction = Literal["warn", "reject", "off"]
+Reaction = Literal["warn", "reject", "ignore"]
+
+
+class Checks(Settings):
+    """What happens if a batch is not like earlier ones in this respect."""
+
+    rows: Reaction
+    periods: Reaction
+    levels: Reaction
+    nulls: Reaction
+    repeats: Reaction
+    distribution: Reaction
+
+    def of(self, check: Check) -> Reaction:
+        reaction: Reaction = getattr(self, check)
+        return reaction
 
 
 class History(Settings):
@@ -21,7 +36,7 @@ class History(Settings):
     batches: Annotated[int, Field(ge=3)]
     minimum_change: Annotated[float, Field(ge=0, lt=1)]
     batches_per_false_alarm: Annotated[int, Field(ge=1)]
-    checks: dict[Check, Reaction]
+    checks: Checks
 
 
 class Validation(Settings):
