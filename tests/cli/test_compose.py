@@ -140,3 +140,22 @@ def test_where_no_overlay_is_named_by_default_nothing_is_written(folder: Path) -
     with pytest.raises(KibanError, match="there is no line `- experiment: …`"):
         compose.main(["--adopt", "winner"], standalone_mode=False)
     assert not Path("conf/experiment/winner.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("serving.workers=two", "serving.workers: Input should be a valid integer, not 'two'; correct the override"),
+        ("gate.nothing=1", "nothing"),
+        ("model.max_iter=abc", "The 'max_iter' parameter of HistGradientBoostingClassifier must be an int"),
+        ("model.learning_rat=1", "learning_rat"),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_refused_and_params_yaml_stays(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], override: str, message: str
+) -> None:
+    assert kiban(monkeypatch, "compose") == 0
+    before = Path("params.yaml").read_bytes()
+    assert kiban(monkeypatch, "compose", override) == 1
+    assert message in capsys.readouterr().err
+    assert Path("params.yaml").read_bytes() == before

@@ -91,6 +91,13 @@ def test_a_database_that_does_not_answer_well_is_one_line_without_the_password(
     assert str(url.password) not in str(raised.value)
 
 
+def test_an_at_in_a_password_does_not_reach_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLIGHTS_URL", "postgresql+psycopg://user:p@geheim@127.0.0.1:1/db")
+    with pytest.raises(KibanError, match="write @ in a password as %40") as raised:
+        Sql("FLIGHTS_URL", "SELECT 1 AS one").read("static", None)
+    assert "geheim" not in str(raised.value)
+
+
 def test_a_message_that_has_the_url_is_shown_without_it(monkeypatch: pytest.MonkeyPatch, driver: str) -> None:
     monkeypatch.setenv("FLIGHTS_URL", "postgresql+psycopg://user:p%40ss@[abc/db?passfile=geheim")
     with pytest.raises(KibanError, match="SQL through FLIGHTS_URL failed: ") as raised:

@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import click
+from pydantic import TypeAdapter
 
 from kiban.config import composition
+from kiban.config.params import Params
 from kiban.core import files
 from kiban.core.errors import KibanError
 from kiban.core.paths import PARAMS
+from kiban.core.settings import load, parse
 
 
 @click.command()
@@ -35,8 +38,13 @@ def compose(overrides: tuple[str, ...], check: bool, adopt: str | None) -> None:
         print(f"compose: {path} is the default now; run `dvc repro`, then commit")
         return
     content = composition.composed(Path(), list(overrides))
+    params = parse(content, TypeAdapter(Params), "what is composed", "correct the override, or conf/")
     if check:
         if not PARAMS.exists() or PARAMS.read_bytes() != content:
             raise KibanError(f"{PARAMS} is not the composition of conf/: run `kiban compose`")
         return
+    if not PARAMS.exists() or load(PARAMS.read_bytes()).get("model") != params.model:
+        from kiban.train import estimator  # the import takes seconds
+
+        estimator.check(params.model)
     files.write(PARAMS, content)

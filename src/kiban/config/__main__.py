@@ -6,37 +6,13 @@ from pathlib import Path
 
 from kiban.config import composition
 from kiban.config.digest import digest
+from kiban.config.params import Params
 from kiban.core.errors import KibanError, exit_on_error
 from kiban.core.paths import CONF, CONFIG_STAMP, PARAMS
-from kiban.core.settings import Settings, read
-from kiban.data.missing import Missing
-from kiban.data.settings import Engine
-from kiban.data.split import Split
-from kiban.evaluate.settings import EvaluationSettings, Gate
-from kiban.serve.settings import Serving
-from kiban.sources.settings import Dataset
-from kiban.track.settings import Tracking
-from kiban.train.settings import Decision, Model, Preprocessing
-from kiban.validate.settings import Validation
+from kiban.core.settings import read
 
 DVC_EXPERIMENT = "DVC_EXP_NAME"
 """The environment variable that DVC sets for the stages of an experiment."""
-
-
-class Params(Settings):
-    conf_digest: str
-    dataset: Dataset
-    engine: Engine
-    validation: Validation
-    split: Split
-    missing: Missing
-    model: Model
-    preprocessing: Preprocessing
-    decision: Decision
-    evaluation: EvaluationSettings
-    gate: Gate
-    serving: Serving
-    tracking: Tracking
 
 
 def main() -> None:

@@ -62,9 +62,12 @@ class Sql:
         if not text:
             raise KibanError(f"the environment variable {self.url_env} is not set: it holds the URL of the database")
         try:
-            return sa.make_url(text)
+            url = sa.make_url(text)
         except (ArgumentError, ValueError):  # the message is not shown: it may hold the password
             raise KibanError(f"the environment variable {self.url_env} is not a SQLAlchemy URL") from None
+        if "@" in (url.host or ""):  # the rest of a password, which a message of the driver would show
+            raise KibanError(f"the environment variable {self.url_env}: write @ in a password as %40")
+        return url
 
     @cached_property
     def _engine(self) -> sa.Engine:

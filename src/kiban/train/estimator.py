@@ -38,6 +38,14 @@ def _preprocessor(features: Mapping[str, Column], preprocessing: Preprocessing) 
     return ColumnTransformer([("categories", encoder, list(categories)), ("numbers", scaler, numbers)])
 
 
+def check(model: Model) -> None:
+    """Raise KibanError if the estimator cannot be built, or if it would refuse an argument when it is trained."""
+    try:
+        _estimator(model)._validate_params()
+    except ValueError as error:
+        raise KibanError(f"params.yaml: model: {one_line(error)}") from None
+
+
 def _estimator(model: Model) -> BaseEstimator:
     if "_target_" not in model:
         raise KibanError("params.yaml: model._target_: missing; choose one with `kiban compose model=NAME`")

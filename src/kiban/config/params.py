@@ -1,0 +1,28 @@
+"""All sections of params.yaml."""
+
+from kiban.core.settings import Settings
+from kiban.data.missing import Missing
+from kiban.data.settings import Engine
+from kiban.data.split import Split
+from kiban.evaluate.settings import EvaluationSettings, Gate
+from kiban.serve.settings import Serving
+from kiban.sources.settings import Dataset
+from kiban.track.settings import Tracking
+from kiban.train.settings import Decision, Model, Preprocessing
+from kiban.validate.settings import Validation
+
+
+class Params(Settings):
+    conf_digest: str
+    dataset: Dataset
+    engine: Engine
+    validation: Validation
+    split: Split
+    missing: Missing
+    model: Model
+    preprocessing: Preprocessing
+    decision: Decision
+    evaluation: EvaluationSettings
+    gate: Gate
+    serving: Serving
+    tracking: Tracking
