@@ -149,12 +149,12 @@ def _weeks(then: Week, now: Week, spreads: Mapping[str, float]) -> Iterator[tupl
 
 def _levels(then: Sketch, now: Sketch, spreads: Mapping[str, float]) -> Iterator[tuple[Subject, Difference]]:
     for column, levels in now.levels.items():
-        for level in levels.keys() & then.levels[column].keys():
+        for level in sorted(levels.keys() & then.levels[column].keys()):
             old, new = then.levels[column][level], levels[level]
             where = f"{column}={plain(level)}"
             for name in new.nulls:
                 yield Subject("nulls", name, where), _of_nulls(old.nulls[name], new.nulls[name])
-            for name in new.distances.keys() & old.distances.keys():
+            for name in sorted(new.distances.keys() & old.distances.keys()):
                 distances = old.distances[name], new.distances[name]
                 texts = (f"{distance:.3g} from the values of all rows" for distance in distances)
                 size = abs(distances[0] - distances[1]) / spreads[name]
@@ -209,9 +209,11 @@ def _levels_that_vanished(new: Sequence[Week], earlier: Sequence[Week]) -> Itera
         now = [week.columns[name].shares or {} for week in new]
         if any(OTHERS in each for each in now):  # which may be any level
             continue
-        vanished = set.intersection(*map(set, shares)) - set().union(*now)
+        vanished = set.intersection(*map(set, shares)) - set().union(*now, {OTHERS})
         usual: dict[str, Any] = {level: rows * np.mean([each[level] for each in shares]) for level in vanished}
-        levels = sorted((level for level in vanished if usual[level] >= LEAST_ROWS), key=lambda level: -usual[level])
+        levels = sorted(
+            (level for level in vanished if usual[level] >= LEAST_ROWS), key=lambda level: (-usual[level], level)
+        )
         if levels:
             texts = [f"{plain(level)} ({usual[level]:,.0f} expected)" for level in levels]
             yield Subject("levels", name), f"no row with {_listed(texts)}; every earlier week has some"

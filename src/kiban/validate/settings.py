@@ -34,7 +34,7 @@ class History(Settings):
     """
 
     batches: Annotated[int, Field(ge=3)]
-    minimum_change: Annotated[float, Field(ge=0, lt=1)]
+    minimum_change: Annotated[float, Field(gt=0, lt=1)]
     batches_per_false_alarm: Annotated[int, Field(ge=1)]
     checks: Checks
 
