@@ -70,7 +70,7 @@ def test_recent_rows_come_from_files_where_they_are_given(asked: pa.Table) -> No
         (["flights="], "'flights=' is not TABLE=PATH"),
         (["flights=asked.csv", "flights=asked.csv"], "is not TABLE=PATH, once"),
         (["flights=nothing.csv"], "no file matches nothing.csv"),
-        (["-o", "nowhere/found.csv"], "nowhere/found.csv: No such file or directory"),
+        (["-o", "nowhere/found.csv"], "--output nowhere/found.csv: No such file or directory"),
         (["-o", "found.xlsx"], "--output found.xlsx: a name must end with .csv or .parquet"),
         (["flights=asked.csv"], "recent flights: column 'dep_time' is missing"),
     ],

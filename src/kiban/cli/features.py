@@ -68,7 +68,7 @@ def features(raw: tuple[str, ...], rows_path: str | None, example: Path | None, 
     params = read(Params)
     dataset = params.dataset
     if example:
-        _write(new_rows.example(dataset), example)
+        _write(new_rows.example(dataset), example, "--example")
         print(f"{example}: for these rows, `kiban features --for {example}` prints a request")
         return
     if rows_path is None:
@@ -86,7 +86,7 @@ def features(raw: tuple[str, ...], rows_path: str | None, example: Path | None, 
     prepared = contract.read_prepared(paths.prepared_contract(dataset.name))
     if output:
         columns = [*prepared.key, *(name for name in prepared.features() if name not in prepared.key)]
-        _write(rows_for_model.select(columns), output)
+        _write(rows_for_model.select(columns), output, "--output")
     else:
         import json
 
@@ -107,9 +107,11 @@ def _paths(raw: tuple[str, ...], tables: list[str]) -> dict[str, str]:
     return by_table
 
 
-def _write(rows: "pa.Table", path: Path) -> None:
-    """Write the rows as Parquet or else as CSV, by the path's suffix, whole or not at all. Raises KibanError if that
-    fails."""
+def _write(rows: "pa.Table", path: Path, option: str) -> None:
+    """Write the rows as Parquet or else as CSV, by the suffix of the path, whole or not at all.
+
+    Raises KibanError, which starts with the option that gave the path, if that fails.
+    """
     import io
 
     from pyarrow import csv
@@ -117,7 +119,7 @@ def _write(rows: "pa.Table", path: Path) -> None:
     from kiban.data import parquet
 
     if not path.parent.is_dir():
-        raise KibanError(f"{path}: No such file or directory")
+        raise KibanError(f"{option} {path}: No such file or directory")
     try:
         if path.suffix == ".parquet":
             parquet.write(rows, path)
@@ -126,4 +128,4 @@ def _write(rows: "pa.Table", path: Path) -> None:
             csv.write_csv(rows, buffer)
             files.write(path, buffer.getvalue())
     except OSError as error:
-        raise KibanError(f"{path}: {error.strerror}") from None
+        raise KibanError(f"{option} {path}: {error.strerror}") from None
