@@ -76,6 +76,8 @@ def test_a_missing_contract_is_named(tmp_path: Path) -> None:
 
 def test_a_key_must_not_be_nullable_and_a_target_must_be_one() -> None:
     column: dict[str, Any] = {"type": "integer", "description": "number"}
+    with pytest.raises(ValueError, match="must be of type timestamp"):
+        Table.model_validate({"description": "", "key": ["id"], "time": "id", "columns": {"id": column}})
     with pytest.raises(ValueError, match="must not be nullable"):
         Table.model_validate({"description": "", "key": ["id"], "columns": {"id": {**column, "nullable": True}}})
     table = Table.model_validate({"description": "", "key": ["id"], "columns": {"id": column}})

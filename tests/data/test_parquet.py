@@ -156,6 +156,17 @@ def test_every_kind_of_value_is_taken_or_refused(values: pa.Array, taken: tuple[
             parquet.conform(rows, table, "where")
 
 
+def test_a_snapshot_of_another_type_than_the_contract_is_named(rows: pa.Table) -> None:
+    parquet.check_types(rows, FLIGHTS, "flights 2013-01")
+    columns = FLIGHTS.columns
+    for name, kind in {"distance": "string", "dest": "integer", "time_hour": "date"}.items():
+        edited = columns | {name: columns[name].model_copy(update={"type": kind})}
+        with pytest.raises(KibanError, match=f"flights 2013-01: column {name} is of type .* {kind} in the contract"):
+            parquet.check_types(rows, FLIGHTS.model_copy(update={"columns": edited}), "flights 2013-01")
+    widened = columns | {"flight": columns["flight"].model_copy(update={"type": "number"})}
+    parquet.check_types(rows, FLIGHTS.model_copy(update={"columns": widened}), "flights 2013-01")
+
+
 def test_a_file_that_is_missing_or_truncated_is_named(rows: pa.Table, tmp_path: Path) -> None:
     with pytest.raises(KibanError, match=r"absent\.parquet is missing"):
         parquet.read(tmp_path / "absent.parquet")

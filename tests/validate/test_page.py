@@ -24,9 +24,8 @@ BAD = Finding(
 VERDICT = Verdict(
     accepted={"flights": {"2013-01": "ab"}},
     rejected={"flights": {"2013-02": "cd"}},
-    expectations={"flights": 40},
     findings=[BAD],
-    expected={
+    expectations={
         "flights": [
             Expected(column="origin", expectation=BAD.expectation),
             Expected(column="dest", expectation="expect_column_values_to_not_be_null()"),
@@ -63,7 +62,6 @@ def test_the_columns_are_drawn_over_time(project: Path) -> None:
     assert charts["origin"].count("<polyline") == 3
     verdict = Verdict.model_validate_json(Path("reports/validation/raw/verdict.json").read_bytes())
     assert verdict.rows["planes"] == {"static": 3322}
-    assert all(len(each) == verdict.expectations[table] for table, each in verdict.expected.items())
 
 
 def test_a_rejection_is_written_printed_and_raised(
@@ -80,6 +78,16 @@ def test_a_rejection_is_written_printed_and_raised(
     with pytest.raises(KibanError):
         conclude(VERDICT, "raw", "flights", "stop", {})
     assert {path.name: path.read_bytes() for path in Path("reports/validation/raw").iterdir()} == written
+
+
+def test_a_rejection_for_a_difference_says_how_the_batch_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    different = BAD.model_copy(update={"expectation": "like_earlier_batches(rows)"})
+    message = r"is taken if validation.history.accept \(in conf/validation\) has its SHA-256: flights 2013-02 cd$"
+    with pytest.raises(KibanError, match=message):
+        conclude(VERDICT.model_copy(update={"findings": [different]}), "raw", "flights", "stop", {})
 
 
 def test_a_warning_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

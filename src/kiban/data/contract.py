@@ -90,6 +90,8 @@ class Table(_Strict):
                 raise ValueError(f"key or time names the column {name!r}, which is not among the columns")
             if self.columns[name].nullable:
                 raise ValueError(f"key or time names the column {name!r}, which must not be nullable")
+        if self.time and self.columns[self.time].type != "timestamp":
+            raise ValueError(f"time names the column {self.time!r}, which must be of type timestamp")
         return self
 
     def features(self) -> dict[str, Column]:

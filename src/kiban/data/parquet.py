@@ -30,6 +30,22 @@ def schema(contract: Table) -> pa.Schema:
     return pa.schema([(name, ARROW_TYPES[column.type]) for name, column in contract.columns.items()])
 
 
+def check_types(rows: pa.Table, contract: Table, where: str) -> None:
+    """Raise KibanError, which starts with `where`, if a column is of another type than the contract says.
+
+    Integers do for numbers. Columns that are missing, or not in the contract, are not considered.
+    """
+    for field in rows.schema:
+        if field.name not in contract.columns:
+            continue
+        wanted = contract.columns[field.name].type
+        if field.type != ARROW_TYPES[wanted] and not (wanted == "number" and pa.types.is_integer(field.type)):
+            raise KibanError(
+                f"{where}: column {field.name} is of type {field.type}, and {wanted} in the contract: take the batch "
+                "again (`kiban ingest --refresh BATCH`), or correct the contract"
+            )
+
+
 def with_nulls(rows: pa.Table, texts: Sequence[str]) -> pa.Table:
     """The rows with null in the place of NaN, and of each text that is one of `texts`."""
     columns = [nulled(column, texts) for column in rows.columns]

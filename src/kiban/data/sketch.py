@@ -1,6 +1,6 @@
 """A batch in a few numbers for each week, by which batches are compared without reading them again."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 
 import numpy as np
@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
-from kiban.data.batches import bounds
+from kiban.data.batches import Period, bounds
 from kiban.data.contract import Table
 from kiban.data.distance import Values, between, values_of
 
 HOURS = "hour of the day"
-"""The name of the column of local hours, which every table with a time has beside its own. No contract has a space."""
+"""The name of the column of local hours, which every table with a time has beside its own, if none has this name."""
 
 MOST_LEVELS = 30  # of a column with compare_by: the most frequent
 SECOND = 1_000_000  # microseconds, in which timestamps are stored
@@ -27,39 +27,42 @@ class _Model(BaseModel):
 class Week(_Model):
     """The rows of a week, or of a whole batch that is shorter than two.
 
-    `first` is the local day on which it begins, `days` its length. `days_with_rows` are counted from 0. `columns` are
-    the values by column.
+    `first` is the local day on which it begins, `rows` their number on each day from then on. `columns` are the values
+    by column.
     """
 
     first: date
-    days: int
-    days_with_rows: list[int]
-    rows: int
+    rows: list[int]
     columns: dict[str, Values]
+
+    @property
+    def rows_a_day(self) -> float:
+        """The mean number of rows on the days that have some, of which there is at least one."""
+        return float(sum(self.rows) / np.count_nonzero(self.rows))
 
 
 class Level(_Model):
     """The rows of a batch with one level of a column with `compare_by`.
 
-    `days_with_rows` are local days, counted from the batch's first day. By column: the share of nulls, and how far the
-    values are from those of all rows of the batch.
+    `rows` are their number on each local day of the batch. By column: the share of nulls, and how far the values are
+    from those of all rows of the batch.
     """
 
-    days_with_rows: list[int]
+    rows: list[int]
     nulls: dict[str, float]
     distances: dict[str, float]
 
 
 class Sketch(_Model):
-    """A batch, whose first local day is `first` and which has `days` of them.
+    """A batch, whose first local day is `first`. `rows` are their number on each day.
 
-    `days_with_rows` are counted from 0. `weeks` are those that have rows, in order. `levels` are by the column with
-    `compare_by`, and by the level.
+    `hours` are the hours of the local day that the batch has: on a day when clocks go forward one is left out. `weeks`
+    are those that have rows, in order. `levels` are by the column with `compare_by`, and by the level.
     """
 
     first: date
-    days: int
-    days_with_rows: list[int]
+    rows: list[int]
+    hours: list[str]
     weeks: list[Week]
     levels: dict[str, dict[str, Level]]
 
@@ -69,36 +72,33 @@ def sketch(rows: pa.Table, contract: Table, batch: str, timezone: str) -> Sketch
 
     The table has a time, and all rows are of the period that the batch is named after.
     """
-    first, end = (bound.date() for bound in bounds(batch, timezone))
+    period = bounds(batch, timezone)
+    first, end = (bound.date() for bound in period)
     days = (end - first).days
-    local = _local(rows[contract.time], timezone)
+    local = pc.local_timestamp(rows[contract.time].cast(pa.timestamp("us", timezone)))
     day = pc.days_between(pa.scalar(first), local.cast(pa.date32())).to_numpy()
     columns = {name: _comparable(rows, name, contract) for name in contract.columns if name != contract.time}
-    table = pa.table({**columns, HOURS: pc.strftime(local, "%H")})
+    columns.setdefault(HOURS, pc.strftime(local, "%H"))
+    table = pa.table(columns)
     starts = [7 * week for week in range(max(1, days // 7))]
     weeks = []
     for start, stop in zip(starts, [*starts[1:], days], strict=True):
         inside = (day >= start) & (day < stop)
         if inside.any():
             part = table.filter(pa.array(inside))
-            week = Week(
-                first=first + timedelta(days=start),
-                days=stop - start,
-                days_with_rows=_distinct(day[inside] - start),
-                rows=part.num_rows,
-                columns=_values(part),
-            )
-            weeks.append(week)
+            by_day = _by_day(day[inside] - start, stop - start)
+            weeks.append(Week(first=first + timedelta(days=start), rows=by_day, columns=_values(part)))
     compared = [name for name, column in contract.columns.items() if column.compare_by]
-    levels = {name: dict(_levels(table, day, name)) for name in compared}
-    return Sketch(first=first, days=days, days_with_rows=_distinct(day), weeks=weeks, levels=levels)
+    whole = _values(table) if compared else {}
+    levels = {name: dict(_levels(table, whole, day, days, name)) for name in compared}
+    return Sketch(first=first, rows=_by_day(day, days), hours=_hours(period), weeks=weeks, levels=levels)
 
 
-def _local(times: pa.ChunkedArray, timezone: str) -> pa.ChunkedArray:
-    """Times as local times without a zone. A date is its midnight."""
-    if pa.types.is_date(times.type):
-        return times.cast(pa.timestamp("us"))
-    return pc.local_timestamp(times.cast(pa.timestamp("us", timezone)))
+def _hours(period: Period) -> list[str]:
+    start, end = (bound.timestamp() for bound in period)
+    instants = pa.array(np.arange(start, min(end, start + 2 * 86_400), 3600), pa.float64()).cast(pa.int64())
+    times = instants.cast(pa.timestamp("s", "UTC")).cast(pa.timestamp("s", str(period[0].tzinfo)))
+    return sorted(set(pc.strftime(times, "%H").to_pylist()))
 
 
 def _comparable(rows: pa.Table, name: str, contract: Table) -> pa.ChunkedArray:
@@ -110,16 +110,18 @@ def _comparable(rows: pa.Table, name: str, contract: Table) -> pa.ChunkedArray:
     return pc.divide(pc.subtract(until, since).cast(pa.float64()), SECOND)
 
 
-def _distinct(days: npt.NDArray[np.int64]) -> list[int]:
-    return [int(number) for number in np.unique(days)]
+def _by_day(days: npt.NDArray[np.int64], count: int) -> list[int]:
+    return [int(number) for number in np.bincount(days, minlength=count)]
 
 
 def _values(rows: pa.Table) -> dict[str, Values]:
     return {name: values_of(rows[name]) for name in rows.column_names}
 
 
-def _levels(rows: pa.Table, day: npt.NDArray[np.int64], name: str) -> Iterator[tuple[str, Level]]:
-    whole = _values(rows)
+def _levels(
+    rows: pa.Table, whole: Mapping[str, Values], day: npt.NDArray[np.int64], days: int, name: str
+) -> Iterator[tuple[str, Level]]:
+    """The most frequent levels of the column `name`. `whole` are the values of all rows."""
     shares = whole[name].shares or {}
     texts = rows[name].cast(pa.string())
     for level in sorted(shares, key=lambda level: (-shares[level], level))[:MOST_LEVELS]:
@@ -129,7 +131,7 @@ def _levels(rows: pa.Table, day: npt.NDArray[np.int64], name: str) -> Iterator[t
         yield (
             level,
             Level(
-                days_with_rows=_distinct(day[inside.to_numpy()]),
+                rows=_by_day(day[inside.to_numpy()], days),
                 nulls={other: part.nulls for other, part in parts.items()},
                 distances={other: distance for other, distance in distances.items() if distance is not None},
             ),

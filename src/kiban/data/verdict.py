@@ -33,6 +33,10 @@ class Finding(_Model):
     examples: list[dict[str, Any]]
 
 
+LIKE_EARLIER = "like_earlier_batches"
+"""The expectation of a batch that is compared with earlier ones; the check follows in brackets."""
+
+
 class Expected(_Model):
     """An expectation of a contract, in the words of a finding."""
 
@@ -51,16 +55,15 @@ class Checked(_Model):
 class Verdict(_Model):
     """The verdict on all batches of a level.
 
-    `accepted` and `rejected` have the SHA-256 of each batch by table and batch. `expectations` has the number of
-    expectations by table, `expected` themselves, `rows` the number of rows by table and batch, and `uncompared` the
-    batches that have too few before them to be compared with.
+    `accepted` and `rejected` have the SHA-256 of each batch by table and batch. `expectations` are those of
+    each table, `rows` the number of rows by table and batch, and `uncompared` the batches that have too few before them
+    to be compared with.
     """
 
     accepted: dict[str, dict[str, str]]
     rejected: dict[str, dict[str, str]]
-    expectations: dict[str, int]
+    expectations: dict[str, list[Expected]]
     findings: list[Finding]
-    expected: dict[str, list[Expected]] = {}
     rows: dict[str, dict[str, int]] = {}
     uncompared: dict[str, list[str]] = {}
 

@@ -30,7 +30,7 @@ def charts(sketches: Sequence[Sketch]) -> Iterator[Chart]:
     start = weeks[0].first
     places = [(week.first - start).days for week in weeks]
     across = [WIDTH * place / max(places[-1], 1) for place in places]
-    rows = [week.rows / len(week.days_with_rows) for week in weeks]
+    rows = [week.rows_a_day for week in weeks]
     yield Chart("", f"rows a day: {min(rows):,.0f} to {max(rows):,.0f}", [_points(across, rows, 0, max(rows))], "")
     for name in weeks[-1].columns:
         values = [week.columns.get(name) for week in weeks]

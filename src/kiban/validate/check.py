@@ -13,7 +13,7 @@ from kiban.data.batches import STATIC
 from kiban.data.contract import Table
 from kiban.data.sketch import Sketch
 from kiban.data.verdict import Checked, Expected, Finding, Verdict
-from kiban.validate.compare import LEAST_BATCHES, Version, compared, sketched
+from kiban.validate.compare import Version, can_be_compared, compared, is_compared, sketched
 from kiban.validate.settings import History
 
 # The code on which the findings of a batch depend. They also depend on its bytes, contract, name and time zone.
@@ -28,11 +28,12 @@ def validate(
 
     A batch that meets its contract is also compared with the accepted ones before it, as `history` says.
 
-    Raises KibanError if a file is missing or cannot be read, or if an expectation of the contract cannot be computed.
+    Raises KibanError if a file is missing or cannot be read, has other types than the contract, or if an expectation of
+    the contract cannot be computed.
     """
     accepted: dict[str, dict[str, str]] = {}
     rejected: dict[str, dict[str, str]] = {}
-    expected: dict[str, list[Expected]] = {}
+    expectations: dict[str, list[Expected]] = {}
     rows: dict[str, dict[str, int]] = {}
     findings: list[Finding] = []
     uncompared: dict[str, list[str]] = {}
@@ -41,24 +42,23 @@ def validate(
             raise KibanError(f"{path} is missing: run `dvc repro`")
         with files.hashed(path) as (file, digest):
             checked = _checked(file, digest, tables[table], table, batch, timezone)
-        expected[table] = checked.expectations
+        expectations[table] = checked.expectations
         rows.setdefault(table, {})[batch] = checked.rows
         found = checked.findings
-        if _good(found) and tables[table].time and batch != STATIC:
+        if _good(found) and is_compared(tables[table], batch):
             earlier = list(accepted.get(table, {}).items())[-history.batches :]
-            if len(earlier) < LEAST_BATCHES:
-                uncompared.setdefault(table, []).append(batch)
-            else:
+            if can_be_compared(batch, [name for name, _ in earlier], timezone):
                 versions = [Version(paths[table, name], name, sha256) for name, sha256 in [*earlier, (batch, digest)]]
                 found = found + compared(versions, tables[table], table, timezone, history)
+            else:
+                uncompared.setdefault(table, []).append(batch)
         findings += found
         (accepted if _good(found) else rejected).setdefault(table, {})[batch] = digest
     return Verdict(
         accepted=accepted,
         rejected=rejected,
-        expectations={table: len(each) for table, each in expected.items()},
+        expectations=expectations,
         findings=findings,
-        expected=expected,
         rows=rows,
         uncompared=uncompared,
     )
@@ -71,16 +71,16 @@ def over_time(
     timezone: str,
     batches: int,
 ) -> dict[str, list[Sketch]]:
-    """The sketches of the last `batches` accepted batches of each table that has a time."""
-    return {
-        table: sketched(
-            [Version(paths[table, batch], batch, sha256) for batch, sha256 in list(accepted.items())[-batches:]],
-            tables[table],
-            timezone,
-        )
+    """The sketches of the last `batches` accepted batches of each table whose batches are compared."""
+    versions = {
+        table: [
+            Version(paths[table, batch], batch, sha256)
+            for batch, sha256 in list(accepted.items())[-batches:]
+            if is_compared(tables[table], batch)
+        ]
         for table, accepted in verdict.accepted.items()
-        if tables[table].time and STATIC not in accepted
     }
+    return {table: sketched(each, tables[table], timezone) for table, each in versions.items() if each}
 
 
 def _good(findings: list[Finding]) -> bool:
@@ -102,6 +102,7 @@ def _checked(file: BinaryIO, digest: str, contract: Table, table: str, batch: st
     from kiban.validate import conditions, expectations  # the import takes seconds
 
     rows = parquet.read_open(file)
+    parquet.check_types(rows, contract, f"{table} {batch}")
     checked = Checked(
         rows=rows.num_rows,
         expectations=[*expectations.expected(contract, batch, timezone), *conditions.expected(contract)],

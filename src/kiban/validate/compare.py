@@ -9,12 +9,14 @@ from pydantic import BaseModel
 from kiban.core import memo
 from kiban.core.errors import KibanError
 from kiban.data import parquet
+from kiban.data.batches import STATIC, bounds
 from kiban.data.contract import Table
 from kiban.data.sketch import Sketch, sketch
 from kiban.data.verdict import Finding
 from kiban.validate.settings import History
 
 LEAST_BATCHES = 3  # before a batch can be compared with them
+LEAST_DAYS = 9  # of batches of a day: two changes from one week to the next are then known, and the day a week ago
 
 SKETCH = ("kiban.data.sketch",)
 JUDGEMENT = ("kiban.validate.history",)
@@ -35,10 +37,23 @@ class Compared(BaseModel):
     findings: list[Finding]
 
 
+def is_compared(contract: Table, batch: str) -> bool:
+    """Whether batches of a table are compared with earlier ones."""
+    return contract.time is not None and batch != STATIC
+
+
+def can_be_compared(batch: str, earlier: Sequence[str], timezone: str) -> bool:
+    """Whether there are enough batches before this one to compare it with them."""
+    start, end = bounds(batch, timezone)
+    return len(earlier) >= (LEAST_DAYS if (end - start).days <= 1 else LEAST_BATCHES)
+
+
 def compared(
     versions: Sequence[Version], contract: Table, table: str, timezone: str, settings: History
 ) -> list[Finding]:
     """The findings about the last of `versions` beside the others, which are earlier.
+
+    They are warnings if the batch is one of those that the settings accept.
 
     Raises KibanError if a file that has to be read is not that version.
     """
@@ -49,17 +64,19 @@ def compared(
         contract=contract.model_dump(mode="json"),
         table=table,
         timezone=timezone,
-        settings=settings.model_dump(mode="json"),
+        settings=settings.model_dump(mode="json", exclude={"accept"}),
         code=memo.code(JUDGEMENT, PACKAGES),
     )
-    if (remembered := memo.recall(key, Compared)) is not None:
-        return remembered.findings
-    from kiban.validate import history  # the import takes a while
+    remembered = memo.recall(key, Compared)
+    if remembered is None:
+        from kiban.validate import history  # the import takes a while
 
-    *earlier, new = sketched(versions, contract, timezone)
-    findings = history.judge(new, earlier, settings, table, last.batch)
-    memo.remember(key, Compared(findings=findings))
-    return findings
+        *earlier, new = sketched(versions, contract, timezone)
+        remembered = Compared(findings=history.judge(new, earlier, settings, table, last.batch))
+        memo.remember(key, remembered)
+    if last.sha256 in settings.accept:
+        return [finding.model_copy(update={"severity": "warn"}) for finding in remembered.findings]
+    return remembered.findings
 
 
 def sketched(versions: Sequence[Version], contract: Table, timezone: str) -> list[Sketch]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from kiban.core.errors import KibanError
 from kiban.core.paths import validation
 from kiban.data.sketch import Sketch
-from kiban.data.verdict import Level, Verdict
+from kiban.data.verdict import LIKE_EARLIER, Level, Verdict
 from kiban.validate.page import page, print_findings
 from kiban.validate.settings import OnFailure
 
@@ -34,11 +34,22 @@ def conclude(
     )
     if not rejected:
         return
+    different = {
+        f"{finding.table} {finding.batch}": verdict.rejected[finding.table][finding.batch]
+        for finding in verdict.findings
+        if finding.severity == "reject" and finding.expectation.startswith(LIKE_EARLIER)
+    }
     message = (
         f"{', '.join(rejected)} did not pass validation (see {target / 'index.html'}): "
         f"correct the data at its source and take it again (`kiban ingest --refresh BATCH`, or `--new` if a table "
         f"lacks the batch), or correct the contract if the data is right"
     )
+    if different:
+        message += (
+            "; a batch that differs from earlier ones and is right is taken if validation.history.accept (in "
+            "conf/validation) has its SHA-256: "
+            + ", ".join(f"{batch} {sha256}" for batch, sha256 in different.items())
+        )
     if on_failure == "stop":
         raise KibanError(message)
     print(f"WARNING: in quarantine, left out of all later stages: {message}", file=sys.stderr)

@@ -3,69 +3,42 @@
 Each week is compared with the week before it, in which a season moves little, so that no year of history is needed.
 How much may change comes from the earlier changes: t(m) times their root mean square, where m is their number, and t
 the quantile of Student's distribution beyond which one honest batch in `batches_per_false_alarm` would be, over all
-that is compared. Levels of a column with `compare_by` are compared batch by batch, each beside all rows of its batch,
-where a season does not count either.
+that is compared. An earlier change that was beyond its own limit counts as the limit, so that a batch which was only
+warned of hides nothing in later ones. Levels of a column with `compare_by` are compared batch by batch, each beside
+all rows of its batch, where a season does not count either.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
-from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from scipy.special import stdtrit
 
 from kiban.core.text import plain
-from kiban.data.distance import OTHERS, Values, between, spread
-from kiban.data.sketch import Sketch, Week
-from kiban.data.verdict import Finding
+from kiban.data.distance import OTHERS, spread
+from kiban.data.sketch import HOURS, Sketch, Week
+from kiban.data.verdict import LIKE_EARLIER, Finding
+from kiban.validate.changes import SHOWN, Change, Subject, of_levels, of_weeks
 from kiban.validate.settings import Check, History
 
 LEAST_CHANGES = 2  # before a change can be judged
-LEAST_ROWS = 20  # of a level, expected in a batch: it is not absent by chance
-SHOWN = 3  # levels, days
-
-
-class Subject(NamedTuple):
-    """What is compared. `where` is `column=level` of a column with `compare_by`, or empty: all rows."""
-
-    check: Check
-    column: str = ""
-    where: str = ""
-
-
-class Difference(NamedTuple):
-    """How much two weeks or batches differ, as a share of rows, and what each of them is like, in words."""
-
-    size: float
-    then: str
-    now: str
-
-
-class Change(NamedTuple):
-    """A difference in words, its size, and the distance in time in weeks or batches: 1 from one to the next."""
-
-    text: str
-    size: float
-    gap: float
-
-
-Piece = TypeVar("Piece", Week, Sketch)
-Compare = Callable[[Piece, Piece, Mapping[str, float]], Iterator[tuple[Subject, Difference]]]
+LEAST_ROWS = 20  # expected on a day or of a level: none is no chance
+USUAL = 0.95  # the share of earlier days or weeks that have rows, if rows are expected
 
 
 def judge(new: Sketch, earlier: Sequence[Sketch], settings: History, table: str, batch: str) -> list[Finding]:
     """The findings about a batch beside the `earlier` ones, of which there is at least one, in order."""
     weeks = [week for sketch in earlier for week in sketch.weeks]
     spreads = {name: spread(week.columns[name] for week in weeks) for name in weeks[0].columns}
-    past = [*_changes(weeks, 1, _weeks, spreads), *_changes(earlier, 1, _levels, spreads)]
+    past = [*of_weeks(weeks, 1, spreads), *of_levels(earlier, 1, spreads)]
     present = [
-        *_changes([*weeks, *new.weeks], len(weeks), _weeks, spreads),
-        *_changes([*earlier, new], len(earlier), _levels, spreads),
+        *of_weeks([*weeks, *new.weeks], len(weeks), spreads),
+        *of_levels([*earlier, new], len(earlier), spreads),
     ]
     texts = [
         *_days_without_rows(new, earlier),
-        *_levels_that_vanished(new.weeks, weeks),
+        *_levels_that_vanished(new, weeks, earlier[-1].weeks),
         *_unusual(past, present, settings),
     ]
     return [
@@ -73,7 +46,7 @@ def judge(new: Sketch, earlier: Sequence[Sketch], settings: History, table: str,
             table=table,
             batch=batch,
             column=subject.column or None,
-            expectation=f"like_earlier_batches({subject.check})",
+            expectation=f"{LIKE_EARLIER}({subject.check})",
             severity=reaction,
             rows=None,
             observed=text,
@@ -92,12 +65,14 @@ def _unusual(
     for subject, change in past:
         sizes[subject].append(change.size / change.gap)
     judged = [(subject, change) for subject, change in present if len(sizes[subject]) >= LEAST_CHANGES]
-    probability = 1 / (settings.batches_per_false_alarm * max(1, len(judged)))
+    if not judged:
+        return
+    probability = 1 / (settings.batches_per_false_alarm * len(judged))
+    numbers = np.arange(1, max(map(len, sizes.values())) + 1)
+    quantiles = [float(quantile) for quantile in stdtrit(numbers, 1 - probability / 2)]
     unusual: dict[tuple[Check, str], list[tuple[bool, float, Subject, str]]] = defaultdict(list)
     for subject, change in judged:
-        beyond = float(stdtrit(len(sizes[subject]), 1 - probability / 2))
-        allowed = beyond * float(np.sqrt(np.mean(np.square(sizes[subject])))) * change.gap
-        allowed = max(allowed, settings.minimum_change)
+        allowed = max(_limit(sizes[subject], quantiles, settings.minimum_change) * change.gap, settings.minimum_change)
         if change.size > allowed:
             text = f"{change.text}; a change of {change.size:.2g}, where {allowed:.2g} is usual at most"
             # A level is named only where all rows together do not show it.
@@ -108,131 +83,93 @@ def _unusual(
         yield subject, text
 
 
-def _changes(
-    pieces: Sequence[Piece], first: int, compare: Compare[Piece], spreads: Mapping[str, float]
-) -> Iterator[tuple[Subject, Change]]:
-    """The changes of each of the weeks or batches from number `first` on, from the one before it."""
-    for number in range(first, len(pieces)):
-        now = pieces[number]
-        then = _before(now, pieces[:number])
-        if then is None:
-            continue
-        gap = max(1.0, (now.first - then.first).days / max(7, then.days))
-        for subject, difference in compare(then, now, spreads):
-            where = f"where {subject.where}, " if subject.where else ""
-            text = f"{where}{_span(now)}: {difference.now}; {_span(then)}: {difference.then}"
-            yield subject, Change(text, difference.size, gap)
+def _limit(sizes: Sequence[float], quantiles: Sequence[float], minimum: float) -> float:
+    """The change that is usual at most after changes of these sizes. `quantiles` are t(1), t(2) and so on.
 
-
-def _before(piece: Piece, earlier: Sequence[Piece]) -> Piece | None:
-    """What to compare with: the last one, but of batches of a day the last one on the same day of the week."""
-    if piece.days >= 7:
-        return earlier[-1]
-    return next((each for each in reversed(earlier) if each.first.weekday() == piece.first.weekday()), None)
-
-
-def _weeks(then: Week, now: Week, spreads: Mapping[str, float]) -> Iterator[tuple[Subject, Difference]]:
-    before, after = (week.rows / len(week.days_with_rows) for week in (then, now))
-    size = 1 - min(before, after) / max(before, after)
-    yield Subject("rows"), Difference(size, f"{before:,.0f} rows a day", f"{after:,.0f} rows a day")
-    for name, values in now.columns.items():
-        old = then.columns[name]
-        yield Subject("nulls", name), _of_nulls(old.nulls, values.nulls)
-        if old.repeated is not None and values.repeated is not None:
-            texts = (f"one value in {share:.0%} of the rows" for share in (old.repeated, values.repeated))
-            yield Subject("repeats", name), Difference(abs(old.repeated - values.repeated), *texts)
-        distance = between(old, values)
-        if distance is not None and not (_is_constant(old) and _is_constant(values)):
-            sides = _in_words(old, values), _in_words(values, old)
-            yield Subject("distribution", name), Difference(distance / spreads[name], *sides)
-
-
-def _levels(then: Sketch, now: Sketch, spreads: Mapping[str, float]) -> Iterator[tuple[Subject, Difference]]:
-    for column, levels in now.levels.items():
-        for level in sorted(levels.keys() & then.levels[column].keys()):
-            old, new = then.levels[column][level], levels[level]
-            where = f"{column}={plain(level)}"
-            for name in new.nulls:
-                yield Subject("nulls", name, where), _of_nulls(old.nulls[name], new.nulls[name])
-            for name in sorted(new.distances.keys() & old.distances.keys()):
-                distances = old.distances[name], new.distances[name]
-                texts = (f"{distance:.3g} from the values of all rows" for distance in distances)
-                size = abs(distances[0] - distances[1]) / spreads[name]
-                yield Subject("distribution", name, where), Difference(size, *texts)
-
-
-def _of_nulls(then: float, now: float) -> Difference:
-    return Difference(abs(then - now), f"{then:.1%} null", f"{now:.1%} null")
-
-
-def _is_constant(values: Values) -> bool:
-    """Whether a column has one number only. If it had another one before, it names the batch, as the year does."""
-    return values.quantiles is not None and len(set(values.quantiles)) == 1
+    A size beyond the limit of those before it counts as that limit.
+    """
+    squares = 0.0
+    for number, size in enumerate(sizes):
+        if number >= LEAST_CHANGES:
+            size = min(size, max(quantiles[number - 1] * (squares / number) ** 0.5, minimum))
+        squares += size**2
+    return quantiles[len(sizes) - 1] * float((squares / len(sizes)) ** 0.5)
 
 
 def _days_without_rows(new: Sketch, earlier: Sequence[Sketch]) -> Iterator[tuple[Subject, str]]:
-    absent = _absent_days(new, new.days_with_rows, [(sketch, sketch.days_with_rows) for sketch in earlier])
+    """The days of a batch without a row, where such days of the week have some: shops are closed on Sundays."""
+    start = next(day for sketch in earlier for day, rows in _days(sketch, sketch.rows) if rows)
+    absent = _empty_days(new, new.rows, [(sketch, sketch.rows) for sketch in earlier], start)
     if absent:
         yield Subject("periods"), _no_row(absent)
     for column, levels in new.levels.items():
         for level, here in levels.items():
+            where = f"{column}={plain(level)}"
             past = [
-                (each, each.levels[column][level].days_with_rows) for each in earlier if level in each.levels[column]
+                (each, each.levels[column][level].rows if level in each.levels[column] else [0] * len(each.rows))
+                for each in earlier
             ]
-            of_level = _absent_days(new, here.days_with_rows, past) - absent
-            if of_level and len(past) == len(earlier):
-                yield Subject("periods", column), f"where {column}={plain(level)}, {_no_row(of_level)}"
+            of_level = _empty_days(new, here.rows, past, start)
+            if only_here := {day: rows for day, rows in of_level.items() if day not in absent}:
+                yield Subject("periods", column), f"where {where}, {_no_row(only_here)}"
 
 
-def _absent_days(new: Sketch, here: Iterable[int], past: Iterable[tuple[Sketch, Iterable[int]]]) -> set[date]:
-    """The days of a batch without a row, if every earlier such day of the week had one: shops are closed on Sundays."""
-    absent_before = {day for sketch, days in past for day in _days(sketch, range(sketch.days)) - _days(sketch, days)}
-    weekdays = set(range(7)) - {day.weekday() for day in absent_before}
-    return {day for day in _days(new, range(new.days)) - _days(new, here) if day.weekday() in weekdays}
+def _empty_days(
+    new: Sketch, here: Sequence[int], past: Iterable[tuple[Sketch, Sequence[int]]], start: date
+) -> dict[date, float]:
+    """The days of a batch without a row, and how many are usual on such a day of the week. Days count from `start`."""
+    by_weekday: dict[int, list[int]] = defaultdict(list)
+    for sketch, counts in past:
+        for day, rows in _days(sketch, counts):
+            if day >= start:
+                by_weekday[day.weekday()].append(rows)
+    usual = {weekday: float(np.mean(counts)) for weekday, counts in by_weekday.items() if _are_expected(counts)}
+    return {day: usual[day.weekday()] for day, rows in _days(new, here) if not rows and day.weekday() in usual}
 
 
-def _days(sketch: Sketch, numbers: Iterable[int]) -> set[date]:
-    return {sketch.first + timedelta(days=number) for number in numbers}
+def _are_expected(counts: Sequence[int]) -> bool:
+    """Whether a day like these has rows but for a fault: nearly all have some, and many, or always the same number."""
+    some = [rows for rows in counts if rows]
+    are_many = sum(counts) >= LEAST_ROWS * len(counts)
+    return len(some) >= USUAL * len(counts) and (are_many or len(set(some)) == 1)
 
 
-def _no_row(days: Iterable[date]) -> str:
-    return (
-        f"no row on {_listed([f'{day:%a %Y-%m-%d}' for day in sorted(days)])}; on such days every earlier week has some"
-    )
+def _days(sketch: Sketch, counts: Sequence[int]) -> Iterator[tuple[date, int]]:
+    return ((sketch.first + timedelta(days=number), rows) for number, rows in enumerate(counts))
 
 
-def _levels_that_vanished(new: Sequence[Week], earlier: Sequence[Week]) -> Iterator[tuple[Subject, str]]:
-    """Levels that every earlier week has, and no week of this batch."""
-    rows = sum(week.rows for week in new)
+def _no_row(days: Mapping[date, float]) -> str:
+    texts = [f"{day:%a %Y-%m-%d} ({usual:,.0f} expected)" for day, usual in sorted(days.items())]
+    return f"no row on {_listed(texts)}"
+
+
+def _levels_that_vanished(new: Sketch, earlier: Sequence[Week], last: Sequence[Week]) -> Iterator[tuple[Subject, str]]:
+    """Levels that nearly every `earlier` week has, and also the `last` batch, but no week of this batch."""
+    total = sum(new.rows)
     for name in earlier[0].columns:
         shares = [week.columns[name].shares or {} for week in earlier]
-        now = [week.columns[name].shares or {} for week in new]
-        if any(OTHERS in each for each in now):  # which may be any level
+        before, now = (_levels_of(name, weeks) for weeks in (last, new.weeks))
+        if OTHERS in now:  # which may be any level
             continue
-        vanished = set.intersection(*map(set, shares)) - set().union(*now, {OTHERS})
-        usual: dict[str, Any] = {level: rows * np.mean([each[level] for each in shares]) for level in vanished}
-        levels = sorted(
-            (level for level in vanished if usual[level] >= LEAST_ROWS), key=lambda level: (-usual[level], level)
-        )
-        if levels:
-            texts = [f"{plain(level)} ({usual[level]:,.0f} expected)" for level in levels]
-            yield Subject("levels", name), f"no row with {_listed(texts)}; every earlier week has some"
+        absent = sorted(before - now - {OTHERS})
+        if name == HOURS:
+            absent = [hour for hour in absent if hour in new.hours]
+        usual = {level: [each[level] for each in shares if level in each] for level in absent}
+        rows = {
+            level: total * sum(present) / len(shares)
+            for level, present in usual.items()
+            if len(present) >= USUAL * len(shares)
+        }
+        expected = {level: number for level, number in rows.items() if number >= LEAST_ROWS}
+        if expected:
+            levels = sorted(expected, key=lambda level: (-expected[level], level))
+            texts = [f"{plain(level)} ({expected[level]:,.0f} expected)" for level in levels]
+            yield Subject("levels", name), f"no row with {_listed(texts)}"
+
+
+def _levels_of(name: str, weeks: Iterable[Week]) -> set[str]:
+    return {level for week in weeks for level in week.columns[name].shares or {}}
 
 
 def _listed(texts: Sequence[str]) -> str:
     return ", ".join(texts[:SHOWN]) + (f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else "")
-
-
-def _span(piece: Week | Sketch) -> str:
-    last = piece.first + timedelta(days=piece.days - 1)
-    return f"{piece.first}" if piece.days == 1 else f"{piece.first} to {last:%m-%d}"
-
-
-def _in_words(values: Values, other: Values) -> str:
-    """What the values are like: the median and the middle of numbers, or the levels whose share differs most."""
-    if values.quantiles is not None:
-        low, middle, high = np.quantile(values.quantiles, (0.05, 0.5, 0.95))
-        return f"median {middle:.4g}, 90 % between {low:.4g} and {high:.4g}"
-    mine, theirs = values.shares or {}, other.shares or {}
-    names = sorted(mine.keys() | theirs.keys(), key=lambda name: (-abs(mine.get(name, 0) - theirs.get(name, 0)), name))
-    return ", ".join(f"{plain(name) or 'others'} {mine.get(name, 0):.0%}" for name in names[:SHOWN])

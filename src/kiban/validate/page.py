@@ -11,7 +11,7 @@ from rich.table import Table
 from kiban.data.sketch import Sketch
 from kiban.data.verdict import Finding, Verdict
 from kiban.validate.charts import HEIGHT, WIDTH, charts
-from kiban.validate.compare import LEAST_BATCHES
+from kiban.validate.compare import LEAST_BATCHES, LEAST_DAYS
 
 State = Literal["passed", "warned", "rejected"]
 
@@ -23,13 +23,14 @@ def page(verdict: Verdict, title: str, over_time: Mapping[str, Sequence[Sketch]]
     """
     template = importlib.resources.files(__package__).joinpath("page.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    tables = [_table(verdict, name, over_time.get(name, [])) for name in verdict.expected]
+    tables = [_table(verdict, name, over_time.get(name, [])) for name in verdict.expectations]
     return environment.from_string(template).render(
         verdict=verdict,
         title=title,
         tables=tables,
         shown=shown,
         least_batches=LEAST_BATCHES,
+        least_days=LEAST_DAYS,
         width=WIDTH,
         height=HEIGHT,
     )
@@ -58,7 +59,7 @@ def _table(verdict: Verdict, name: str, over_time: Sequence[Sketch]) -> dict[str
                     batches,
                 ),
             }
-            for expected in verdict.expected[name]
+            for expected in verdict.expectations[name]
         ],
         "uncompared": verdict.uncompared.get(name, []),
         "charts": list(charts(over_time)),
