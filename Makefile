@@ -84,8 +84,9 @@ experiments: $(INSTALLED) ## a table of the experiments: what each changed, and 
 	kiban experiments
 
 runs: $(INSTALLED) ## MLflow's pages of the tracked runs, at http://127.0.0.1:5000
-	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --workers 1 \
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --port $(RUNS_PORT) --workers 1 \
 		--backend-store-uri sqlite:///mlruns/mlflow.db
+RUNS_PORT ?= 5000
 
 bento: $(INSTALLED) ## package service, model and exact requirements under bentos/
 	bentoml build
@@ -128,6 +129,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@# DVC unpickles files of a folder that every account may write to, /var/tmp/dvc, unless it is told of another one.
 	dvc config --local core.site_cache_dir > /dev/null 2>&1 || { install -d -m 700 "$(USER_CACHE)/kiban" && \
 		dvc config --local core.site_cache_dir "$(USER_CACHE)/kiban/dvc"; }
+	python -m kiban.track.plots_page .venv/plots.html
 	touch $@
 USER_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 

@@ -370,7 +370,7 @@ def the_bento_has_what_is_needed_and_no_more(bento: Path) -> None:
     kinds = {path.suffix for path in bento.rglob("*") if path.is_file()}
     assert kinds <= {"", ".py", ".yaml", ".json", ".onnx", ".txt", ".in", ".sh", ".md", ".j2", ".css", ".js"}
     dockerfile = (bento / "env/docker/Dockerfile").read_text()
-    assert "FROM python:{}.{}-slim".format(*sys.version_info) in dockerfile
+    assert "FROM python:{}.{}.{}-slim".format(*sys.version_info) in dockerfile
     assert "apt-get" not in dockerfile
     assert "\nUSER bentoml\n" in dockerfile
     assert "install -d -o bentoml -g bentoml /log" in dockerfile

@@ -4,13 +4,16 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
-from clones import run
+from clones import environment, run, with_installed
+from servers import free_port_between, wait_for
 from slice import ROOT
 
 LOCKS = ["requirements.lock", "requirements.serve.lock"]
@@ -50,6 +53,29 @@ def test_every_python_of_the_project_reports_no_usage() -> None:
     config = run(ROOT, "dvc", "config", "--list", "--project")
     assert "core.analytics=false" in config
     assert "core.check_update=false" in config
+
+
+def test_the_pages_of_the_runs_are_two_processes(tmp_path: Path) -> None:
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    with_installed(tmp_path)
+    (tmp_path / "mlruns").mkdir()
+    port = free_port_between(16000, 20000)
+    with subprocess.Popen(
+        ["make", "runs", f"RUNS_PORT={port}"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as make:
+        processes = psutil.Process(make.pid)
+        try:
+            wait_for(port, 60)
+            commands = [" ".join(each.cmdline()) for each in processes.children(recursive=True)]
+            assert len([command for command in commands if "python" in command]) == 2
+        finally:
+            for each in [*processes.children(recursive=True), processes]:
+                each.terminate()
 
 
 LOAD = "from kiban.servable.load import load; load()"

@@ -29,7 +29,7 @@ LOG = Path(os.environ.get("KIBAN_PREDICTION_LOG") or ROOT / "logs/predictions")
 REPORT = ROOT / EVALUATION
 ANY_MODEL = "KIBAN_ANY_MODEL"
 """The environment variable that lets the service load a model that this repository did not make."""
-PYTHON = "{}.{}".format(*sys.version_info)  # the image of a Bento has the version that it was built with
+PYTHON = "{}.{}.{}".format(*sys.version_info)  # the image of a Bento has the version that it was built with
 
 
 class Params(Sections):

@@ -47,8 +47,7 @@ def conclude(
     if different:
         message += (
             "; a batch that differs from earlier ones and is right is taken if validation.history.accept (in "
-            "conf/validation) has its SHA-256: "
-            + ", ".join(f"{batch} {sha256}" for batch, sha256 in different.items())
+            "conf/validation) has its SHA-256: " + ", ".join(f"{batch} {sha256}" for batch, sha256 in different.items())
         )
     if on_failure == "stop":
         raise KibanError(message)
