@@ -9,7 +9,7 @@ from slice import ROOT
 
 from kiban.config.__main__ import Params
 from kiban.core.errors import KibanError
-from kiban.core.settings import leaves, load, read, yaml_of
+from kiban.core.settings import changed, leaves, load, read, yaml_of
 
 
 def edited(tmp_path: Path, key: str, value: Any) -> Path:
@@ -129,3 +129,9 @@ def test_aliases_may_not_make_a_file_large(tmp_path: Path) -> None:
 
 def test_leaves_are_named_by_their_path() -> None:
     assert leaves({"a": {"b": 1, "c": [2]}, "d": None, "e": {}}) == {"a.b": 1, "a.c": [2], "d": None, "e": {}}
+
+
+def test_settings_are_compared_key_by_key() -> None:
+    before = {"model": {"C": 1, "_target_": "a"}, "same": [1], "conf_digest": "x"}
+    after = {"model": {"_target_": "b", "n": None}, "same": [1], "conf_digest": "y"}
+    assert changed(before, after) == {"model.C": (1, None), "model._target_": ("a", "b"), "model.n": (None, None)}

@@ -9,7 +9,7 @@ import pytest
 from kiban.core.errors import KibanError
 from kiban.data import parquet
 from kiban.evaluate.bootstrap import Difference
-from kiban.review.comparison import clusters, judge, paired, parameters
+from kiban.review.comparison import clusters, judge, paired
 
 TIMEZONE = "America/New_York"
 
@@ -68,12 +68,6 @@ def test_what_is_no_cluster_is_said(predictions: pa.Table, cluster: str, time: s
     renamed = predictions.rename_columns({"score": "before"})
     with pytest.raises(KibanError, match=rf"gate\.cluster: '{cluster}' is not one of "):
         clusters(renamed, cluster, time, TIMEZONE)
-
-
-def test_parameters_are_compared_key_by_key() -> None:
-    before = {"model": {"C": 1, "_target_": "a"}, "same": [1]}
-    after = {"model": {"_target_": "b", "n": 2}, "same": [1]}
-    assert parameters(before, after) == {"model.C": (1, None), "model._target_": ("a", "b"), "model.n": (None, 2)}
 
 
 def test_a_report_holds_what_is_in_a_table_in_its_cell() -> None:

@@ -9,7 +9,7 @@ import yaml
 from kiban.core import files
 from kiban.core.errors import KibanError
 from kiban.core.paths import CONFIG, EXPERIMENTS, PARAMS
-from kiban.core.settings import Nested, leaves, load
+from kiban.core.settings import Nested, changed, leaves, load
 
 LISTED = 3  # keys that are named in a sentence
 
@@ -33,10 +33,7 @@ def composed(root: Path, overrides: list[str]) -> bytes:
 
 def differing_keys(params: bytes, composition: bytes) -> list[str]:
     """The dotted keys in which two params.yaml differ, sorted, without the digest of conf/."""
-    sides = leaves(load(params)), leaves(load(composition))
-    absent = object()
-    keys = sides[0].keys() | sides[1].keys()
-    return sorted(key for key in keys if sides[0].get(key, absent) != sides[1].get(key, absent))
+    return list(changed(load(params), load(composition)))
 
 
 def listed(keys: list[str]) -> str:

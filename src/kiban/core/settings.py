@@ -148,6 +148,17 @@ def leaves(node: Mapping[str, Any]) -> dict[str, Any]:
     return dict(_leaves(node, ""))
 
 
+def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The pair [before, after] of each dotted key that differs, sorted. The digest of conf/ is not considered.
+
+    An absent value is None, though a key that only one side has does differ.
+    """
+    absent = object()
+    old, new = (leaves({name: value for name, value in side.items() if name != DIGEST}) for side in (before, after))
+    keys = sorted(key for key in old.keys() | new.keys() if old.get(key, absent) != new.get(key, absent))
+    return {key: (old.get(key), new.get(key)) for key in keys}
+
+
 def _leaves(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:
     for name, value in node.items():
         key = f"{prefix}{name}"

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kiban.core.errors import KibanError
-from kiban.core.settings import leaves
+from kiban.core.settings import changed
 from kiban.data.contract import Table
 from kiban.data.prepared import TABLE
 from kiban.evaluate.bootstrap import Difference, differences
@@ -73,8 +73,8 @@ def compare(before: Revision, after: Revision) -> Comparison:
         data, data_reason = changes.between(before, after), ""
     except KibanError as error:
         data_reason = str(error)
-    changed = parameters(before.params, after.params)
-    return Comparison(judgement, reason, gate, gate_judgement, scores, changed, data, data_reason)
+    parameters = changed(before.params, after.params)
+    return Comparison(judgement, reason, gate, gate_judgement, scores, parameters, data, data_reason)
 
 
 def clear(overall: Mapping[str, Difference]) -> tuple[dict[str, Difference], dict[str, Difference]]:
@@ -168,10 +168,3 @@ def _local(times: pa.ChunkedArray, timezone: str) -> pa.ChunkedArray:
     if pa.types.is_timestamp(times.type):
         return pc.local_timestamp(times.cast(pa.timestamp("us", timezone)))
     return times.cast(pa.timestamp("us"))
-
-
-def parameters(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The pair [before, after] of each dotted key of params.yaml that differs."""
-    old, new = (leaves(side) for side in (before, after))
-    names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-    return {name: (old.get(name), new.get(name)) for name in names}

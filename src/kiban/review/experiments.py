@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from kiban.core.errors import KibanError, one_line
 from kiban.core.paths import METRICS, PARAMS
-from kiban.core.settings import DIGEST, leaves
+from kiban.core.settings import changed, leaves
 
 SPLITS = ("validation", "test")
 LISTED = 6  # changes of one experiment
@@ -61,21 +61,21 @@ def _experiment(data: Mapping[str, Any], name: str, metric: str, changes: list[s
 
 
 def _settings(data: Mapping[str, Any]) -> dict[str, Any]:
-    settings = leaves(data["params"].get(str(PARAMS), {}).get("data") or {})
-    return {key: value for key, value in settings.items() if key != DIGEST}
+    return data["params"].get(str(PARAMS), {}).get("data") or {}
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     """The settings that differ, as text; a setting that is gone has a minus before it."""
-    keys = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+    changes, present = changed(before, after), leaves(after)
+    keys = list(changes)
     if TARGET in keys:  # of another estimator, the arguments of the old one are no news
-        keys = [TARGET, *(key for key in keys if key in after and key != TARGET)]
+        keys = [TARGET, *(key for key in keys if key in present and key != TARGET)]
     for key in keys[:LISTED]:
-        value = after.get(key)
+        _, value = changes[key]
         if key == TARGET:
             yield f"model {str(value).rpartition('.')[2]}"
         else:
-            yield f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" if key in after else f"-{key}"
+            yield f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}" if key in present else f"-{key}"
     if len(keys) > LISTED:
         yield f"and {len(keys) - LISTED} more"
     if not keys:

@@ -17,7 +17,7 @@ from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.core.git import git
 from kiban.core.paths import EVALUATION, LOCK, METRICS, MODEL, PARAMS, PLOTS
-from kiban.core.settings import Nested, leaves, load
+from kiban.core.settings import Nested, changed, load
 from kiban.core.text import plain
 from kiban.data import contract, verdict
 from kiban.servable import manifest
@@ -100,12 +100,11 @@ def _description(evaluation: Evaluation, parameters: Nested) -> str:
     state = "passed" if gate.passed else "not passed"
     result = f"{TITLES[gate.metric].title} on the {gate.split} rows: {value}, gate {state} (minimum {gate.minimum})"
     try:
-        committed = leaves(load(git(Path(), "show", f"HEAD:./{PARAMS}").encode()))
+        committed = load(git(Path(), "show", f"HEAD:./{PARAMS}").encode())
     except (OSError, subprocess.CalledProcessError, KibanError):
         return result
-    now = leaves(parameters)
-    changed = [name for name in sorted(now.keys() | committed.keys()) if now.get(name) != committed.get(name)]
-    texts = [f"- `{name}`: {plain(committed.get(name))} → {plain(now.get(name))}" for name in changed[:MOST_CHANGES]]
+    changes = list(changed(committed, parameters).items())[:MOST_CHANGES]
+    texts = [f"- `{name}`: {plain(old)} → {plain(new)}" for name, (old, new) in changes]
     return "\n".join(
         [result, "", "Changed since the commit:" if texts else "The parameters are those of the commit.", *texts]
     )
