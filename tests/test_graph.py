@@ -50,7 +50,7 @@ BEYOND = {
     "validate_prepared": {"validate/raw.py"},
     "train": {"servable/evaluation.py", "tasks/binary.py"},
     "evaluate": {"evaluate/bootstrap.py"},
-    "track": {"servable/columns.py", "servable/load.py"},
+    "track": {"servable/columns.py", "servable/load.py", "track/plots_page.py"},
 }
 
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from slice import ROOT
 
-from kiban.cli import commands
+from kiban.cli import commands, places
 
 
 def run(*arguments: str) -> str:
@@ -22,6 +22,7 @@ def run(*arguments: str) -> str:
 def inner(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder in the repository."""
     (project / "notes/deep").mkdir(parents=True)
+    monkeypatch.setattr(places, "_started", None)  # a process of its own would end with it
     monkeypatch.chdir(project / "notes/deep")
     return project / "notes/deep"
 

@@ -364,6 +364,20 @@ def test_the_bento_answers_the_same_from_its_own_requirements(
     assert [path.suffix for path in (tmp_path / "log").iterdir()] == [".jsonl"]
 
 
+def test_a_bento_does_not_hold_links_in_the_place_of_the_model(served: Path, tmp_path: Path) -> None:
+    """As DVC lays them into the folder where `cache.type` is symlink."""
+    model = served / "models/servable/model.onnx"
+    content = model.rename(tmp_path / "cached.onnx")
+    try:
+        model.symlink_to(content)
+        output = run(served, "bentoml", "build", status=1, BENTOML_HOME=str(tmp_path / "bentos"))
+        assert "model.onnx is a link, and a Bento would hold the link: `dvc config --local cache.type copy`" in output
+        assert not list((tmp_path / "bentos/bentos").glob("*/*"))
+    finally:
+        model.unlink()
+        content.rename(model)
+
+
 def the_bento_has_what_is_needed_and_no_more(bento: Path) -> None:
     top = {path.name for path in (bento / "src").iterdir()}
     assert top == {"service.py", "src", "models", "params.yaml", "reports", "bentofile.yaml"}

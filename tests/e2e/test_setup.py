@@ -98,7 +98,7 @@ def test_the_readmes_figures_are_the_metrics() -> None:
         assert " | ".join(f"{figure:.3f}".removeprefix("0") for figure in figures) in readme
     december = report["by_batch"]["2013-12"]
     predicted, was = (f"{december[name]:.3f}".removeprefix("0") for name in ("mean_prediction", "base_rate"))
-    assert f"({predicted} against {was} of flights late)" in readme
+    assert f"expects {predicted} of the flights late, where {was} were" in readme
     assert report["model_id"] in readme
 
 

@@ -29,6 +29,7 @@ def page() -> str:
 
 def main(file: str) -> None:
     path = Path(file).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page(), encoding="utf-8")
     subprocess.run([sys.executable, "-m", "dvc", "config", "--local", "plots.html_template", str(path)], check=True)
 
