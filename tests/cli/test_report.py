@@ -78,7 +78,7 @@ def test_a_cluster_that_there_is_not_and_a_version_without_results_are_said(repo
 
 
 def test_the_gate_speaks_first_and_fails_the_command(repository: Path) -> None:
-    compose_here("model=dummy", "gate.minimum=0.1")  # by its own gate it would pass
+    compose_here("model=dummy", "gate.threshold=0.1")  # by its own gate it would pass
     run_stage("train")
     run_stage("evaluate")
     text = report("main")
@@ -108,7 +108,7 @@ def test_a_gate_of_an_earlier_release_is_completed(repository: Path) -> None:
     params = yaml.safe_load(Path("params.yaml").read_text())
     for key in ("minimum_change", "cluster"):
         del params["gate"][key]
-    params["gate"]["minimum"] = 0.99
+    params["gate"]["threshold"] = 0.99
     Path("params.yaml").write_text(yaml.safe_dump(params))
     run(Path(), "git", "commit", "-qam", "an old gate")
     compose_here(*SMALL_TREES)

@@ -38,7 +38,7 @@ def test_the_committed_params_are_valid() -> None:
         ("modle", {}, "modle: unknown key"),
         ("split.tset", {}, "split.tset: unknown key"),
         ("dataset.tables.planes.source.path", "x", "dataset.tables.planes.source.path: unknown key"),
-        ("gate.minimum", None, "gate.minimum: missing"),
+        ("gate.threshold", None, "gate.threshold: missing"),
         ("decision", None, "decision: missing"),
         ("decision.threshold", "high", "decision.threshold: Input should be a valid number, not 'high'"),
         ("decision.threshold", True, "decision.threshold: Input should be a valid number, not True"),

@@ -5,7 +5,10 @@ import numpy.typing as npt
 import pytest
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
-from kiban.evaluate.bootstrap import differences
+from kiban.evaluate import bootstrap
+from kiban.evaluate.bootstrap import Difference
+from kiban.tasks.binary import METRICS
+from kiban.tasks.metric import Scored, Scores, Target
 
 Rows = tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64]]
 
@@ -23,6 +26,13 @@ def world(seed: int, days: int, rows_a_day: int = 50) -> Rows:
 def logistic(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     scores: npt.NDArray[np.float64] = 1 / (1 + np.exp(-values))
     return scores
+
+
+def differences(
+    target: Target, before: Scores, after: Scores, clusters: npt.NDArray[np.int64], draws: int = bootstrap.DRAWS
+) -> dict[str, Difference]:
+    metrics = {name: metric for name, metric in METRICS.items() if name != "skill"}
+    return bootstrap.differences(metrics, Scored(target, before), Scored(target, after), clusters, draws)
 
 
 @pytest.fixture(scope="module")

@@ -6,20 +6,22 @@ import sklearn.calibration
 import sklearn.metrics
 
 from kiban.evaluate import metrics
+from kiban.tasks.metric import Scored
+from kiban.tasks.task import BINARY, MULTICLASS, REGRESSION
 
 TARGET = np.array([False, False, True, True])
 SCORES = np.array([0.1, 0.4, 0.35, 0.8])
 
 
 def test_the_summary_is_the_textbooks() -> None:
-    summary = metrics.summary(TARGET, SCORES)
+    summary = metrics.summary(BINARY, Scored(TARGET, SCORES))
     assert summary["roc_auc"] == 0.75  # 3 of 4 pairs in order
     assert summary["brier"] == pytest.approx((0.01 + 0.16 + 0.4225 + 0.04) / 4, abs=1e-6)
     assert (summary["rows"], summary["base_rate"], summary["mean_prediction"]) == (4, 0.5, 0.4125)
 
 
 def test_ranking_metrics_need_both_values() -> None:
-    summary = metrics.summary(np.array([True, True]), np.array([0.5, 0.6]))
+    summary = metrics.summary(BINARY, Scored(np.array([True, True]), np.array([0.5, 0.6])))
     assert summary["roc_auc"] is None
     assert summary["average_precision"] is None
     assert summary["log_loss"] is not None
@@ -63,9 +65,27 @@ def test_importance_ranks_what_the_score_uses() -> None:
     random = np.random.default_rng(0)
     columns = {"used": random.random(2000), "idle": random.random(2000)}
     target = columns["used"] > 0.5
-    first, second = metrics.permutation_importance(lambda of: of["used"], columns, target, rows=1000, seed=0)
-    assert (first["feature"], second["feature"], second["auc_drop"]) == ("used", "idle", 0)
-    assert first["auc_drop"] > 0.4
+    first, second = metrics.permutation_importance(BINARY, lambda of: of["used"], columns, target, rows=1000, seed=0)
+    assert (first["feature"], second["feature"], second["loss"]) == ("used", "idle", 0)
+    assert first["loss"] > 0.4
+    scores = lambda of: np.column_stack([of["used"], 1 - of["used"]])  # noqa: E731
+    first, second = metrics.permutation_importance(MULTICLASS, scores, columns, 1 - target, rows=1000, seed=0)
+    assert (first["feature"], second["loss"]) == ("used", 0)
+    assert first["loss"] > 0.4  # of log loss, of which less is better
+
+
+def test_the_confusion_counts_every_row_once() -> None:
+    scores = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1]])
+    rows = metrics.confusion(Scored(np.array([0, 1, 1]), scores))
+    counts = {(row["actual"], row["predicted"]): row["rows"] for row in rows if row["rows"]}
+    assert counts == {(0, 0): 1, (1, 1): 1, (1, 0): 1}
+
+
+def test_a_number_has_the_share_of_rows_within_its_interval_beside_it() -> None:
+    rows = Scored(np.array([1.0, 2.0, 3.0, 1234567.891]), np.array([1.5, 2.0, 4.0, 1234567.0]))
+    summary = metrics.summary(REGRESSION, rows, interval=0.9)
+    assert summary["coverage"] == 0.75
+    assert summary["mean_target"] == 308643.5
 
 
 def test_csv_files_have_a_header(tmp_path: Path) -> None:

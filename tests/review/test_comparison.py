@@ -9,6 +9,7 @@ import pytest
 from kiban.core.errors import KibanError
 from kiban.data import parquet
 from kiban.evaluate.bootstrap import Difference
+from kiban.evaluate.settings import Gate
 from kiban.review.comparison import clusters, judge, paired
 
 TIMEZONE = "America/New_York"
@@ -31,7 +32,13 @@ def predictions(project: Path) -> pa.Table:
     ],
 )
 def test_only_an_interval_wholly_beyond_the_least_change_counts(low: float, high: float, judged: str) -> None:
-    assert judge(Difference(0.7, 0.7 + (low + high) / 2, low, high), 0.002) == judged
+    gate = Gate(metric="roc_auc", split="test", threshold=0.7, minimum_change=0.002, cluster="day")
+    assert judge(Difference(0.7, 0.7 + (low + high) / 2, low, high), gate) == judged
+    opposite = {"better": "worse", "worse": "better"}.get(judged, judged)
+    assert (
+        judge(Difference(0.7, 0.7 + (low + high) / 2, low, high), gate.model_copy(update={"metric": "rmse"}))
+        == opposite
+    )
 
 
 def test_only_rows_that_both_tested_are_compared_each_with_its_own_scores(predictions: pa.Table) -> None:

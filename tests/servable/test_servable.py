@@ -252,13 +252,14 @@ def test_loading_onnx_imports_no_scikit_learn_pandas_or_pipeline(project: Path) 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-@pytest.mark.parametrize("version", [1, manifest.FORMAT])
+@pytest.mark.parametrize("version", range(1, manifest.FORMAT + 1))
 def test_servables_of_every_format_are_still_read(version: int) -> None:
     """One that was written in each format is kept."""
     servable = load(ROOT / "tests/servable/formats" / str(version))
     assert servable.manifest.format_version == version
     (score,) = servable.score(columns.from_records([servable.manifest.example], servable.contract.features()))
-    assert score == pytest.approx(0.35658854, abs=1e-6)
+    # The data of the third was prepared with means in whole numbers.
+    assert score == pytest.approx(0.35635677 if version == 3 else 0.35658854, abs=1e-6)
 
 
 def test_every_format_is_kept() -> None:
@@ -274,7 +275,7 @@ def test_a_servable_may_have_files_that_this_release_does_not_know(tmp_path: Pat
 
 def test_a_servable_of_a_later_format_is_refused(tmp_path: Path) -> None:
     later = with_manifest(tmp_path, lambda described: described.update(format_version=manifest.FORMAT + 1))
-    with pytest.raises(KibanError, match=r"has format 3, but this release reads formats 1 to 2: use a later"):
+    with pytest.raises(KibanError, match=r"has format 4, but this release reads formats 1 to 3: use a later"):
         load(later)
 
 

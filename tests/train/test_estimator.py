@@ -8,6 +8,7 @@ from slice import ROOT, prepared_rows
 from kiban.core.errors import KibanError
 from kiban.data import contract
 from kiban.servable import columns
+from kiban.tasks.task import BINARY
 from kiban.train import estimator
 from kiban.train.settings import Preprocessing
 
@@ -19,7 +20,7 @@ LOGISTIC = {"_target_": "sklearn.linear_model.LogisticRegression"}
 @pytest.mark.parametrize("numbers", ["standardize", "as_is"])
 def test_preprocessing_follows_the_contract(project: Path, categories: Any, numbers: Any) -> None:
     preprocessing = Preprocessing(categories=categories, numbers=numbers)
-    pipeline = estimator.pipeline(FEATURES, preprocessing, {"_target_": "sklearn.dummy.DummyClassifier"})
+    pipeline = estimator.pipeline(FEATURES, preprocessing, {"_target_": "sklearn.dummy.DummyClassifier"}, BINARY)
     rows = columns.frame(columns.from_arrow(prepared_rows("2013-01"), FEATURES))
     matrix = pipeline[0].fit_transform(rows)
     levels = [column.levels for column in FEATURES.values() if column.levels]
@@ -41,9 +42,12 @@ def test_preprocessing_follows_the_contract(project: Path, categories: Any, numb
         ({"_target_": "sklearn.base.clone"}, "there is no class"),
         ({"_target_": "sklearn.utils.os.system"}, "there is no class"),
         ({"_target_": "sklearn.utils.Bunch"}, "is not an estimator of scikit-learn"),
-        ({"_target_": "sklearn.linear_model.LinearRegression"}, "not a classifier that gives probabilities"),
+        (
+            {"_target_": "sklearn.linear_model.LinearRegression"},
+            "is a regressor, but the task is binary classification",
+        ),
         ({**LOGISTIC, "c": 1.0}, r"model\.c: LogisticRegression has no such argument"),
-        ({"_target_": "sklearn.pipeline.Pipeline", "steps": 3}, "not a classifier that gives probabilities"),
+        ({"_target_": "sklearn.pipeline.Pipeline", "steps": 3}, "neither a classifier that gives probabilities nor"),
         (
             {"_target_": "sklearn.calibration.CalibratedClassifierCV", "estimator": {"_target_": "os.system"}},
             r"model\.estimator\._target_: 'os.system' does not start",
@@ -56,18 +60,18 @@ def test_preprocessing_follows_the_contract(project: Path, categories: Any, numb
 )
 def test_nothing_but_estimators_of_scikit_learn_is_built(model: dict[str, Any], message: str) -> None:
     with pytest.raises(KibanError, match=message):
-        estimator.pipeline(FEATURES, Preprocessing(categories="ordinal", numbers="as_is"), model)
+        estimator.pipeline(FEATURES, Preprocessing(categories="ordinal", numbers="as_is"), model, BINARY)
 
 
 def test_a_text_is_never_resolved() -> None:
     """As Hydra would, which runs what a resolver names."""
     text = "${oc.create:{_target_: pathlib.Path.touch}}"
     model = {"_target_": "sklearn.calibration.CalibratedClassifierCV", "estimator": {**LOGISTIC, "solver": text}}
-    pipeline = estimator.pipeline(FEATURES, Preprocessing(categories="one_hot", numbers="standardize"), model)
+    pipeline = estimator.pipeline(FEATURES, Preprocessing(categories="one_hot", numbers="standardize"), model, BINARY)
     assert pipeline[-1].estimator.solver == text
 
 
 def test_estimators_nest() -> None:
     model = {"_target_": "sklearn.calibration.CalibratedClassifierCV", "estimator": {**LOGISTIC, "C": 0.5}}
-    pipeline = estimator.pipeline(FEATURES, Preprocessing(categories="one_hot", numbers="standardize"), model)
+    pipeline = estimator.pipeline(FEATURES, Preprocessing(categories="one_hot", numbers="standardize"), model, BINARY)
     assert pipeline[-1].estimator.C == 0.5

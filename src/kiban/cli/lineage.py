@@ -19,7 +19,7 @@ def lineage(model_id: str, as_json: bool) -> None:
 
     \b
     Examples:
-      kiban lineage a05bbb2
+      kiban lineage a621474
     """
     import json
 
@@ -52,7 +52,7 @@ def _print(model: "Lineage") -> None:
         print(f"  {level:<11} {verdict.in_words() if verdict else 'not here: `dvc fetch --all-commits` brings it'}")
     names = list(dict.fromkeys(name for figures in model.metrics.values() for name in figures))
     rows = [
-        [split, *(f"{figures[name]:,}" for name in names if name in figures)]
+        [split, *("-" if figures.get(name) is None else f"{figures[name]:,}" for name in names)]
         for split, figures in model.metrics.items()
     ]
     print()

@@ -8,6 +8,9 @@ import click
 
 from kiban.cli.places import Place
 from kiban.core import paths
+from kiban.core.text import plain
+
+MOST_LABELS = 3
 
 
 @click.command()
@@ -31,7 +34,10 @@ from kiban.core import paths
 )
 @click.option("--any-model", is_flag=True, help="Score with a model that this repository did not make.")
 def score(source: str, target: str, on_error: str, folder: Path, any_model: bool) -> None:
-    """Write INPUT with the model's predictions to OUTPUT: its columns, then probability, label and model_id.
+    """Write INPUT with the model's predictions to OUTPUT: its columns, then those of the model, then model_id.
+
+    The model's columns are probability and label (yes or no), label and probability.LEVEL of each level, or value, low
+    and high (a number). Where INPUT has such a name, `predicted ` stands before them.
 
     Both are CSV or Parquet, on this machine or on S3 (s3://BUCKET/PATH). Rows are checked as the endpoint checks them.
     Columns that the model does not know are copied. The column of a nullable feature may be absent. OUTPUT is written
@@ -57,7 +63,11 @@ def score(source: str, target: str, on_error: str, folder: Path, any_model: bool
         click.echo(f"absent columns, null in every row: {', '.join(counts.absent)}", err=True)
     for name, number in counts.unusual.items():
         click.echo(f"warning: {number:,} values of {name} are outside what the contract expects", err=True)
-    share = f", {counts.positive / counts.rows:.1%} labelled true" if counts.rows else ""
+    labels = counts.labels.most_common(MOST_LABELS)
+    if set(counts.labels) <= {"true", "false"}:
+        labels = [("true", counts.labels["true"])] if counts.labels else []
+    shares = [f"{number / counts.rows:.1%} labelled {plain(label)}" for label, number in labels]
+    share = "".join(f", {each}" for each in shares)
     print(f"score: {counts.rows:,} rows by model {servable.model_id[:12]}{share}: {target}")
     if on_error == "skip":
         print(f"score: {counts.rejected:,} rows rejected: {rejected}")

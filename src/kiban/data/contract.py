@@ -29,6 +29,7 @@ class Column(_Strict):
 
     `condition` is a SQL expression over the columns of a raw table. It must be true or null in every row of a batch;
     the policy `out_of_range` applies where it is false. validate/conditions.py lists what an expression may contain.
+    `positive` is the value of a target that counts as true, all others being false: the model then answers yes or no.
     With `compare_by` a batch is compared with earlier ones also by each level of the column.
     """
 
@@ -44,6 +45,7 @@ class Column(_Strict):
     unseen: Policy = "reject"
     condition: str | None = None
     compare_by: bool = False
+    positive: str | int | None = None
 
     @model_validator(mode="after")
     def _limits_fit_type(self) -> Self:
@@ -55,9 +57,20 @@ class Column(_Strict):
             raise ValueError("compare_by needs type string or boolean")
         if self.role == "feature" and self.type == "string" and self.levels is None:
             raise ValueError("a feature of type string needs levels")
+        if self.positive is not None:
+            self._check_positive()
         if self.role == "feature" and self.type in ("timestamp", "date"):
             raise ValueError("a feature must be a string, an integer, a number or a boolean")
         return self
+
+    def _check_positive(self) -> None:
+        if self.role != "target":
+            raise ValueError("positive needs role target")
+        kind = {"string": str, "integer": int}.get(self.type)
+        if kind is None or not isinstance(self.positive, kind):
+            raise ValueError("positive needs type string or integer, and must be such a value")
+        if self.levels is not None and self.positive not in self.levels:
+            raise ValueError("positive must be one of the levels")
 
 
 class Expectation(_Strict):
@@ -123,7 +136,7 @@ def read_raw(path: Path) -> Mapping[str, Table]:
 
 
 def read_prepared(path: Path) -> Table:
-    """The table of a prepared contract, which needs a time column and one target of type boolean.
+    """The table of a prepared contract, which needs a time column and one target.
 
     Raises KibanError, which names the file and the key, if the contract is missing or wrong.
     """
@@ -143,8 +156,11 @@ def parse_prepared(content: bytes, where: str) -> Table:
     for name, column in table.columns.items():
         if column.condition is not None:
             raise KibanError(f"{where}: columns.{name}.condition: only a raw table has conditions; {ADVICE}")
-    if table.columns[table.target()].type != "boolean":
-        raise KibanError(f"{where}: columns.{table.target()}.type: a target must be of type boolean")
+    target = table.columns[table.target()]
+    if target.type in ("timestamp", "date"):
+        raise KibanError(f"{where}: columns.{table.target()}.type: a target must not be a time")
+    if target.type == "string" and len(set(target.levels or [])) < 2:
+        raise KibanError(f"{where}: columns.{table.target()}.levels: a target of type string needs two or more")
     return table
 
 

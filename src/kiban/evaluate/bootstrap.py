@@ -11,14 +11,14 @@ simulations with 60 clusters and a nominal coverage of 95 %, this interval cover
 and an interval from drawing rows 77 to 83 %; tests/evaluate/test_bootstrap.py has one of the simulations.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from kiban.tasks.binary import METRICS
-from kiban.tasks.metric import Scored, Scores, Target
+from kiban.tasks.metric import Metric, Scored
 
 DRAWS = 500
 CONFIDENCE = 0.95
@@ -40,28 +40,32 @@ class Difference:
 
 
 def differences(
-    target: Target, before: Scores, after: Scores, clusters: npt.NDArray[np.int64], draws: int = DRAWS
+    metrics: Mapping[str, Metric],
+    before: Scored,
+    after: Scored,
+    clusters: npt.NDArray[np.int64],
+    draws: int = DRAWS,
 ) -> dict[str, Difference]:
-    """The difference of each metric between the scores of two models on the same n rows, by name of the metric.
+    """The difference of each metric between two models on the same n rows, by name of the metric.
 
-    `clusters` has the number of the cluster of each row, from 0. All arrays have the shape (n,). A metric of ranks is
-    left out if all targets are equal; its interval leaves out draws in which they are. The result is empty if there is
-    only one cluster.
+    `clusters` has the number of the cluster of each row, from 0: shape (n,). A metric that is not defined, as one of
+    ranks where all targets are equal, is left out; its interval leaves out draws in which it is not. The result is
+    empty if there is only one cluster.
     """
-    sides = [Scored(target, scores) for scores in (before, after)]
-    old, new = ({name: metric.value(side.weighted()) for name, metric in METRICS.items()} for side in sides)
+    sides = before, after
+    old, new = ({name: metric.value(side.weighted()) for name, metric in metrics.items()} for side in sides)
     random = np.random.default_rng(SEED)
     number = int(clusters.max()) + 1
-    drawn = {name: np.empty(draws) for name in METRICS}
+    drawn = {name: np.empty(draws) for name in metrics}
     for draw in range(draws):
         counts = np.bincount(random.integers(number, size=number), minlength=number)
         weights = counts[clusters].astype(np.float64)
         rows_before, rows_after = (side.weighted(weights) for side in sides)
-        for name, metric in METRICS.items():
+        for name, metric in metrics.items():
             drawn[name][draw] = metric.value(rows_after) - metric.value(rows_before)
     intervals = {}
     for name, values in drawn.items():
-        if np.isfinite(old[name]) and number > 1:
+        if np.isfinite(old[name]) and np.isfinite(new[name]) and number > 1:
             half = stats.t.ppf((1 + CONFIDENCE) / 2, number - 1) * np.sqrt(number / (number - 1)) * np.nanstd(values)
             change = new[name] - old[name]
             intervals[name] = Difference(old[name], new[name], change - float(half), change + float(half))

@@ -1,7 +1,9 @@
 """The results of evaluating a servable besides its metrics: batches by split, gate, predictions and plots."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from kiban.core.errors import KibanError
@@ -12,10 +14,25 @@ from kiban.evaluate.settings import EvaluationSettings, Gate
 from kiban.servable import columns
 from kiban.servable.evaluation import BatchFigures, Figures, GateResult
 from kiban.servable.load import Servable
-from kiban.tasks.metric import Scores, Target
+from kiban.tasks.metric import Scored, Scores, Target
+from kiban.tasks.task import Task
 
-COMPARED = ("roc_auc", "brier")
-"""The metrics in metrics.json, few enough for the tables of `dvc exp show` and `dvc metrics diff` to fit a screen."""
+
+class Part(NamedTuple):
+    """Rows, their targets and their scores."""
+
+    rows: pa.Table
+    target: Target
+    scores: Scores
+
+
+def joined(parts: Sequence[Part]) -> Part:
+    """The rows of all parts, of which there is at least one."""
+    return Part(
+        pa.concat_tables([part.rows for part in parts]),
+        np.concatenate([part.target for part in parts]),
+        np.concatenate([part.scores for part in parts]),
+    )
 
 
 def batches_by_split(servable: Servable, split: Split, hashes: Mapping[str, str]) -> dict[str, SplitName]:
@@ -33,59 +50,69 @@ def batches_by_split(servable: Servable, split: Split, hashes: Mapping[str, str]
     return splits
 
 
-def target_of(rows: pa.Table, name: str) -> Target:
-    target: Target = rows[name].to_numpy()
-    return target
-
-
-def compared_between_versions(results: dict[SplitName, Figures]) -> dict[SplitName, Figures]:
+def compared_between_versions(task: Task, results: dict[SplitName, Figures]) -> dict[SplitName, Figures]:
     compared: tuple[SplitName, ...] = ("validation", "test")
-    return {split: {name: results[split][name] for name in COMPARED} for split in compared}
+    return {split: {name: results[split][name] for name in task.compared} for split in compared}
 
 
-def judged(gate: Gate, results: dict[SplitName, Figures]) -> GateResult:
+def judged(gate: Gate, task: Task, results: dict[SplitName, Figures]) -> GateResult:
+    """Whether the model passes the gate. Raises KibanError if the gate's metric is of another task."""
+    if gate.metric not in task.metrics:
+        names = ", ".join(task.metrics)
+        raise KibanError(
+            f"params.yaml: gate.metric: {gate.metric} is not a metric of {task.title}: choose one of {names}"
+        )
     value = results[gate.split][gate.metric]
-    passed = value is not None and value >= gate.minimum
-    return GateResult(metric=gate.metric, split=gate.split, minimum=gate.minimum, value=value, passed=passed)
+    return GateResult(
+        metric=gate.metric, split=gate.split, threshold=gate.threshold, value=value, passed=gate.passed(value)
+    )
 
 
-def predictions_of(servable: Servable, tables: dict[SplitName, pa.Table], scores: dict[SplitName, Scores]) -> pa.Table:
-    """The key, time, split, target and score of each row of every split. The schema's metadata has the model's id."""
+def predictions_of(servable: Servable, of_split: Mapping[SplitName, Part]) -> pa.Table:
+    """The key, time, split, target and scores of each row of every split.
+
+    The scores are one column, `score`, or one for each class, `score 0` and so on. The schema's metadata has the
+    model's id.
+    """
     target = servable.contract.target()
     time = [servable.contract.time] if servable.contract.time else []
     key = list(dict.fromkeys([*servable.contract.key, *time]))
-    parts = [
-        tables[split]
-        .select([*key, target])
-        .rename_columns([*key, "target"])
-        .append_column("split", pa.repeat(split, len(scores[split])))
-        .append_column("score", pa.array(scores[split]))
-        for split in SPLITS
-    ]
+    parts = []
+    for split in SPLITS:
+        rows, scores = of_split[split].rows, of_split[split].scores
+        part = rows.select([*key, target]).rename_columns([*key, "target"])
+        part = part.append_column("split", pa.repeat(split, len(scores)))
+        for name, values in score_columns(scores).items():
+            part = part.append_column(name, pa.array(values))
+        parts.append(part)
     return pa.concat_tables(parts).replace_schema_metadata({"model_id": servable.model_id})
+
+
+def score_columns(scores: Scores) -> dict[str, Scores]:
+    """Scores as columns of shape (n,)."""
+    if scores.ndim == 1:
+        return {"score": scores}
+    return {f"score {number}": scores[:, number] for number in range(scores.shape[1])}
 
 
 def write_plots(
     servable: Servable,
     test: columns.Columns,
-    target: Target,
-    scores: Scores,
+    rows: Scored,
     by_batch: dict[str, BatchFigures],
     settings: EvaluationSettings,
 ) -> None:
+    task, names = servable.task, metrics.BY_BATCH[servable.task.name]
     importance = metrics.permutation_importance(
-        servable.score, test, target, settings.importance.rows, settings.importance.seed
+        task, servable.score, test, rows.target, settings.importance.rows, settings.importance.seed
     )
-    names = ("roc_auc", "base_rate", "mean_prediction")
     plots = {
-        "roc": metrics.roc(target, scores),
-        "precision_recall": metrics.precision_recall(target, scores),
-        "calibration": metrics.calibration(target, scores),
+        **metrics.curves(task, rows),
         "by_batch": [
             {"batch": batch, "split": batch_figures.split, **{name: batch_figures.figures[name] for name in names}}
             for batch, batch_figures in by_batch.items()
         ],
         "importance": importance,
     }
-    for name, rows in plots.items():
-        metrics.write_csv(rows, PLOTS / f"{name}.csv")
+    for name, table in plots.items():
+        metrics.write_csv(table, PLOTS / f"{name}.csv")

@@ -1,4 +1,4 @@
-"""The metrics and curves of probabilities of a boolean target.
+"""The figures of scored rows, and the curves of probabilities of a boolean target.
 
 The curves are computed from the same sums as the metrics. Tests compare them with scikit-learn, which is not used here:
 its import takes longer than the rest of the stage.
@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from kiban.servable.columns import Columns
 from kiban.servable.evaluation import Figures
-from kiban.tasks.binary import METRICS, ROC_AUC
 from kiban.tasks.metric import Scored, Scores, Target
+from kiban.tasks.task import Name, Task
 
 DECIMALS = 6
 CURVE_POINTS = 200
@@ -24,13 +24,63 @@ CALIBRATION_BINS = 15
 Row = dict[str, Any]
 
 
-def summary(target: Target, scores: Scores) -> Figures:
-    """The metrics of `scores`, rounded. Metrics of ranks are None if all targets are equal."""
-    rows = Scored(target, scores).weighted()
-    values = {name: metric.value(rows) for name, metric in METRICS.items()}
-    values |= {"base_rate": target.mean(), "mean_prediction": scores.mean()}
-    rounded = {name: None if np.isnan(value) else round(float(value), DECIMALS) for name, value in values.items()}
+def summary(task: Task, rows: Scored, interval: float | None = None) -> Figures:
+    """The metrics of scored rows, rounded; a metric that is not defined is None.
+
+    `interval` is how far a number may be from the expected one: `coverage` is the share of the rows within it.
+    """
+    weighted, target, scores = rows.weighted(), rows.target, rows.scores
+    values: dict[str, Any] = {name: metric.value(weighted) for name, metric in task.metrics.items()}
+    if task.name != "multiclass":
+        values |= {"base_rate" if task.name == "binary" else "mean_target": target.mean()}
+        values |= {"mean_prediction": scores.mean()}
+    if interval is not None:
+        values["coverage"] = np.mean(np.abs(target - scores) <= interval)
+    rounded = {name: None if np.isnan(value) else _rounded(float(value)) for name, value in values.items()}
     return {"rows": len(target), **rounded}
+
+
+def _rounded(value: float) -> float:
+    """A number with 6 decimals, or with 7 digits if it is above 1: errors of a regression have the target's unit."""
+    return round(value, DECIMALS) if abs(value) < 1 else float(f"{value:.7g}")
+
+
+def curves(task: Task, rows: Scored) -> dict[str, list[Row]]:
+    """The tables of the task's own plots, by name of the file."""
+    if task.name == "multiclass":
+        return {"confusion": confusion(rows)}
+    if task.name == "regression":
+        return {"predictions": beside_truth(rows)}
+    return {
+        "roc": roc(rows.target, rows.scores),
+        "precision_recall": precision_recall(rows.target, rows.scores),
+        "calibration": calibration(rows.target, rows.scores),
+    }
+
+
+BY_BATCH: dict[Name, tuple[str, ...]] = {
+    "binary": ("roc_auc", "base_rate", "mean_prediction"),
+    "multiclass": ("roc_auc_ovr", "log_loss"),
+    "regression": ("rmse", "mean_target", "mean_prediction"),
+}
+"""The figures that are drawn by batch."""
+
+
+def confusion(rows: Scored) -> list[Row]:
+    """The number of rows of each class (by number) that are given each label."""
+    number = rows.scores.shape[1]
+    counts = np.bincount(rows.target * number + rows.scores.argmax(axis=1), minlength=number**2)
+    return [
+        {"actual": actual, "predicted": predicted, "rows": int(counts[actual * number + predicted])}
+        for actual in range(number)
+        for predicted in range(number)
+    ]
+
+
+def beside_truth(rows: Scored) -> list[Row]:
+    """The expected and the actual number of up to 200 rows, evenly from the least expected number to the greatest."""
+    order = np.argsort(rows.scores, kind="stable")
+    return _curve(prediction=rows.scores[order], actual=rows.target[order])
 
 
 def roc(target: Target, scores: Scores) -> list[Row]:
@@ -67,13 +117,13 @@ def calibration(target: Target, scores: Scores) -> list[Row]:
 def _curve(**axes: npt.NDArray[np.float64]) -> list[Row]:
     length = len(next(iter(axes.values())))
     picked = np.unique(np.linspace(0, length - 1, min(length, CURVE_POINTS)).round().astype(int))
-    return [{name: round(float(values[index]), DECIMALS) for name, values in axes.items()} for index in picked]
+    return [{name: _rounded(float(values[index])) for name, values in axes.items()} for index in picked]
 
 
 def permutation_importance(
-    score: Callable[[Columns], Scores], columns: Columns, target: Target, rows: int, seed: int
+    task: Task, score: Callable[[Columns], Scores], columns: Columns, target: Target, rows: int, seed: int
 ) -> list[Row]:
-    """The drop of ROC AUC when the values of a feature are shuffled, for each feature, the largest drop first.
+    """How much worse the task's metric is when the values of a feature are shuffled, for each, the most first.
 
     It is measured on a random sample of `rows` rows. Method: Breiman, Random Forests (2001), section 10.
     scikit-learn's function needs an estimator, and a servable is not one.
@@ -81,16 +131,15 @@ def permutation_importance(
     random = np.random.default_rng(seed)
     sample = random.choice(len(target), size=min(rows, len(target)), replace=False)
     drawn, labels = {name: values[sample] for name, values in columns.items()}, target[sample]
-    full = _auc(labels, score(drawn))
-    drops = {
-        name: full - _auc(labels, score({**drawn, name: random.permutation(values)})) for name, values in drawn.items()
-    }
-    ordered = sorted(drops, key=lambda name: (-drops[name], name))
-    return [{"feature": name, "auc_drop": round(float(drops[name]), DECIMALS)} for name in ordered]
+    sign = 1 if task.importance.greater_is_better else -1
 
+    def measured(columns: Columns) -> float:
+        return sign * task.importance.value(Scored(labels, score(columns)).weighted())
 
-def _auc(target: Target, scores: Scores) -> float:
-    return ROC_AUC.value(Scored(target, scores).weighted())
+    full = measured(drawn)
+    losses = {name: full - measured({**drawn, name: random.permutation(values)}) for name, values in drawn.items()}
+    ordered = sorted(losses, key=lambda name: (-losses[name], name))
+    return [{"feature": name, "loss": _rounded(float(losses[name]))} for name in ordered]
 
 
 def write_csv(rows: list[Row], path: Path) -> None:

@@ -1,11 +1,12 @@
 """The sections `evaluation` and `gate`: how the servable is measured, and when it is good enough to be served."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kiban.core.settings import Settings
 from kiban.data.split import SplitName
+from kiban.tasks.task import METRICS
 
 
 class Importance(Settings):
@@ -27,16 +28,30 @@ class Override(Settings):
 
 
 class Gate(Settings):
-    """`metric` on `split` must reach `minimum`, unless `override` names the model.
+    """`metric` on `split` must reach `threshold`, unless `override` names the model.
+
+    The threshold is a minimum, or a maximum of a metric of which less is better.
 
     A version is better or worse than another only if the whole 95 % interval of their difference exceeds
     `minimum_change`. The interval comes from resampling clusters of rows, because rows of a cluster are not
     independent. `cluster` is a calendar unit of the contract's time in the dataset's time zone, or a column of its key.
     """
 
-    metric: Literal["roc_auc", "average_precision"]
+    metric: str
     split: SplitName
-    minimum: Annotated[float, Field(ge=0, le=1)]
-    minimum_change: Annotated[float, Field(ge=0, le=1)]
+    threshold: Annotated[float, Field(allow_inf_nan=False)]
+    minimum_change: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     cluster: Annotated[str, Field(min_length=1)]
     override: Override | None = None
+
+    @model_validator(mode="after")
+    def _has_a_metric(self) -> Self:
+        if self.metric not in METRICS:
+            raise ValueError(f"metric must be one of {', '.join(METRICS)}")
+        return self
+
+    def passed(self, value: float | None) -> bool:
+        """Whether the metric reaches the threshold. None, a metric that is not defined, does not."""
+        if value is None:
+            return False
+        return value >= self.threshold if METRICS[self.metric].greater_is_better else value <= self.threshold

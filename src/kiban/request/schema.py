@@ -45,8 +45,9 @@ Places = Sequence[tuple[int, str]]
 
 
 class Prediction(BaseModel):
-    probability: float = Field(ge=0, le=1, description="Probability that the target is true")
-    label: bool = Field(description="True where the probability reaches the model's decision threshold")
+    """A prediction, whose fields are those of the model's task (predictions.py)."""
+
+    model_config = ConfigDict(extra="allow")
 
 
 class Answer(BaseModel):

@@ -1,5 +1,6 @@
 """Comparing two versions: whether the second one's model is better, and which parameters and data differ."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,12 +21,15 @@ from kiban.review import changes
 from kiban.review.changes import TableChanges
 from kiban.review.gate import GateJudgement, judged
 from kiban.review.revision import Revision
-from kiban.tasks.binary import METRICS
+from kiban.servable.columns import target_from_arrow
+from kiban.tasks.metric import Scored
+from kiban.tasks.task import METRICS, task_of
 
 Judgement = Literal["unchanged", "better", "worse", "no clear difference", "not comparable"]
+Baseline = float | list[float] | None
 CALENDAR = ("day", "week", "month")
-NOT_KEY = ("split", "target", "score", "before", "after")
-"""The columns of predictions, and of pairs of them, that do not identify a row."""
+NOT_KEY = re.compile(r"split|target|(score|before|after)( \d+)?")
+"""The names of the columns of predictions, and of pairs of them, that do not identify a row."""
 
 
 @dataclass(frozen=True)
@@ -95,23 +99,26 @@ def _judged(before: Revision, after: Revision, gate: Gate, table: Table) -> tupl
         if side.predictions is None:
             advice = "`dvc pull` or `dvc fetch --all-commits` brings them if they were pushed"
             return None, "not comparable", f"the predictions of {side.label} are not here: {advice}"
+    targets = [side.contracts[TABLE].columns[side.contracts[TABLE].target()] for side in (before, after)]
+    if task_of(targets[0]) != task_of(targets[1]) or targets[0].levels != targets[1].levels:
+        return None, "not comparable", "the target is another one"
     rows = paired(before.predictions, after.predictions, gate.split)
     if rows.num_rows == 0:
         return None, "not comparable", f"no row of the {gate.split} split was scored by both versions"
-    scores = measured(rows, gate, table, after.params["dataset"]["timezone"])
+    baselines = before.evaluation.baseline, after.evaluation.baseline
+    scores = measured(rows, gate, table, after.params["dataset"]["timezone"], baselines)
     if gate.metric not in scores.overall:
         reason = f"{gate.metric} cannot be measured if all targets are equal, or on one {gate.cluster}"
         return scores, "not comparable", reason
-    return scores, judge(scores.overall[gate.metric], gate.minimum_change), ""
+    return scores, judge(scores.overall[gate.metric], gate), ""
 
 
-def judge(difference: Difference, minimum_change: float) -> Judgement:
-    """Better or worse only if the whole interval is beyond `minimum_change`, the smallest change that matters."""
-    if difference.low > minimum_change:
-        return "better"
-    if difference.high < -minimum_change:
-        return "worse"
-    return "no clear difference"
+def judge(difference: Difference, gate: Gate) -> Judgement:
+    """Better or worse only if the whole interval is beyond the gate's smallest change that matters."""
+    is_greater = difference.low > gate.minimum_change
+    if not is_greater and difference.high >= -gate.minimum_change:
+        return "no clear difference"
+    return "better" if is_greater == METRICS[gate.metric].greater_is_better else "worse"
 
 
 def paired(before: pa.Table | None, after: pa.Table | None, split: str) -> pa.Table:
@@ -122,28 +129,51 @@ def paired(before: pa.Table | None, after: pa.Table | None, split: str) -> pa.Ta
     """
     if before is None or after is None or before.schema != after.schema:
         return pa.table({})
-    key = [name for name in after.column_names if name not in NOT_KEY]
+    key = [name for name in after.column_names if not NOT_KEY.fullmatch(name)]
+    scores = [name for name in after.column_names if re.fullmatch(r"score( \d+)?", name)]
     sides = [side.filter(pc.field("split") == split) for side in (before, after)]
-    old = sides[0].select([*key, "score"]).rename_columns([*key, "before"])
-    new = sides[1].select([*key, "target", "score"]).rename_columns([*key, "target", "after"])
+    renamed = {side: [name.replace("score", side) for name in scores] for side in ("before", "after")}
+    old = sides[0].select([*key, *scores]).rename_columns([*key, *renamed["before"]])
+    new = sides[1].select([*key, "target", *scores]).rename_columns([*key, "target", *renamed["after"]])
     return new.join(old, key, join_type="inner").sort_by([(name, "ascending") for name in key])
 
 
-def measured(rows: pa.Table, gate: Gate, table: Table, timezone: str) -> Scores:
-    """The differences on paired rows.
+def measured(
+    rows: pa.Table, gate: Gate, table: Table, timezone: str, baselines: tuple[Baseline, Baseline] = (None, None)
+) -> Scores:
+    """The differences on paired rows. `baselines` are what the baselines of the two versions answer, if it is known.
 
     Raises KibanError if the gate's cluster is neither a calendar unit nor a column that identifies rows.
     """
     codes = clusters(rows, gate.cluster, table.time, timezone)
-    target, old, new = (rows[name].to_numpy() for name in ("target", "before", "after"))
+    column = table.columns[table.target()]
+    metrics = task_of(column).metrics
+    target = target_from_arrow(rows["target"], column)
+    sides = [
+        (_scores(rows, name), None if baseline is None else np.asarray(baseline))
+        for name, baseline in zip(("before", "after"), baselines, strict=True)
+    ]
+
+    def differing(mask: npt.NDArray[np.bool_], clusters: npt.NDArray[np.int64]) -> dict[str, Difference]:
+        old, new = (Scored(target[mask], scores[mask], baseline) for scores, baseline in sides)
+        return differences(metrics, old, new, clusters)
+
     months: dict[str, dict[str, Difference]] = {}
     if table.time:
         row_months = np.asarray(pc.strftime(_local(rows[table.time], timezone), "%Y-%m").to_pylist())
         for month in sorted(set(row_months)):
             mask = row_months == month
-            month_codes = pd.factorize(codes[mask])[0]
-            months[month] = differences(target[mask], old[mask], new[mask], month_codes)
-    return Scores(rows.num_rows, int(codes.max()) + 1, differences(target, old, new, codes), months)
+            months[month] = differing(mask, pd.factorize(codes[mask])[0])
+    overall = differing(np.ones(rows.num_rows, np.bool_), codes)
+    return Scores(rows.num_rows, int(codes.max()) + 1, overall, months)
+
+
+def _scores(rows: pa.Table, side: str) -> npt.NDArray[np.float64]:
+    """The scores of one version: shape (rows,), or (rows, classes)."""
+    if side in rows.column_names:
+        return rows[side].to_numpy()
+    names = [name for name in rows.column_names if name.startswith(f"{side} ")]
+    return np.column_stack([rows[name].to_numpy() for name in names])
 
 
 def clusters(rows: pa.Table, cluster: str, time: str | None, timezone: str) -> npt.NDArray[np.int64]:
@@ -151,7 +181,7 @@ def clusters(rows: pa.Table, cluster: str, time: str | None, timezone: str) -> n
 
     Raises KibanError if `cluster` is neither a calendar unit nor a column that identifies rows.
     """
-    columns = [name for name in rows.column_names if name not in NOT_KEY]
+    columns = [name for name in rows.column_names if not NOT_KEY.fullmatch(name)]
     if cluster in CALENDAR and time:
         values = pc.floor_temporal(_local(rows[time], timezone), unit=cluster)
     elif cluster in columns:

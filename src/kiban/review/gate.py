@@ -10,12 +10,12 @@ from kiban.core.errors import KibanError
 from kiban.core.settings import explain
 from kiban.evaluate.settings import Gate
 from kiban.review.revision import Revision
-from kiban.tasks.binary import METRICS
+from kiban.tasks.task import METRICS
 
 
 @dataclass(frozen=True)
 class GateJudgement:
-    """Whether `value`, the gate's metric of a model on the gate's split, reaches the minimum.
+    """Whether `value`, the gate's metric of a model on the gate's split, reaches the threshold.
 
     `override` is the reason for which the model may be merged although it does not; None if there is none.
     """
@@ -26,7 +26,7 @@ class GateJudgement:
 
     @property
     def passed(self) -> bool:
-        return self.value is not None and self.value >= self.gate.minimum
+        return self.gate.passed(self.value)
 
     @property
     def state(self) -> str:
@@ -36,10 +36,11 @@ class GateJudgement:
 
     @property
     def figures(self) -> str:
-        """The metric, its value and the minimum as text."""
+        """The metric, its value and the threshold as text."""
         value = "not defined" if self.value is None else f"{self.value:.4f}"
-        title, split = METRICS[self.gate.metric].title, self.gate.split
-        return f"{title} on the {split} rows is {value}, the minimum {self.gate.minimum:.4f}"
+        metric, split = METRICS[self.gate.metric], self.gate.split
+        limit = f"the {'minimum' if metric.greater_is_better else 'maximum'} {self.gate.threshold:.4f}"
+        return f"{metric.title} on the {split} rows is {value}, {limit}"
 
 
 def rules(before: Revision, after: Revision) -> Gate:
@@ -49,6 +50,8 @@ def rules(before: Revision, after: Revision) -> Gate:
     not valid.
     """
     older, newer = (_section(side) for side in (before, after))
+    if "minimum" in older:  # as earlier releases wrote it
+        older = {**older, "threshold": older["minimum"]}
     known = {name: value for name, value in older.items() if name in Gate.model_fields}
     try:
         return Gate.model_validate({**newer, **known, "override": None})

@@ -13,7 +13,7 @@ from kiban.data.verdict import LEVELS, Verdict
 from kiban.evaluate.bootstrap import Difference
 from kiban.review.comparison import Comparison, clear
 from kiban.review.revision import Revision
-from kiban.tasks.binary import METRICS
+from kiban.tasks.task import METRICS
 
 PICTURES = "<!-- pictures -->"
 """The line before the pictures. A consumer that cannot show pictures cuts the report there."""
@@ -49,7 +49,7 @@ def markdown(before: Revision, after: Revision, comparison: Comparison, pictures
 def _figures(before: Revision, after: Revision, split: str) -> dict[str, tuple[Any, Any]]:
     """The metrics that each version reported, each measured on its own rows."""
     sides = [side.evaluation.splits[split] for side in (before, after)]
-    return {name: (sides[0].get(name), sides[1].get(name)) for name in METRICS}
+    return {name: (sides[0].get(name), sides[1].get(name)) for name in METRICS if any(name in side for side in sides)}
 
 
 def row(difference: Difference) -> str:

@@ -18,13 +18,13 @@ from kiban.servable.load import Servable
 
 @dataclass
 class Counts:
-    """The numbers of rows scored, labelled true, and rejected, and the number of unusual values by feature.
+    """The numbers of rows scored, by label, and rejected, and the number of unusual values by feature.
 
     `absent` are the features without a column in the table.
     """
 
     rows: int = 0
-    positive: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
     rejected: int = 0
     unusual: Counter[str] = field(default_factory=Counter)
     absent: list[str] = field(default_factory=list)
@@ -81,7 +81,7 @@ def _write(table: Input, servable: Servable, source: str, target: str, rejected:
                 reject(row)
             rows.write_table(piece.rows)
             counts.rows += piece.rows.num_rows
-            counts.positive += piece.positive
+            counts.labels += piece.labels
             counts.rejected += len(piece.rejected)
             counts.unusual += piece.unusual
             progress.update(task, completed=piece.done, description=f"score: {counts.rows:,} rows")

@@ -8,41 +8,48 @@ from typing import NamedTuple
 import joblib
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from kiban.core.errors import KibanError
 from kiban.data.parquet import ARROW_TYPES
+from kiban.request.predictions import ANSWERS
 from kiban.request.schema import Schema
 from kiban.score.check import check, check_columns
 from kiban.score.read import Input, Piece, Rejected
 from kiban.servable.columns import from_arrow
 from kiban.servable.load import Servable
+from kiban.tasks.metric import Scores
 
-ADDED = {"probability": pa.float64(), "label": pa.bool_(), "model_id": pa.string()}
-"""The columns that scoring adds to a table."""
+PREFIX = "predicted "
+"""Before the names of the columns that scoring adds, where the table has one of these names."""
 
 
 class Scored(NamedTuple):
-    """A scored piece: `rows` of the output, the number of `positive` ones, which are labelled true, the rejected rows,
-    the number of unusual values by feature, and how much of the input has been read.
+    """A scored piece: `rows` of the output, their number by label, the rejected rows, the number of unusual values by
+    feature, and how much of the input has been read.
     """
 
     rows: pa.Table
-    positive: int
+    labels: Counter[str]
     rejected: list[Rejected]
     unusual: Counter[str]
     done: int
 
 
 def output_schema(table: Input, servable: Servable, where: str, is_csv: bool) -> pa.Schema:
-    """The schema of the output: the columns of the input, with the features in the contract's types, and ADDED.
+    """The schema of the output: the columns of the input, with the features in the contract's types, and what the model
+    adds, with PREFIX if the input has a column of such a name.
 
-    Raises KibanError if the input, which messages call `where`, has a column with a name of ADDED, lacks a required
-    feature, or has a column that CSV cannot represent.
+    Raises KibanError if the input, which messages call `where`, has these names too, lacks a required feature, or has a
+    column that CSV cannot represent.
     """
     features = servable.contract.features()
     check_columns(table.schema, features, table.is_text, where)
-    for name in ADDED:
+    added = _added(servable, np.zeros((0, len(servable.target.levels or [])) if _is_multiclass(servable) else 0)).schema
+    if set(added.names) & set(table.schema.names):
+        added = pa.schema([field.with_name(PREFIX + field.name) for field in added])
+    for name in added.names:
         if name in table.schema.names:
             raise KibanError(
                 f"{where} has a column {name!r}, which the output gets from the model: rename it, or use the file from "
@@ -55,7 +62,20 @@ def output_schema(table: Input, servable: Servable, where: str, is_csv: bool) ->
             )
     fields = [(field.name, _plain(field.type)) for field in table.schema]
     columns = [(name, ARROW_TYPES[features[name].type] if name in features else kind) for name, kind in fields]
-    return pa.schema([*columns, *ADDED.items()])
+    return pa.schema([*columns, *added])
+
+
+def _is_multiclass(servable: Servable) -> bool:
+    return servable.task.name == "multiclass"
+
+
+def _added(servable: Servable, scores: Scores) -> pa.Table:
+    """The columns that scoring adds to a table."""
+    columns = ANSWERS[servable.task.name].columns(servable, scores)
+    arrays = {name: pa.array(values, from_pandas=True) for name, values in columns.items()}
+    if "label" in arrays and _is_multiclass(servable):
+        arrays["label"] = arrays["label"].cast(pa.string())
+    return pa.table({**arrays, "model_id": pa.array([servable.model_id] * len(scores), pa.string())})
 
 
 def _fits_csv(kind: pa.DataType) -> bool:
@@ -88,24 +108,23 @@ def scored(table: Input, servable: Servable, schema: pa.Schema) -> Iterator[Scor
 def _scored(piece: Piece, table: Input, servable: Servable, row_schema: Schema, schema: pa.Schema) -> Scored:
     checked = check(piece.rows, row_schema, table.is_text)
     scores = servable.score(from_arrow(checked.rows, row_schema.features))
-    labels = servable.labels(scores)
-    added = {
-        "probability": scores,
-        "label": labels,
-        "model_id": np.full(len(scores), servable.model_id, dtype=object),
-    }
+    added = _added(servable, scores)
     accepted = piece.rows.filter(checked.accepted)
     columns = {
         name: checked.rows[name] if name in row_schema.features else accepted[name] for name in accepted.column_names
     }
-    rows = pa.table({**columns, **added}).cast(schema)
+    rows = pa.table([*columns.values(), *added.columns], names=schema.names).cast(schema)
+    labels: Counter[str] = Counter()
+    if "label" in added.column_names:
+        pairs = pc.value_counts(added["label"].cast(pa.string())).to_pylist()
+        labels.update({pair["values"]: pair["counts"] for pair in pairs})
     indices = sorted(checked.rejected)
     values = zip(*(_texts(column.take(indices)) for column in piece.rows.columns), strict=True) if indices else ()
     rejected = [
         Rejected(piece.numbers[index], checked.rejected[index], list(row))
         for index, row in zip(indices, values, strict=True)
     ]
-    return Scored(rows, int(labels.sum()), sorted(rejected + piece.malformed), checked.unusual, piece.done)
+    return Scored(rows, labels, sorted(rejected + piece.malformed), checked.unusual, piece.done)
 
 
 def _texts(values: pa.ChunkedArray) -> list[str]:

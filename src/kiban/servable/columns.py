@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from kiban.core.errors import KibanError
 from kiban.data.contract import Column
+from kiban.tasks.metric import Target
+from kiban.tasks.task import task_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,6 +45,20 @@ def from_arrow(rows: "pa.Table", features: Mapping[str, Column]) -> Columns:
             values = rows[name].cast("float64").to_numpy().astype(np.float32)
         columns[name] = values
     return columns
+
+
+def target_from_arrow(values: "pa.ChunkedArray", column: Column) -> Target:
+    """The targets of n rows, of shape (n,): whether they are positive, the number of their level, or the number."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    task = task_of(column).name
+    if task == "binary":
+        is_positive = values if column.positive is None else pc.equal(values, pa.scalar(column.positive, values.type))
+        return is_positive.to_numpy()
+    if task == "multiclass":
+        return pc.index_in(values, pa.array(column.levels, values.type)).to_numpy().astype(np.int64)
+    return values.cast("float64").to_numpy()
 
 
 def without(columns: Columns, features: Mapping[str, Column], patterns: list[str]) -> Columns:

@@ -1,9 +1,10 @@
 """reports/evaluation.json: the metrics of a servable. The stage evaluate writes it; others read it."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from kiban.core.paths import EVALUATION
 from kiban.data.split import SPLITS, SplitName
+from kiban.tasks.task import METRICS
 
 Figures = dict[str, int | float | None]
 """Metrics by name, and the number of `rows` they are computed from. A metric that is not defined is None."""
@@ -14,13 +15,18 @@ class _Model(BaseModel):
 
 
 class GateResult(_Model):
-    """Whether `metric` reached `minimum` on `split`."""
+    """Whether `metric` reached `threshold` on `split`. Earlier releases wrote it as `minimum`."""
 
     metric: str
     split: SplitName
-    minimum: float
+    threshold: float = Field(validation_alias=AliasChoices("threshold", "minimum"))
     value: float | None
     passed: bool
+
+    def in_words(self) -> str:
+        """The state and the rule, such as `passed (test roc_auc >= 0.7)`."""
+        sign = ">=" if METRICS[self.metric].greater_is_better else "<="
+        return f"{'passed' if self.passed else 'not passed'} ({self.split} {self.metric} {sign} {self.threshold:g})"
 
 
 class BatchFigures(BaseModel):
@@ -40,14 +46,16 @@ class BatchFigures(BaseModel):
 class Evaluation(_Model):
     """The figures of the model `model_id` on each split.
 
-    `prior` are the figures of a model that always answers with the share of positives in training. `without` are the
-    figures on the test rows with a group of features null, by name of the group.
+    `baseline` is what the baseline answers for every row: the share of positives in training, of each class, or the
+    mean; None in earlier releases. `prior` are its figures. `without` are the figures on the test rows with a group of
+    features null, by name of the group.
     """
 
     model_id: str
     train: Figures
     validation: Figures
     test: Figures
+    baseline: float | list[float] | None = None
     prior: dict[SplitName, Figures]
     without: dict[str, Figures]
     gate: GateResult

@@ -1,49 +1,99 @@
 """Loading a servable from its folder. No code of the folder is executed; an ONNX model needs no scikit-learn."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from kiban.core import paths
 from kiban.core.errors import KibanError, one_line
 from kiban.data import contract
-from kiban.data.contract import Table
+from kiban.data.contract import Column, Table
 from kiban.servable import manifest
 from kiban.servable.columns import Columns, frame
 from kiban.servable.manifest import Manifest
 from kiban.tasks.metric import Scores, Target
+from kiban.tasks.task import Name, Task, task_of
+
+INPUT = "f{}"
+"""The name of an input of an ONNX model, with the number of the feature: ONNX allows fewer names than a table."""
 
 
 @dataclass(frozen=True)
 class Servable:
-    """A loaded servable. `score` takes the columns of the contract's features, n values each, and gives the
-    probability of the target for each row: shape (n,)."""
+    """A loaded servable. `score` takes the columns of the contract's features, n values each.
+
+    It gives the probability of true of each row (binary), of shape (n,); the probabilities of the target's levels
+    (multiclass), of shape (n, levels); or the number (regression), of shape (n,).
+    """
 
     model_id: str
     manifest: Manifest
     contract: Table
     score: Callable[[Columns], Scores]
 
+    @property
+    def target(self) -> Column:
+        return self.contract.columns[self.contract.target()]
+
+    @property
+    def task(self) -> Task:
+        return task_of(self.target)
+
     def labels(self, scores: Scores) -> Target:
-        """For each score, whether it is at or above the decision threshold."""
-        labels: Target = scores >= self.manifest.threshold
-        return labels
+        """For each score of a binary model, whether it is at or above the decision threshold."""
+        return scores >= np.float64(self.manifest.threshold or 0)
 
 
 def load(folder: Path = paths.SERVABLE) -> Servable:
     """The servable in `folder`; KibanError if any byte of it is not what its manifest says, or it cannot be loaded."""
     described, model_id, contents = manifest.read_checked(folder)
     name = manifest.MODEL_FILES[described.format]
-    scorer = onnx_scorer if described.format == "onnx" else _skops_scorer
-    score = scorer(contents[name], str(folder / name))
     table = contract.parse_prepared(contents[manifest.CONTRACT], str(folder / manifest.CONTRACT))
-    return Servable(model_id, described, table, score)
+    target = table.columns[table.target()]
+    if described.format == "onnx":
+        numbered = described.format_version >= 3
+        inputs = {INPUT.format(number) if numbered else name: name for number, name in enumerate(table.features())}
+        answers = onnx_answers(contents[name], str(folder / name), inputs, task_of(target).name)
+    else:
+        answers = _skops_answers(contents[name], str(folder / name), task_of(target).name)
+    return Servable(model_id, described, table, _scores(answers, described, target))
 
 
-def onnx_scorer(content: bytes, where: str) -> Callable[[Columns], Scores]:
-    """The scoring function of an ONNX model; KibanError, which calls it `where`, if the content is none."""
+def _scores(answers: Callable[[Columns], Scores], described: Manifest, target: Column) -> Callable[[Columns], Scores]:
+    """What a servable gives, from the answers of its file."""
+    if described.classes is not None:
+        levels = target.levels or []
+        places = [levels.index(name) for name in described.classes]
+
+        def of_levels(columns: Columns) -> Scores:
+            known = answers(columns)
+            scores = np.zeros((len(known), len(levels)))
+            scores[:, places] = known
+            return scores
+
+        return answers if places == list(range(len(levels))) else of_levels
+    if task_of(target).name == "regression":
+        return lambda columns: described.offset + described.scale * answers(columns)
+    return answers
+
+
+def answers_of(model: Any, columns: Columns, task: Name) -> Scores:
+    """What a fitted pipeline gives: probabilities of true (n,), of its k classes (n, k), or numbers (n,)."""
+    rows = frame(columns)
+    if task == "regression":
+        return np.asarray(model.predict(rows), dtype=np.float64)
+    probabilities = np.asarray(model.predict_proba(rows), dtype=np.float64)
+    return probabilities[:, 1] if task == "binary" else probabilities
+
+
+def onnx_answers(content: bytes, where: str, inputs: Mapping[str, str], task: Name) -> Callable[[Columns], Scores]:
+    """Like `answers_of`, of an ONNX model. `inputs` has the feature by the name of the input.
+
+    Raises KibanError, which calls the content `where`, if it is no such model.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -54,18 +104,20 @@ def onnx_scorer(content: bytes, where: str) -> Callable[[Columns], Scores]:
     except Exception as error:  # onnxruntime's errors share no base class
         reason = one_line(error)
         raise KibanError(f"{where} is not an ONNX model ({reason}): {manifest.RESTORE}") from None
-    names = [item.name for item in session.get_inputs()]
-    output = session.get_outputs()[1].name
+    names = [(item.name, inputs[item.name]) for item in session.get_inputs()]
+    output = session.get_outputs()[0 if task == "regression" else 1].name
 
-    def score(columns: Columns) -> Scores:
-        feed = {name: columns[name].reshape(-1, 1) for name in names}
-        (probabilities,) = session.run([output], feed)
-        return np.asarray(probabilities[:, 1], dtype=np.float64)
+    def answers(columns: Columns) -> Scores:
+        feed = {name: columns[feature].reshape(-1, 1) for name, feature in names}
+        (values,) = session.run([output], feed)
+        if task == "multiclass":
+            return np.asarray(values, dtype=np.float64)
+        return np.asarray(values[:, 1 if task == "binary" else 0], dtype=np.float64)
 
-    return score
+    return answers
 
 
-def _skops_scorer(content: bytes, where: str) -> Callable[[Columns], Scores]:
+def _skops_answers(content: bytes, where: str, task: Name) -> Callable[[Columns], Scores]:
     try:
         import pandas  # noqa: F401  `frame` needs it: without it the load must fail, not the first request
 
@@ -77,8 +129,4 @@ def _skops_scorer(content: bytes, where: str) -> Callable[[Columns], Scores]:
         ) from None
 
     model = skops_file.loads(content, where)
-
-    def score(columns: Columns) -> Scores:
-        return np.asarray(model.predict_proba(frame(columns))[:, 1], dtype=np.float64)
-
-    return score
+    return lambda columns: answers_of(model, columns, task)

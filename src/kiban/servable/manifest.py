@@ -12,14 +12,17 @@ from kiban.core.files import sha256
 
 FILE = "manifest.json"
 CONTRACT = "contract.yaml"
-FORMAT = 2
+FORMAT = 3
 """The format of a servable that this release writes. It reads all formats up to this one. Format 1 has no number."""
 
 MODEL_FILES = {"onnx": "model.onnx", "skops": "model.skops"}
 
 
 class Parity(BaseModel):
-    """How far the exported model agrees with scikit-learn on the validation rows."""
+    """How far the exported model agrees with scikit-learn on the validation rows, and on rows with nulls in them.
+
+    The difference is that of probabilities, or of numbers in units of the target's standard deviation.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,6 +36,10 @@ class Manifest(BaseModel):
 
     `parameters` are the settings of the stage train. `example` has the features of a typical training row, to show a
     caller and to try the model with. `files` may name files that this release does not know; it does not load them.
+
+    `threshold` is of a binary model: the least probability that is labelled true. `classes` are of a multiclass model:
+    the levels whose probabilities its file gives, in order. A regression's file gives (y - offset) / scale, and a
+    number lies within `interval` of its prediction as often as params.yaml asks; None if validation has too few rows.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,7 +47,11 @@ class Manifest(BaseModel):
     format_version: int = 1
     dataset: str
     format: Literal["onnx", "skops"]
-    threshold: Annotated[float, Field(ge=0, le=1)]
+    threshold: Annotated[float, Field(ge=0, le=1)] | None
+    classes: list[str] | None = None
+    offset: float = 0.0
+    scale: float = 1.0
+    interval: float | None = None
     parity: Parity | None
     parameters: dict[str, Any]
     example: dict[str, str | int | float | bool | None]

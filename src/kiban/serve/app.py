@@ -14,7 +14,9 @@ from pydantic_core import to_json
 
 from kiban.core.errors import KibanError, one_line
 from kiban.request import refusal
+from kiban.request.predictions import impossible
 from kiban.request.refusal import RefusedError
+from kiban.servable.columns import from_records
 from kiban.serve import answer, counters, formats, openapi, page
 from kiban.serve.answer import WARNINGS
 from kiban.serve.formats import JSON
@@ -60,7 +62,7 @@ def ready(served: Served, app: FastAPI, keyed: bool) -> Answering:
     return Answering(
         served,
         described=served.model.model_dump_json().encode(),
-        page=page.render(served.model, keyed),
+        page=page.render(served.model, served.compared, keyed),
         document=to_json(openapi.document(app, served, keyed)),
     )
 
@@ -72,18 +74,20 @@ def _try(served: Served) -> None:
         raise KibanError(f"the example in the manifest of model {served.model_id[:12]} has other fields than the model")
     required = {name: value for name, value in example.items() if not features[name].nullable}
     try:
-        predictions = [served.predict(served.schema.check([record]))[0][0] for record in (example, required)]
+        for record in (example, required):
+            records = served.schema.check([record])
+            served.predict(records)
+            scores = served.servable.score(from_records(records, features))
+            if problem := impossible(served.servable, scores):
+                raise KibanError(f"model {served.model_id[:12]} answers with {problem}")
     except RefusedError as refused:
         reason = refusal.sentence(refused)
         raise KibanError(f"model {served.model_id[:12]} refuses its own example: {reason}") from None
+    except KibanError:
+        raise
     except Exception as error:  # the engine's errors share no base class
         reason = one_line(error)
         raise KibanError(f"model {served.model_id[:12]} cannot answer about its own example: {reason}") from None
-    for prediction in predictions:
-        if not 0 <= prediction["probability"] <= 1:
-            raise KibanError(
-                f"model {served.model_id[:12]} answers with {prediction['probability']}, which is not a probability"
-            )
 
 
 def _answering(request: Request) -> Answering:

@@ -1,34 +1,35 @@
 """The metrics that Prometheus reads at /metrics: series by route, status, label and field, of limited number."""
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import Counter as Series
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from kiban.request.schema import Places
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
-requests = Counter("kiban_requests", "Requests that were answered", ["path", "status"])
+requests = Series("kiban_requests", "Requests that were answered", ["path", "status"])
 seconds = Histogram(
     "kiban_request_seconds", "Seconds from a request's headers to its answer", ["path"], buckets=SECONDS
 )
-predictions = Counter("kiban_predictions", "Predictions that were made", ["label"])
-warnings = Counter("kiban_warnings", "Values that the contract warns about, in records that were answered", ["field"])
+predictions = Series("kiban_predictions", "Predictions that were made", ["label"])
+warnings = Series("kiban_warnings", "Values that the contract warns about, in records that were answered", ["field"])
 
-swaps = Counter("kiban_swaps", "Servables that were taken or refused while the service ran", ["outcome"])
-logged = Counter("kiban_logged_predictions", "Predictions that were written to the prediction log")
-log_lost = Counter("kiban_unlogged_predictions", "Predictions that could not be written to the prediction log")
+swaps = Series("kiban_swaps", "Servables that were taken or refused while the service ran", ["outcome"])
+logged = Series("kiban_logged_predictions", "Predictions that were written to the prediction log")
+log_lost = Series("kiban_unlogged_predictions", "Predictions that could not be written to the prediction log")
 
 
 def count(answered: Sequence[Mapping[str, Any]], unusual: Places) -> None:
-    """Count predictions by their label, and unusual values by their field."""
-    true_ones = sum(prediction["label"] for prediction in answered)
-    for label, number in (("true", true_ones), ("false", len(answered) - true_ones)):
-        if number:
-            predictions.labels(label).inc(number)
+    """Count predictions by their label, which is `number` if they have none, and unusual values by their field."""
+    labels = Counter(prediction.get("label", "number") for prediction in answered)
+    for label, number in labels.items():
+        predictions.labels(str(label).lower() if isinstance(label, bool) else label).inc(number)
     for _, name in unusual:
         warnings.labels(name).inc()
 

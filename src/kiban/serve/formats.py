@@ -3,7 +3,7 @@
 import codecs
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -137,10 +137,18 @@ def _write_json_lines(model_id: str, predictions: Objects, warnings: Objects) ->
 
 def _write_csv(_: str, predictions: Objects, __: Objects) -> bytes:
     # CSV has no place for the model's id and the number of warnings, which are headers of the answer.
-    lines = (
-        f"{prediction['probability']!r},{'true' if prediction['label'] else 'false'}\n" for prediction in predictions
-    )
-    return "".join(lines).encode()
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows(list(_fields(prediction)) for prediction in predictions)
+    return table.getvalue().encode()
+
+
+def _fields(node: Any) -> Iterator[Any]:
+    """The numbers and labels of a prediction, in order. Null is empty, and true and false are as in JSON."""
+    if isinstance(node, Mapping):
+        for value in node.values():
+            yield from _fields(value)
+    else:
+        yield str(node).lower() if isinstance(node, bool) else node
 
 
 READERS: dict[str, Callable[[bytes, Schema], Records]] = {

@@ -8,12 +8,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from kiban.data.contract import Policy
+from kiban.request.predictions import ANSWERS, Answers
 from kiban.request.schema import Places, Records, Schema
 from kiban.servable import evaluation
 from kiban.servable.columns import from_records
 from kiban.servable.evaluation import Figures
 from kiban.servable.load import Servable
 from kiban.serve.settings import Serving
+from kiban.tasks.metric import Metric
 
 
 class Alive(BaseModel):
@@ -39,6 +41,9 @@ class Feature(BaseModel):
 class Target(BaseModel):
     name: str
     description: str
+    unit: str | None = None
+    positive: str | int | None = Field(None, description="The value that counts as true, if it is not true itself")
+    levels: list[str] | None = Field(None, description="The levels that are predicted, of a multiclass model")
 
 
 class Evaluation(BaseModel):
@@ -59,9 +64,10 @@ class Model(BaseModel):
     model_id: str
     dataset: str
     description: str
-    task: Literal["binary classification"]
+    task: str
     target: Target
-    threshold: float = Field(description="The label is true if the probability is this or more")
+    threshold: float | None = Field(description="The label is true if the probability is this or more; null elsewhere")
+    interval: float | None = Field(description="How often a number is between low and high; null elsewhere")
     evaluation: Evaluation | None = Field(description="null if it is not known where this model is served")
     features: list[Feature]
     limits: Limits
@@ -87,24 +93,39 @@ class Served:
     def schema(self) -> Schema:
         return Schema(self.servable.contract.features(), self.limits.max_records)
 
+    @cached_property
+    def answers(self) -> Answers:
+        return ANSWERS[self.servable.task.name]
+
+    @property
+    def compared(self) -> list[Metric]:
+        """The metrics to show first."""
+        return [self.servable.task.metrics[name] for name in self.servable.task.compared]
+
     def predict(self, records: Records) -> tuple[list[dict[str, Any]], Places]:
         """The prediction for each record, in order, and the places of unusual values. The schema has checked them."""
         scores = self.servable.score(from_records(records, self.schema.features))
-        pairs = zip(scores.tolist(), self.servable.labels(scores).tolist(), strict=True)
-        return [{"probability": score, "label": label} for score, label in pairs], self.schema.unusual(records)
+        return self.answers.predictions(self.servable, scores), self.schema.unusual(records)
 
     @cached_property
     def model(self) -> Model:
         """The description of the model."""
         contract, manifest = self.servable.contract, self.servable.manifest
-        target = contract.target()
+        name, column, task = contract.target(), self.servable.target, self.servable.task
         return Model(
             model_id=self.model_id,
             dataset=manifest.dataset,
             description=contract.description,
-            task="binary classification",
-            target=Target(name=target, description=contract.columns[target].description),
+            task=task.title,
+            target=Target(
+                name=name,
+                description=column.description,
+                unit=column.unit,
+                positive=column.positive,
+                levels=column.levels if task.name == "multiclass" else None,
+            ),
             threshold=manifest.threshold,
+            interval=manifest.parameters["decision"]["interval"] if manifest.interval is not None else None,
             evaluation=self._evaluation(),
             features=[
                 Feature(name=name, example=manifest.example[name], **column.model_dump(exclude={"role"}))

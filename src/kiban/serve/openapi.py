@@ -50,8 +50,8 @@ PREDICT: dict[str, Any] = {
 INVOCATIONS: dict[str, Any] = {
     "operation_id": "invocations",
     "summary": "Predict, as SageMaker calls it",
-    "description": "The answer is JSON as for /predict, JSON lines, or CSV (probability, label): the type that the "
-    "Accept header names, or else the type of the request.",
+    "description": "The answer is JSON as for /predict, JSON lines, or CSV with the same values in order: the type "
+    "that the Accept header names, or else the type of the request.",
     "responses": {200: {"model": Answer, "headers": _HEADERS}, **_refused(400, 406, 415, 422)},
 }
 
@@ -77,6 +77,7 @@ def document(app: FastAPI, served: Served, keyed: bool) -> dict[str, Any]:
     request = served.schema.request.model_json_schema(ref_template=_REF)
     schemas = document_of_app["components"]["schemas"]
     schemas.update(request.pop("$defs"), Request=request)
+    schemas["Prediction"] = {**served.answers.model.model_json_schema(), "title": "Prediction"}
     predicts = {"/predict": [JSON], "/invocations": [JSON, JSON_LINES, CSV]}
     requests, answers = _request_bodies(served), _answer_bodies(served)
     for path, kinds in predicts.items():

@@ -3,7 +3,7 @@ const about = JSON.parse(document.getElementById("about").textContent);
 const fields = [...document.querySelectorAll(".field")];
 const result = document.querySelector(".result");
 const key = document.getElementById("key");
-result.querySelector(".threshold").style.left = `${about.threshold * 100}%`;
+if (about.threshold !== null) result.querySelector(".threshold").style.left = `${about.threshold * 100}%`;
 
 // A field that is empty is left out; the service says so if it must not be.
 function record() {
@@ -57,10 +57,11 @@ async function predict() {
 
 function show(answer) {
   const prediction = answer.predictions ? answer.predictions[0] : null;
-  result.querySelector(".answer").textContent = prediction
-    ? `${(prediction.probability * 100).toFixed(1)} %: ${prediction.label ? "" : "not "}${about.target}`
-    : "Not answered";
-  result.querySelector(".filled").style.width = prediction ? `${prediction.probability * 100}%` : "0";
+  result.querySelector(".answer").textContent = prediction ? inWords(prediction) : "Not answered";
+  const bar = result.querySelector(".filled");
+  if (bar) bar.style.width = prediction ? `${prediction.probability * 100}%` : "0";
+  const levels = result.querySelector(".levels");
+  if (levels) levels.replaceChildren(...rows(prediction && prediction.probabilities));
   for (const field of fields) {
     field.classList.remove("warned", "refused");
     field.querySelector(".finding").hidden = true;
@@ -81,6 +82,36 @@ function show(answer) {
     const group = field.closest("details");
     if (group) group.open = true;
   }
+}
+
+function inWords(prediction) {
+  if ("value" in prediction) {
+    const range = prediction.low === null ? "" : ` (${number(prediction.low)} to ${number(prediction.high)})`;
+    return `${number(prediction.value)}${about.unit ? ` ${about.unit}` : ""}${range}`;
+  }
+  if ("probabilities" in prediction) {
+    return `${prediction.label}: ${percent(prediction.probabilities[prediction.label])}`;
+  }
+  const word = about.positive === null ? about.target : about.positive;
+  return `${percent(prediction.probability)}: ${prediction.label ? "" : "not "}${word}`;
+}
+
+function percent(share) {
+  return `${(share * 100).toFixed(1)} %`;
+}
+
+function number(value) {
+  return Number(value.toPrecision(4)).toLocaleString("en");
+}
+
+// A row of the table for each level, the most probable first.
+function rows(probabilities) {
+  const pairs = Object.entries(probabilities || {}).sort((one, other) => other[1] - one[1]);
+  return pairs.map(([level, share]) => {
+    const row = document.createElement("tr");
+    for (const text of [level, percent(share)]) row.appendChild(document.createElement("td")).textContent = text;
+    return row;
+  });
 }
 
 async function copy(event) {

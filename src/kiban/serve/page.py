@@ -2,15 +2,18 @@
 
 import hashlib
 from base64 import b64encode
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from kiban.servable.evaluation import Figures
 from kiban.serve.model import Feature, Model
+from kiban.tasks.metric import Metric
 
 
-def render(model: Model, keyed: bool) -> str:
-    """The page as self-contained HTML; `keyed` says whether it asks for an API key."""
+def render(model: Model, metrics: Sequence[Metric], keyed: bool) -> str:
+    """The page as self-contained HTML. It shows `metrics`; `keyed` says whether it asks for an API key."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -20,6 +23,8 @@ def render(model: Model, keyed: bool) -> str:
     )
     return environment.get_template("page.html.j2").render(
         model=model,
+        metrics=metrics,
+        worth=_worth(model),
         required=[feature for feature in model.features if not feature.nullable],
         optional=groups([feature for feature in model.features if feature.nullable]),
         keyed=keyed,
@@ -28,6 +33,14 @@ def render(model: Model, keyed: bool) -> str:
         policy=f"default-src 'none'; style-src '{_hash('page.css')}'; script-src '{_hash('page.js')}'; "
         "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'",
     )
+
+
+def _worth(model: Model) -> dict[str, Figures]:
+    """The figures of the model on each split, and on the test rows without a group of features."""
+    if model.evaluation is None:
+        return {}
+    without = {f"test, without {name.replace('_', ' ')}": figures for name, figures in model.evaluation.without.items()}
+    return {**model.evaluation.splits, **without}
 
 
 def groups(features: list[Feature]) -> dict[str, list[Feature]]:

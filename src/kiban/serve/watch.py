@@ -149,8 +149,12 @@ def _look(paths: tuple[Path, ...]) -> Seen:
 def _check_replaces(new: Served, old: Served) -> None:
     """Raise KibanError unless `new` answers every request that `old` answers."""
     problems = list(narrowed(old.schema.features, new.schema.features))
-    if (old.model.dataset, old.model.target.name) != (new.model.dataset, new.model.target.name):
-        problems.insert(0, f"it predicts {new.model.target.name} of {new.model.dataset}")
+    before, after = (
+        (model.dataset, model.task, model.target.model_dump(exclude={"description"}))
+        for model in (old.model, new.model)
+    )
+    if before != after:
+        problems.insert(0, f"it predicts {new.model.target.name} of {new.model.dataset} ({new.model.task})")
     if problems:
         raise KibanError(
             f"model {new.model_id[:12]} does not accept the requests of the present model: {'; '.join(problems)}. "

@@ -1,1 +1,1 @@
-"""The metrics of each task of a model, and whether greater or less is better."""
+"""The tasks of a model: what its target is, its metrics, and the baseline that it must beat."""

@@ -3,31 +3,48 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Target = npt.NDArray[np.bool_]
+Target = npt.NDArray[Any]
+"""The targets of n rows, of shape (n,): booleans (binary), the index of the class (multiclass), or numbers."""
+
 Scores = npt.NDArray[np.float64]
+"""What a model gives for n rows: the probability of true (n,), of each of k classes (n, k), or the value (n,)."""
+
 Weights = npt.NDArray[np.float64]
+
+Loss = Callable[[Target, Scores], npt.NDArray[np.float64]]
+"""The loss of each row, of shape (n,)."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """The targets and the scores of n rows, both of shape (n,). They are sorted once for all weights."""
+    """The targets and the scores of n rows. They are sorted once for all weights.
+
+    `baseline` is what the baseline gives for every row: a number, or shape (k,) for k classes; None if it is not known.
+    """
 
     target: Target
     scores: Scores
+    baseline: Scores | None = None
 
     @cached_property
     def order(self) -> npt.NDArray[np.int64]:
-        """The indices of the rows, the highest score first: shape (n,)."""
+        """The indices of the rows, the highest score first: shape (n,). The scores have the shape (n,)."""
         return np.argsort(-self.scores, kind="stable")
 
     @cached_property
     def ends(self) -> npt.NDArray[np.int64]:
         """The last position in `order` of each of the k distinct scores: shape (k,)."""
         return np.append(np.flatnonzero(np.diff(self.scores[self.order])), len(self.scores) - 1)
+
+    @cached_property
+    def by_class(self) -> list["Scored"]:
+        """For each class, whether a row is of the class, and its probability."""
+        return [Scored(self.target == index, self.scores[:, index]) for index in range(self.scores.shape[1])]
 
     def weighted(self, weights: Weights | None = None) -> "Weighted":
         """The rows with `weights` of shape (n,), or with the weight 1 each."""
@@ -75,3 +92,29 @@ class Metric:
     def title(self) -> str:
         """The label, with a note if less is better."""
         return self.label if self.greater_is_better else f"{self.label} (less is better)"
+
+
+def mean_of(loss: Loss) -> Callable[[Weighted], float]:
+    """The weighted mean of a loss."""
+    return lambda rows: rows.mean(loss(rows.rows.target, rows.rows.scores))
+
+
+def skill_by(loss: Loss) -> Metric:
+    """How much of the baseline's mean loss a model avoids: 1 is perfect, 0 is the baseline.
+
+    NaN if the baseline is not known, or makes no error.
+    """
+
+    def value(rows: Weighted) -> float:
+        if rows.rows.baseline is None:
+            return np.nan
+        answers = np.broadcast_to(rows.rows.baseline, rows.rows.scores.shape)
+        of_baseline = rows.mean(loss(rows.rows.target, answers))
+        return 1 - rows.mean(loss(rows.rows.target, rows.rows.scores)) / of_baseline if of_baseline else np.nan
+
+    return Metric("skill", "skill", True, value)
+
+
+def log_of(scores: Scores) -> Scores:
+    """The logarithm of probabilities, which are clipped to [eps, 1] of their type: that of 0 is infinite."""
+    return np.log(np.clip(scores, np.finfo(scores.dtype).eps, 1))

@@ -22,7 +22,8 @@ from kiban.core.text import plain
 from kiban.data import contract, verdict
 from kiban.servable import manifest
 from kiban.servable.evaluation import Evaluation
-from kiban.tasks.binary import METRICS as TITLES
+from kiban.tasks.task import METRICS as TITLES
+from kiban.tasks.task import task_of
 from kiban.track import outbox, plots
 from kiban.track import run as tracked
 from kiban.track.commit import state
@@ -62,7 +63,7 @@ def run_of(experiment: str) -> tracked.Run:
     evaluation = Evaluation.model_validate_json(EVALUATION.read_bytes())
     by_split: dict[str, Any] = {**evaluation.splits, "without": evaluation.without}
     stages: dict[str, Any] = yaml.load(LOCK.read_bytes(), yaml.CSafeLoader)["stages"]
-    features = contract.read_prepared(paths.SERVABLE / manifest.CONTRACT).features()
+    table = contract.read_prepared(paths.SERVABLE / manifest.CONTRACT)
     hashes = {output["path"]: output.get("md5", "") for stage in stages.values() for output in stage.get("outs", [])}
     return tracked.Run(
         key=_key(stages),
@@ -87,8 +88,11 @@ def run_of(experiment: str) -> tracked.Run:
             if path.startswith("data/")
         ],
         model=tracked.Model(
-            features={name: "string" if column.type == "string" else "double" for name, column in features.items()},
+            features={
+                name: "string" if column.type == "string" else "double" for name, column in table.features().items()
+            },
             requirements=[f"{name}=={importlib.metadata.version(name)}" for name in MODEL_PACKAGES],
+            predict="predict" if task_of(table.columns[table.target()]).name == "regression" else "predict_proba",
         ),
     )
 
@@ -97,8 +101,7 @@ def _description(evaluation: Evaluation, parameters: Nested) -> str:
     """What MLflow shows above a run: the result, and what differs from the commit that is checked out."""
     gate = evaluation.gate
     value = evaluation.splits[gate.split].get(gate.metric)
-    state = "passed" if gate.passed else "not passed"
-    result = f"{TITLES[gate.metric].title} on the {gate.split} rows: {value}, gate {state} (minimum {gate.minimum})"
+    result = f"{TITLES[gate.metric].title} on the {gate.split} rows: {value}, gate {gate.in_words()}"
     try:
         committed = load(git(Path(), "show", f"HEAD:./{PARAMS}").encode())
     except (OSError, subprocess.CalledProcessError, KibanError):

@@ -113,5 +113,5 @@ def _log_model(model: Any, description: Model, run_id: str) -> None:
             pip_requirements=description.requirements,  # or MLflow loads the model in another process to infer them
             serialization_format="skops",
             skops_trusted_types=skops_file.TRUSTED,
-            pyfunc_predict_fn="predict_proba",
+            pyfunc_predict_fn=description.predict,
         )

@@ -31,10 +31,11 @@ class Data(_Frozen):
 
 
 class Model(_Frozen):
-    """A description of the run's model: MLflow's type of each feature, and the packages that the model needs."""
+    """A description of the run's model: MLflow's type of each feature, the packages that it needs, and its method."""
 
     features: dict[str, str]
     requirements: list[str]
+    predict: str = "predict_proba"
 
 
 class Child(_Frozen):

@@ -1,7 +1,9 @@
 """Stage train: fits the model to the accepted prepared batches and writes its servable."""
 
+from typing import Any
+
 from kiban.core import files, paths
-from kiban.core.errors import KibanError, exit_on_error
+from kiban.core.errors import KibanError, exit_on_error, one_line
 from kiban.core.paths import MODEL
 from kiban.core.settings import Sections, read
 from kiban.data import contract, prepared
@@ -9,7 +11,9 @@ from kiban.data.missing import Missing
 from kiban.data.settings import Identity
 from kiban.data.split import Split
 from kiban.servable import columns, skops_file
-from kiban.train import estimator, example, export, missing
+from kiban.servable.load import answers_of
+from kiban.tasks.task import task_of
+from kiban.train import estimator, example, export, fit, missing
 from kiban.train.settings import Decision, Model, Preprocessing
 
 
@@ -33,27 +37,36 @@ def main() -> None:
     if not training or not validation:
         raise KibanError("params.yaml: split: train or validation contains no prepared batch")
     rows = prepared.read(params.dataset.name, training)
-    target = rows[table.target()].to_numpy()
-    if len(set(target)) < 2:
+    column = table.columns[table.target()]
+    task = task_of(column)
+    target = columns.target_from_arrow(rows[table.target()], column)
+    if len(set(target.tolist())) < 2:
         raise KibanError(f"prepared data: {table.target()} has only one value in the training batches")
-    model = estimator.pipeline(features, params.preprocessing, params.model)
+    model = estimator.pipeline(features, params.preprocessing, params.model, task)
     training_columns, origin = missing.repeat_without(columns.from_arrow(rows, features), features, params.missing)
     try:
-        model.fit(columns.frame(training_columns), target[origin])
-    except ValueError as error:  # scikit-learn checks the values of arguments only in fit
-        raise KibanError(f"params.yaml: model: {' '.join(str(error).split())}") from None
+        offset, scale = fit.fit(model, task, training_columns, target[origin])
+    except ValueError as error:
+        raise KibanError(f"params.yaml: model: {one_line(error)}") from None
     content = skops_file.dumps(model)
-    validation_columns = columns.from_arrow(prepared.read(params.dataset.name, validation), features)
-    facts = {
+    validation_rows = prepared.read(params.dataset.name, validation)
+    validation_columns = columns.from_arrow(validation_rows, features)
+    facts: dict[str, Any] = {
         "dataset": params.dataset.name,
-        "threshold": params.decision.threshold,
         "parameters": params.model_dump(include={"split", "missing", "model", "preprocessing", "decision"}),
         "example": example.typical(rows, features),
         "prepared": {**training, **validation},
+        "threshold": params.decision.threshold if task.name == "binary" else None,
     }
+    if task.name == "multiclass":
+        facts["classes"] = [(column.levels or [])[number] for number in model.classes_]
+    if task.name == "regression":
+        expected = offset + scale * answers_of(model, validation_columns, task.name)
+        errors = columns.target_from_arrow(validation_rows[table.target()], column) - expected
+        facts |= {"offset": offset, "scale": scale, "interval": fit.interval(errors, params.decision.interval)}
     with files.whole(MODEL) as beside:  # both models are replaced, or none
         beside.write_bytes(content)
-        manifest = export.save(model, features, contract_file, validation_columns, facts)
+        manifest = export.save(model, features, task.name, contract_file, validation_columns, facts)
     print(f"train: {rows.num_rows:,} rows, served as {manifest.format}, {manifest.parity or 'no ONNX'}")
 
 

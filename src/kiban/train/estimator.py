@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator, is_classifier
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -14,18 +14,29 @@ from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from kiban.core.errors import KibanError, one_line
 from kiban.data.contract import Column
+from kiban.tasks.task import Task
 from kiban.train.settings import Model, Preprocessing
 
 
-def pipeline(features: Mapping[str, Column], preprocessing: Preprocessing, model: Model) -> Pipeline:
-    """Preprocessing of the contract's `features`, then the estimator. Raises KibanError if it cannot be built."""
-    return make_pipeline(_preprocessor(features, preprocessing), _estimator(model))
+def pipeline(features: Mapping[str, Column], preprocessing: Preprocessing, model: Model, task: Task) -> Pipeline:
+    """Preprocessing of the contract's `features`, then the estimator.
+
+    Raises KibanError if it cannot be built, or does not suit the task.
+    """
+    estimator = _estimator(model)
+    if is_regressor(estimator) != (task.name == "regression"):
+        kind = "a regressor" if is_regressor(estimator) else "a classifier"
+        raise KibanError(f"params.yaml: model._target_: {model['_target_']} is {kind}, but the task is {task.title}")
+    return make_pipeline(_preprocessor(features, preprocessing), estimator)
 
 
 def _preprocessor(features: Mapping[str, Column], preprocessing: Preprocessing) -> ColumnTransformer:
-    """The encoders of the features. Null and a level not in the contract become -1 (ordinal) or all zeros (one_hot)."""
-    categories = {name: column.levels for name, column in features.items() if column.type == "string"}
-    numbers = [name for name in features if name not in categories]
+    """The encoders of the features. Null and a level not in the contract become -1 (ordinal) or all zeros (one_hot).
+
+    Features are known by their number: ONNX allows fewer names.
+    """
+    categories = {number: column.levels for number, column in enumerate(features.values()) if column.type == "string"}
+    numbers = [number for number in range(len(features)) if number not in categories]
     levels = [np.array(names, dtype=object) for names in categories.values()]
     if preprocessing.categories == "one_hot":
         encoder: Any = OneHotEncoder(categories=levels, handle_unknown="ignore", sparse_output=False)
@@ -51,14 +62,15 @@ def _estimator(model: Model) -> BaseEstimator:
         raise KibanError("params.yaml: model._target_: missing; choose one with `kiban compose model=NAME`")
     try:
         estimator = _built(model, "model")
-        is_suited = is_classifier(estimator) and hasattr(estimator, "predict_proba")
+        is_suited = is_regressor(estimator) or (is_classifier(estimator) and hasattr(estimator, "predict_proba"))
     except KibanError:
         raise
     except Exception as error:  # each estimator has errors of its own
         raise KibanError(f"params.yaml: model: {one_line(error)}") from None
     if not is_suited:
         raise KibanError(
-            f"params.yaml: model._target_: {model['_target_']} is not a classifier that gives probabilities"
+            f"params.yaml: model._target_: {model['_target_']} is neither a classifier that gives probabilities nor a "
+            "regressor"
         )
     return estimator
 

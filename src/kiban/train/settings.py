@@ -1,4 +1,4 @@
-"""The sections `model`, `preprocessing` and `decision`: the estimator, its inputs, and the decision threshold."""
+"""The sections `model`, `preprocessing` and `decision`: the estimator, its inputs, and how its scores are answered."""
 
 from typing import Annotated, Any, Literal
 
@@ -18,4 +18,8 @@ class Preprocessing(Settings):
 
 
 class Decision(Settings):
+    """How scores become answers: a probability from `threshold` on is labelled true; a number has an interval around it
+    that holds a share `interval` of new rows."""
+
     threshold: Annotated[float, Field(gt=0, lt=1)]
+    interval: Annotated[float, Field(gt=0, lt=1)]

@@ -72,14 +72,15 @@ def _search(name: str, settings: Tune, params: dict[str, Any]) -> tuple[list[tri
     contract_digest = files.sha256(paths.prepared_contract(dataset))
     parts = settings.model_dump(exclude={"trials"}), train_params, training, contract_digest
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
-    study = search.study(paths.STUDIES / f"{name}-{digest}.journal", settings.seed, search.default(params, settings))
+    journal = paths.STUDIES / f"{name}-{digest}.journal"
+    study = search.study(journal, settings.seed, settings.metric, search.default(params, settings))
     bar_columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*bar_columns) as progress:
         task = progress.add_task("")
 
         def tell() -> None:
             ended_trials = search.trials(study)
-            best = trials.ordered(ended_trials)[0].score if ended_trials else None
+            best = trials.ordered(ended_trials, settings.metric)[0].score if ended_trials else None
             description = f"tune: best {settings.metric} {best:.4f}" if best else "tune"
             progress.update(task, total=settings.trials, completed=len(ended_trials), description=description)
 
@@ -94,7 +95,7 @@ def _write_results(
     """Write the table of the trials, and the overlay with the best parameters."""
     from kiban.tune.search import with_values
 
-    best = trials.ordered(ended_trials)[0]
+    best = trials.ordered(ended_trials, settings.metric)[0]
     if best.score is None:
         raise KibanError(f"no trial could be scored: {best.error}")
     table = trials.table(ended_trials, settings.metric, batches)
@@ -115,7 +116,7 @@ def _write_results(
 
 def _track(name: str, settings: Tune, tracking: Tracking, ended_trials: Sequence[trials.Trial]) -> None:
     """Track the search as a run with the trials as its children."""
-    best, table = trials.ordered(ended_trials)[0], paths.TUNING / f"{name}.csv"
+    best, table = trials.ordered(ended_trials, settings.metric)[0], paths.TUNING / f"{name}.csv"
     search_run = Run(
         key=files.sha256(table)[:32],
         at=round(time.time() * 1000),

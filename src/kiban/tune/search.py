@@ -22,9 +22,10 @@ from kiban.core.settings import Sections, leaves
 from kiban.data import contract, prepared
 from kiban.data.missing import Missing
 from kiban.servable import columns
-from kiban.tasks import binary
+from kiban.servable.load import answers_of
 from kiban.tasks.metric import Scored, Target
-from kiban.train import estimator, missing
+from kiban.tasks.task import METRICS, task_of
+from kiban.train import estimator, fit, missing
 from kiban.train.settings import Model, Preprocessing
 from kiban.tune.settings import Choice, Range, Tune
 from kiban.tune.trials import Trial
@@ -84,16 +85,25 @@ def cross_validate(
     model cannot be fitted.
     """
     settings = Trained.model_validate(with_values(params, values))
-    features = contract.read_prepared(paths.prepared_contract(dataset)).features()
+    table = contract.read_prepared(paths.prepared_contract(dataset))
+    features, column = table.features(), table.columns[table.target()]
+    task = task_of(column)
+    if metric not in task.metrics:
+        raise KibanError(f"metric: {metric} is not one of {task.title}: choose one of {', '.join(task.metrics)}")
     scores = []
     for fold in folds:
         rows, target = _batches(dataset, fold.train)
         repeated, origin = missing.repeat_without(rows, features, settings.missing)
-        model = estimator.pipeline(features, settings.preprocessing, settings.model)
-        model.fit(columns.frame(repeated), target[origin])
+        model = estimator.pipeline(features, settings.preprocessing, settings.model, task)
+        offset, scale = fit.fit(model, task, repeated, target[origin])
         test_rows, test_target = _batch(dataset, fold.test)
-        probabilities = model.predict_proba(columns.frame(test_rows))[:, 1]
-        score = binary.METRICS[metric].value(Scored(test_target, probabilities).weighted())
+        answers = answers_of(model, test_rows, task.name)
+        if task.name == "multiclass":
+            known, answers = answers, np.zeros((len(answers), len(column.levels or [])))
+            answers[:, model.classes_] = known
+        if task.name == "regression":
+            answers = offset + scale * answers
+        score = task.metrics[metric].value(Scored(test_target, answers).weighted())
         if np.isnan(score):
             raise KibanError(f"batch {fold.test} has only one value of the target: it cannot be a fold")
         scores.append(score)
@@ -105,7 +115,8 @@ def _batch(dataset: str, batch: str) -> tuple[columns.Columns, Target]:
     """The features and the target of a prepared batch. A process reads each batch once."""
     table = contract.read_prepared(paths.prepared_contract(dataset))
     rows = prepared.read(dataset, {batch: prepared.accepted()[batch]})
-    return columns.from_arrow(rows, table.features()), rows[table.target()].to_numpy()
+    target = columns.target_from_arrow(rows[table.target()], table.columns[table.target()])
+    return columns.from_arrow(rows, table.features()), target
 
 
 def _batches(dataset: str, batches: tuple[str, ...]) -> tuple[columns.Columns, Target]:
@@ -128,8 +139,8 @@ def _holds(kind: Range | Choice, value: Any) -> bool:
     return isinstance(value, int | float) and kind.low <= value <= kind.high
 
 
-def study(journal: Path, seed: int, first: Mapping[str, Any]) -> optuna.Study:
-    """The study in the journal, or a new one whose first trial has the values `first`.
+def study(journal: Path, seed: int, metric: str, first: Mapping[str, Any]) -> optuna.Study:
+    """The study of a metric in the journal, or a new one whose first trial has the values `first`.
 
     Trials that a kill interrupted are closed, and their parameters are tried again. Only one process may open a study.
     """
@@ -143,7 +154,7 @@ def study(journal: Path, seed: int, first: Mapping[str, Any]) -> optuna.Study:
             os.truncate(journal, length)
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(journal))),
-        direction="maximize",
+        direction="maximize" if METRICS[metric].greater_is_better else "minimize",
         study_name=journal.stem,
         load_if_exists=True,
     )

@@ -1,10 +1,11 @@
 """The files of conf/tune/: which hyperparameters a search varies, and how it scores them."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from kiban.core.settings import Settings
+from kiban.tasks.task import METRICS
 
 Value = bool | int | float | str | None
 
@@ -42,11 +43,17 @@ class Tune(Settings):
     """
 
     overrides: list[str] = []
-    metric: Literal["roc_auc", "average_precision"]
+    metric: str
     trials: Annotated[int, Field(gt=0)]
     folds: Annotated[int, Field(gt=0)]
     seed: Annotated[int, Field(ge=0)]
     space: Annotated[dict[str, Range | Choice], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _has_a_metric(self) -> Self:
+        if self.metric not in METRICS or self.metric == "skill":
+            raise ValueError(f"metric must be one of {', '.join(name for name in METRICS if name != 'skill')}")
+        return self
 
     @model_validator(mode="after")
     def _varies_what_train_reads(self) -> Self:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kiban.tasks.task import METRICS
 from kiban.track.run import Child, Metric, parameters
 
 
@@ -20,9 +21,10 @@ class Trial:
     error: str | None
 
 
-def ordered(trials: Sequence[Trial]) -> list[Trial]:
-    """The trials sorted by score, the best first, those without a score last."""
-    return sorted(trials, key=lambda trial: (trial.score is None, -(trial.score or 0), trial.number))
+def ordered(trials: Sequence[Trial], metric: str) -> list[Trial]:
+    """The trials sorted by their score of the metric, the best first, those without a score last."""
+    sign = -1 if METRICS[metric].greater_is_better else 1
+    return sorted(trials, key=lambda trial: (trial.score is None, sign * (trial.score or 0), trial.number))
 
 
 def table(trials: Sequence[Trial], metric: str, folds: Sequence[str]) -> str:
@@ -32,7 +34,7 @@ def table(trials: Sequence[Trial], metric: str, folds: Sequence[str]) -> str:
     names = ["trial", metric, *folds, *keys, "error"]
     writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
     writer.writeheader()
-    for trial in ordered(trials):
+    for trial in ordered(trials, metric):
         scores = {fold: f"{score:.6f}" for fold, score in zip(folds, trial.by_fold, strict=False)}
         mean = {} if trial.score is None else {metric: f"{trial.score:.6f}"}
         writer.writerow({"trial": trial.number, **mean, **scores, **trial.parameters, "error": trial.error or ""})

@@ -1,0 +1,57 @@
+"""A task: what a model answers about a column. The contract's target says which one it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from kiban.data.contract import Column
+from kiban.tasks import binary, multiclass, regression
+from kiban.tasks.metric import Metric, Scores, Target
+
+Name = Literal["binary", "multiclass", "regression"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task, and its metrics by name.
+
+    `compared` are the metrics in metrics.json, few enough for the tables of `dvc exp show` and `dvc metrics diff`.
+    `importance` is the one by which features are ranked; it is defined on any rows.
+    """
+
+    name: Name
+    title: str
+    metrics: Mapping[str, Metric]
+    compared: tuple[str, str]
+    importance: Metric
+
+    def baseline(self, target: Target, classes: int) -> Scores:
+        """What to answer without features after rows with these targets: their mean, or the share of each class."""
+        if self.name == "multiclass":
+            return np.bincount(target, minlength=classes) / len(target)
+        return np.asarray(target.mean(), dtype=np.float64)
+
+
+BINARY = Task("binary", "binary classification", binary.METRICS, ("roc_auc", "brier"), binary.ROC_AUC)
+MULTICLASS = Task(
+    "multiclass",
+    "multiclass classification",
+    multiclass.METRICS,
+    ("roc_auc_ovr", "log_loss"),
+    multiclass.LOG_LOSS,
+)
+REGRESSION = Task("regression", "regression", regression.METRICS, ("r2", "rmse"), regression.R2)
+
+TASKS: Mapping[Name, Task] = {task.name: task for task in (BINARY, MULTICLASS, REGRESSION)}
+
+METRICS: Mapping[str, Metric] = {name: metric for task in TASKS.values() for name, metric in task.metrics.items()}
+"""The metrics of all tasks by name. Those with the same name differ in what they are computed from alone."""
+
+
+def task_of(target: Column) -> Task:
+    """The task of a target column: yes or no, one of its levels, or a number."""
+    if target.type == "boolean" or target.positive is not None:
+        return BINARY
+    return MULTICLASS if target.type == "string" else REGRESSION

@@ -1,0 +1,44 @@
+"""Fitting the pipeline, whose numbers are scaled, and the interval around the numbers that it expects."""
+
+from math import ceil
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.linear_model import GammaRegressor, PoissonRegressor, TweedieRegressor
+from sklearn.pipeline import Pipeline
+
+from kiban.servable.columns import Columns, frame
+from kiban.tasks.metric import Target
+from kiban.tasks.task import Task
+
+
+def fit(model: Pipeline, task: Task, columns: Columns, target: Target) -> tuple[float, float]:
+    """Fit the pipeline, and return the offset and the scale of its target: it gives (y - offset) / scale.
+
+    Numbers are scaled because the exported model computes in single precision: near 1e12 a float32 is 65,536 apart.
+    Raises ValueError if scikit-learn refuses an argument, whose values it checks only here, or the target.
+    """
+    if task.name != "regression":
+        model.fit(frame(columns), target)
+        return 0.0, 1.0
+    offset, scale = _scale(model, target)
+    model.fit(frame(columns), (target - offset) / scale)
+    return offset, scale
+
+
+def _scale(model: Pipeline, target: Target) -> tuple[float, float]:
+    """The mean and the standard deviation, or 0 and the mean for a model of positive numbers."""
+    of_positive = getattr(model[-1], "loss", None) in ("poisson", "gamma")
+    if of_positive or isinstance(model[-1], PoissonRegressor | GammaRegressor | TweedieRegressor):
+        return 0.0, float(np.abs(target).mean())
+    return float(target.mean()), float(target.std())
+
+
+def interval(errors: npt.NDArray[np.float64], level: float) -> float | None:
+    """How far a number is from the expected one, at most, in a share `level` of new rows; None if there are too few.
+
+    `errors` are the differences of rows that the model was not trained on. Method: split conformal prediction, Lei et
+    al., Distribution-Free Predictive Inference for Regression (2018), section 2.2.
+    """
+    place = ceil((len(errors) + 1) * level)
+    return float(np.sort(np.abs(errors))[place - 1]) if place <= len(errors) else None
