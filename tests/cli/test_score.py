@@ -341,9 +341,20 @@ def test_an_output_that_cannot_be_written_is_one_sentence(flights: pa.Table) -> 
     write(flights, "in.parquet")
     with pytest.raises(KibanError, match=r"^no/out\.csv cannot be written: there is no folder no$"):
         run("in.parquet", "no/out.csv")
-    write(flights.append_column("label", pa.array([1] * 2000)), "in.parquet")
-    with pytest.raises(KibanError, match=r"^in\.parquet has a column 'label', which the output gets from the model"):
+    twice = flights.append_column("label", pa.array([1] * 2000)).append_column("predicted label", pa.array([2] * 2000))
+    write(twice, "in.parquet")
+    message = r"^in\.parquet has a column 'predicted label', which the output gets from the model"
+    with pytest.raises(KibanError, match=message):
         run("in.parquet", "out.csv")
+
+
+def test_a_column_of_the_same_name_is_kept_beside_the_models(flights: pa.Table) -> None:
+    write(flights.append_column("label", pa.array([1] * 2000)), "in.parquet")
+    run("in.parquet", "out.parquet")
+    rows = pq.read_table("out.parquet")
+    assert rows.column_names[-4:] == ["label", "predicted probability", "predicted label", "predicted model_id"]
+    assert rows["label"].to_pylist() == [1] * 2000
+    assert set(rows["predicted label"].to_pylist()) <= {True, False}
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(flights: pa.Table) -> None:
