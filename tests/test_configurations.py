@@ -6,6 +6,7 @@ import pytest
 from slice import ROOT, compose_here, run_stage
 
 from kiban.config.__main__ import Params
+from kiban.config.composition import composed
 from kiban.core.settings import read
 from kiban.servable.load import load
 
@@ -24,7 +25,10 @@ CHOICES = [
 
 @pytest.mark.parametrize(("group", "name"), CHOICES)
 def test_every_choice_of_every_group_is_valid(project: Path, group: str, name: str) -> None:
-    compose_here(f"{group}={name}")
+    if (group, name) == ("split", "by_row"):  # for a table without time
+        Path("params.yaml").write_bytes(composed(Path(), ["split=by_row"]))
+    else:
+        compose_here(f"{group}={name}")
     assert read(Params)
     run_stage("config")
 

@@ -69,7 +69,7 @@ def test_a_cluster_that_there_is_not_and_a_version_without_results_are_said(repo
     compose_here("model=dummy")
     run_stage("train")
     run_stage("evaluate")
-    with pytest.raises(KibanError, match=r"gate\.cluster: 'nosuch' is not one of day, week, month, scheduled"):
+    with pytest.raises(KibanError, match=r"gate\.cluster: 'nosuch' is not one of row, day, week, month, scheduled"):
         report("HEAD")
     run(repository, "git", "rm", "-q", "--cached", "reports/evaluation.json")
     run(repository, "git", "commit", "-q", "-m", "no results")

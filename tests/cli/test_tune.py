@@ -19,6 +19,7 @@ from kiban.cli.tune import tune
 from kiban.config.composition import composed
 from kiban.core.errors import KibanError
 from kiban.core.settings import load
+from kiban.data.split import parse
 from kiban.servable.load import load as load_servable
 from kiban.tune.search import folds
 
@@ -178,10 +179,11 @@ def test_other_data_or_another_space_is_another_search() -> None:
 
 
 def test_folds_go_forward_in_time_and_validation_and_test_are_never_seen() -> None:
-    found = folds(["2013-03", "2013-01", "2013-02", "2013-04"], 2)
-    assert [(fold.train, fold.test) for fold in found] == [
-        (("2013-01", "2013-02"), "2013-03"),
-        (("2013-01", "2013-02", "2013-03"), "2013-04"),
+    split = parse(yaml.safe_load(Path("params.yaml").read_text())["split"])
+    found = folds(split, ["2013-03", "2013-01", "2013-02", "2013-04"], 2)
+    assert [([piece.batch for piece in fold.train], fold.name) for fold in found] == [
+        (["2013-01", "2013-02"], "2013-03"),
+        (["2013-01", "2013-02", "2013-03"], "2013-04"),
     ]
     write(
         folds=1,

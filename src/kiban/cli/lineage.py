@@ -58,7 +58,7 @@ def _print(model: "Lineage") -> None:
     print()
     show("metrics", ["split", *(name.replace("_", " ") for name in names)], rows)
     batches = sorted({batch for table in model.batches.values() for batch in table})
-    rows = [[batch, *_digests(model, batch), model.split.of(batch) or "-"] for batch in batches]
+    rows = [[batch, *_digests(model, batch), ", ".join(model.split.of(batch)) or "-"] for batch in batches]
     show("data, by the first digits of their SHA-256", ["batch", *model.batches, "split"], rows)
 
 

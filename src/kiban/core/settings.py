@@ -13,6 +13,9 @@ from kiban.core.paths import PARAMS
 UNSHOWN = "unshown"
 """The type of a validation error whose input is not shown."""
 
+TAGGED = "~"
+"""The beginning of the name of an alternative, in the place of a validation error; it is not shown."""
+
 DIGEST = "conf_digest"
 """The key of params.yaml that holds the digest of the conf/ it is composed from. It does not change what runs."""
 
@@ -132,7 +135,7 @@ def explain(error: ValidationError, show_input: bool = True) -> str:
     Without `show_input` the value is left out: it may be a secret that was written in the wrong place.
     """
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"]) or "the whole file"
+    key = ".".join(part for part in map(str, first["loc"]) if not part.startswith(TAGGED)) or "the whole file"
     match first["type"]:
         case "extra_forbidden":
             return f"{key}: unknown key"

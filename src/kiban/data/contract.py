@@ -136,7 +136,7 @@ def read_raw(path: Path) -> Mapping[str, Table]:
 
 
 def read_prepared(path: Path) -> Table:
-    """The table of a prepared contract, which needs a time column and one target.
+    """The table of a prepared contract, which needs one target.
 
     Raises KibanError, which names the file and the key, if the contract is missing or wrong.
     """
@@ -151,8 +151,6 @@ def parse_raw(content: bytes, where: str) -> Mapping[str, Table]:
 def parse_prepared(content: bytes, where: str) -> Table:
     """Like `read_prepared`, from the content of a file that error messages call `where`."""
     table = parse(content, TypeAdapter(Table), where, ADVICE)
-    if table.time is None:
-        raise KibanError(f"{where}: time: missing; a prepared table needs a time column")
     for name, column in table.columns.items():
         if column.condition is not None:
             raise KibanError(f"{where}: columns.{name}.condition: only a raw table has conditions; {ADVICE}")

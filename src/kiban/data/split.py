@@ -1,10 +1,22 @@
-"""The section `split`: the batches for training, for choosing between models (validation), and for testing."""
+"""The section `split`: the rows for training, for choosing between models (validation), and for testing.
 
-from typing import Annotated, Literal, Self, get_args
+They are split by time, as a model is used that knows the past and is asked about the future; or, where a table has no
+time, by the hash of a row, so that a row never changes sides when others are added.
+"""
 
-from pydantic import Field, model_validator
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
-from kiban.core.settings import Settings
+from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
+
+from kiban.core.errors import KibanError
+from kiban.core.settings import TAGGED, Settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pyarrow as pa
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
@@ -20,7 +32,7 @@ class Period(Settings):
     last: BatchName
 
 
-class Split(Settings):
+class ByTime(Settings):
     """Three periods in order of time, without overlap, so that no model is measured on rows that it was trained on."""
 
     train: Period
@@ -35,10 +47,88 @@ class Split(Settings):
             raise ValueError("train, validation and test must follow one another without overlap")
         return self
 
-    def of(self, batch: str) -> SplitName | None:
-        """The split that `batch` belongs to, or None."""
-        for split in SPLITS:
-            period: Period = getattr(self, split)
-            if period.first <= batch <= period.last:
-                return split
-        return None
+    def of(self, batch: str) -> list[SplitName]:
+        """The split that `batch` belongs to, if any."""
+        return [split for split in SPLITS if getattr(self, split).first <= batch <= getattr(self, split).last]
+
+    def rows(self, split: SplitName, rows: "pa.Table", key: Sequence[str]) -> "pa.Table":
+        """The rows of a batch of the split: all of them."""
+        return rows
+
+
+class ByRow(Settings):
+    """The shares of the rows for `validation` and `test`; all others train.
+
+    Rows with the same values of the columns `by` are in the same split; of the table's key if there are none.
+    """
+
+    by: list[str]
+    seed: Annotated[int, Field(ge=0)]
+    validation: Annotated[float, Field(gt=0, lt=1)]
+    test: Annotated[float, Field(gt=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _leaves_rows_to_train(self) -> Self:
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test must leave rows to train")
+        return self
+
+    def of(self, batch: str) -> list[SplitName]:
+        """The splits that `batch` has rows of."""
+        return list(SPLITS)
+
+    def rows(self, split: SplitName, rows: "pa.Table", key: Sequence[str]) -> "pa.Table":
+        """The rows of a batch that are in the split. Raises KibanError if it has no column that `by` names."""
+        import pyarrow as pa
+
+        places = place(rows, self.by or key, self.seed)
+        bounds = (0.0, 1 - self.validation - self.test, 1 - self.test, 1.0)
+        number = SPLITS.index(split)
+        return rows.filter(pa.array((places >= bounds[number]) & (places < bounds[number + 1])))
+
+
+def place(rows: "pa.Table", by: Sequence[str], seed: int) -> "npt.NDArray[np.float64]":
+    """A number from 0 to 1 for each row, of shape (rows,), by the hash of its values in the columns `by`.
+
+    Raises KibanError if there is no such column.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for name in by:
+        if name not in rows.column_names:
+            raise KibanError(f"params.yaml: split.by: the prepared table has no column {name!r}")
+    texts = pc.binary_join_element_wise(
+        *(rows[name].cast(pa.string()) for name in by),
+        "\x1f",
+        null_handling="replace",
+        null_replacement="\x00",
+    )
+    encoded = texts.combine_chunks().dictionary_encode()
+    salt = seed.to_bytes(8, "big")
+    distinct = (text.encode() for text in encoded.dictionary.to_pylist())
+    digests = (hashlib.blake2b(text, digest_size=8, key=salt).digest() for text in distinct)
+    numbers = np.array([(int.from_bytes(digest, "big") >> 11) / 2**53 for digest in digests])  # always below 1
+    return numbers[encoded.indices.to_numpy()] if rows.num_rows else np.array([])
+
+
+def _kind(section: Any) -> str:
+    by_row = isinstance(section, ByRow) or (isinstance(section, dict) and "by" in section)
+    return TAGGED + ("by_row" if by_row else "by_time")
+
+
+Split = Annotated[
+    Annotated[ByTime, Tag(TAGGED + "by_time")] | Annotated[ByRow, Tag(TAGGED + "by_row")], Discriminator(_kind)
+]
+"""One of the two. ByRow has the key `by`."""
+
+
+def parse(section: Any) -> ByTime | ByRow:
+    """The split of a section of params.yaml. Raises pydantic's ValidationError if it is none."""
+    return TypeAdapter[ByTime | ByRow](Split).validate_python(section, strict=True)
+
+
+def batches_of(split: ByTime | ByRow, names: Collection[str]) -> Mapping[SplitName, list[str]]:
+    """The batches among `names` that have rows of each split, sorted."""
+    return {each: [name for name in sorted(names) if each in split.of(name)] for each in SPLITS}

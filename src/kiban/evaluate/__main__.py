@@ -10,7 +10,7 @@ from kiban.core.paths import METRICS, PREDICTIONS
 from kiban.core.settings import Sections, read
 from kiban.data import parquet, prepared
 from kiban.data.missing import Missing
-from kiban.data.split import SPLITS, Split
+from kiban.data.split import SPLITS, Split, SplitName
 from kiban.evaluate import metrics
 from kiban.evaluate.measure import (
     Part,
@@ -41,12 +41,16 @@ def main() -> None:
     task, features, target_name = servable.task, servable.contract.features(), servable.contract.target()
     hashes = prepared.accepted()
     batches = batches_by_split(servable, params.split, hashes)
-    parts: dict[str, Part] = {}
-    for batch in track(batches, description="evaluate", transient=True):
-        rows = prepared.read(servable.manifest.dataset, {batch: hashes[batch]})
-        scores = servable.score(columns.from_arrow(rows, features))
-        parts[batch] = Part(rows, columns.target_from_arrow(rows[target_name], servable.target), scores)
-    of_split = {split: joined([parts[batch] for batch, name in batches.items() if name == split]) for split in SPLITS}
+    parts: dict[tuple[SplitName, str], Part] = {}
+    for batch, splits in track(batches.items(), description="evaluate", transient=True):
+        of_batch = prepared.read(servable.manifest.dataset, {batch: hashes[batch]})
+        for split in splits:
+            rows = params.split.rows(split, of_batch, servable.contract.key)
+            if rows.num_rows:
+                scores = servable.score(columns.from_arrow(rows, features))
+                target = columns.target_from_arrow(rows[target_name], servable.target)
+                parts[split, batch] = Part(rows, target, scores)
+    of_split = {split: joined(split, [part for (name, _), part in parts.items() if name == split]) for split in SPLITS}
     baseline = task.baseline(of_split["train"].target, len(servable.target.levels or []))
 
     def measured(target: Target, scores: Scores) -> Figures:
@@ -69,9 +73,9 @@ def main() -> None:
             for name, patterns in params.missing.groups.items()
         },
         gate=judged(params.gate, task, results),
-        by_batch={
-            batch: BatchFigures.model_validate({"split": split, **measured(parts[batch].target, parts[batch].scores)})
-            for batch, split in batches.items()
+        by_batch={  # of a batch with rows of several splits, the last of them: the test rows
+            batch: BatchFigures.model_validate({"split": split, **measured(part.target, part.scores)})
+            for (split, batch), part in parts.items()
         },
     )
     evaluation.write()

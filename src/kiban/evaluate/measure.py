@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from kiban.core.errors import KibanError
 from kiban.core.paths import PLOTS
-from kiban.data.split import SPLITS, Split, SplitName
+from kiban.data.split import SPLITS, Split, SplitName, batches_of
 from kiban.evaluate import metrics
 from kiban.evaluate.settings import EvaluationSettings, Gate
 from kiban.servable import columns
@@ -26,8 +26,10 @@ class Part(NamedTuple):
     scores: Scores
 
 
-def joined(parts: Sequence[Part]) -> Part:
-    """The rows of all parts, of which there is at least one."""
+def joined(split: SplitName, parts: Sequence[Part]) -> Part:
+    """The rows of all parts. Raises KibanError if there are none."""
+    if not parts:
+        raise KibanError(f"params.yaml: split.{split}: it contains no row")
     return Part(
         pa.concat_tables([part.rows for part in parts]),
         np.concatenate([part.target for part in parts]),
@@ -35,19 +37,18 @@ def joined(parts: Sequence[Part]) -> Part:
     )
 
 
-def batches_by_split(servable: Servable, split: Split, hashes: Mapping[str, str]) -> dict[str, SplitName]:
-    """The split of each accepted batch, of which `hashes` has the SHA-256 by name.
+def batches_by_split(servable: Servable, split: Split, hashes: Mapping[str, str]) -> dict[str, list[SplitName]]:
+    """The splits that each accepted batch has rows of, if any. `hashes` has the SHA-256 of each batch by name.
 
     Raises KibanError if the servable was trained on another version of one, or if a split has no batch.
     """
     for batch, digest in servable.manifest.prepared.items():
         if hashes.get(batch) != digest:
             raise KibanError(f"the servable was trained on another version of batch {batch}: run `dvc repro`")
-    splits = {batch: name for batch in hashes if (name := split.of(batch))}
-    for name in SPLITS:
-        if name not in splits.values():
+    for name, batches in batches_of(split, hashes).items():
+        if not batches:
             raise KibanError(f"params.yaml: split.{name}: it contains no prepared batch")
-    return splits
+    return {batch: names for batch in hashes if (names := split.of(batch))}
 
 
 def compared_between_versions(task: Task, results: dict[SplitName, Figures]) -> dict[SplitName, Figures]:

@@ -28,7 +28,7 @@ class Prepared(BaseModel):
 
 
 def batches_of(raw: Mapping[str, Table], accepted: Hashes) -> list[str]:
-    """The batches that were accepted in every table, sorted.
+    """The batches that were accepted in every table, sorted; the one static batch if no table has others.
 
     Raises KibanError if there are none, or if no batch of a table was accepted.
     """
@@ -36,7 +36,7 @@ def batches_of(raw: Mapping[str, Table], accepted: Hashes) -> list[str]:
         if not accepted.get(name):
             raise KibanError(f"no batch of table {name} was accepted: nothing can be prepared")
     batched = [set(hashes) for hashes in accepted.values() if batches.STATIC not in hashes]
-    names = set.intersection(*batched) if batched else set()
+    names = set.intersection(*batched) if batched else {batches.STATIC}
     if not names:
         raise KibanError("no batch was accepted in every table: nothing can be prepared")
     return sorted(names)
@@ -73,8 +73,8 @@ def prepare(
     Raises KibanError if a raw file changed after validation, or if the features cannot be computed or do not fit the
     contract.
     """
-    start, end = batches.bounds(batch, dataset.timezone)
-    since = start - timedelta(days=features.lookback_days)
+    period = batches.period(batch, dataset.timezone)
+    since = period[0] - timedelta(days=features.lookback_days) if period else None
     session = connect(engine)
     tables = {}
     with ExitStack() as stack:
@@ -86,9 +86,10 @@ def prepare(
             ]
             rows = session.read_parquet([f"/dev/fd/{file.fileno()}" for file in files_of_table])
             time = raw[name].time
-            tables[name] = rows.filter(rows[time] >= since) if time else rows
-        rows_of_all = features.compute(tables)
-        of_batch = rows_of_all.filter((rows_of_all[table.time] >= start) & (rows_of_all[table.time] < end))
+            tables[name] = rows.filter(rows[time] >= since) if time and since else rows
+        of_batch = features.compute(tables)
+        if table.time and period:
+            of_batch = of_batch.filter((of_batch[table.time] >= period[0]) & (of_batch[table.time] < period[1]))
         result = compute(session, of_batch, f"prepared {batch}: the features")
     computed = parquet.conform(result, table, f"prepared {batch}")
     complete = computed.filter(computed[table.target()].is_valid())

@@ -39,7 +39,7 @@ def features(dataset: Featured, engine: Engine, asked: pa.Table, recent: Mapping
         if name not in recent:
             raise KibanError(f"recent rows of table {name} are missing")
         rows, time = _checked(recent[name], raw[name], f"recent {name}"), raw[name].time
-        tables[name] = rows.filter(pc.field(time) >= pa.scalar(since, _TIME)) if time else rows
+        tables[name] = rows.filter(pc.field(time) >= pa.scalar(since, _TIME)) if time and since else rows
     recorded = tables[definition.rows_of]
     others = recorded.join(asked.select(table.key), table.key, join_type="left anti").select(asked.column_names)
     both = pa.concat_tables([others, _filled(asked, recorded, table.key)])
@@ -92,7 +92,7 @@ def recent_rows(dataset: Featured, asked: pa.Table, tables: Iterable[str]) -> di
         needed = {
             batch: digest
             for batch, digest in hashes.items()
-            if batch == batches.STATIC or batches.bounds(batch, dataset.timezone)[1] > since
+            if since is None or batch == batches.STATIC or batches.bounds(batch, dataset.timezone)[1] > since
         }
         parts = []
         for batch, digest in needed.items():
@@ -157,12 +157,15 @@ def _checked(rows: pa.Table, table: Table, where: str) -> pa.Table:
     return rows
 
 
-def _since(asked: pa.Table, table: Table, definition: Features) -> datetime:
-    """The time from which on the features of `asked` need rows of the raw tables."""
+def _since(asked: pa.Table, table: Table, definition: Features) -> datetime | None:
+    """The time from which on the features of `asked` need rows of the raw tables; None if they need all."""
     if table.time is None:
-        raise KibanError(
-            f"conf/contract: table {definition.rows_of} has no time column, but its features look back from that time"
-        )
+        if definition.lookback_days:
+            raise KibanError(
+                f"conf/contract: table {definition.rows_of} has no time column, but its features look back from that "
+                "time"
+            )
+        return None
     return pc.min(asked[table.time]).as_py() - timedelta(days=definition.lookback_days)
 
 

@@ -27,6 +27,7 @@ from kiban.tasks.task import METRICS, task_of
 
 Judgement = Literal["unchanged", "better", "worse", "no clear difference", "not comparable"]
 Baseline = float | list[float] | None
+ROW = "row"  # each is a cluster
 CALENDAR = ("day", "week", "month")
 NOT_KEY = re.compile(r"split|target|(score|before|after)( \d+)?")
 """The names of the columns of predictions, and of pairs of them, that do not identify a row."""
@@ -182,12 +183,14 @@ def clusters(rows: pa.Table, cluster: str, time: str | None, timezone: str) -> n
     Raises KibanError if `cluster` is neither a calendar unit nor a column that identifies rows.
     """
     columns = [name for name in rows.column_names if not NOT_KEY.fullmatch(name)]
+    if cluster == ROW:
+        return np.arange(rows.num_rows)
     if cluster in CALENDAR and time:
         values = pc.floor_temporal(_local(rows[time], timezone), unit=cluster)
     elif cluster in columns:
         values = rows[cluster]
     else:
-        allowed = ", ".join([*(CALENDAR if time else ()), *columns])
+        allowed = ", ".join([ROW, *(CALENDAR if time else ()), *columns])
         raise KibanError(f"params.yaml: gate.cluster: {cluster!r} is not one of {allowed}; correct it in conf/gate")
     codes: npt.NDArray[np.int64] = pd.factorize(values.to_pandas())[0]
     return codes

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from kiban.core.errors import KibanError
 from kiban.core.git import commits_with, git
 from kiban.core.paths import EVALUATION
-from kiban.data.split import Split
+from kiban.data.split import Split, parse
 from kiban.data.verdict import Level, Verdict
 from kiban.request import origin
 from kiban.review.revision import Batch, Revision
@@ -61,7 +61,7 @@ def lineage(model_id: str) -> Lineage:
     ((whole, commit),) = commits.items()
     revision = Revision(commit)
     try:
-        split = Split.model_validate(revision.params["split"])
+        split = parse(revision.params["split"])
     except (KeyError, ValidationError):
         raise KibanError(f"the params.yaml of {revision.label} has no valid split") from None
     return Lineage(
@@ -85,7 +85,7 @@ def as_json(model: Lineage) -> dict[str, Any]:
         "validation": {level: verdict.model_dump() if verdict else None for level, verdict in model.verdicts.items()},
         "data": {
             table: {
-                batch: {"rows": entry.rows, "sha256": entry.sha256, "split": model.split.of(batch)}
+                batch: {"rows": entry.rows, "sha256": entry.sha256, "split": ", ".join(model.split.of(batch)) or None}
                 for batch, entry in batches.items()
             }
             for table, batches in model.batches.items()

@@ -78,9 +78,13 @@ def metrics(node: Mapping[str, Any]) -> list[Metric]:
 
 
 def metrics_by_batch(by_batch: Mapping[str, Mapping[str, Any]]) -> list[Metric]:
-    """The figures of each batch as a series for each metric, `by_batch.NAME`, with the batch as the step."""
+    """The figures of each batch as a series for each metric, `by_batch.NAME`, with the batch as the step.
+
+    The step of the static batch is 0.
+    """
+    steps = {batch: int(batch.replace("-", "")) if batch[0].isdigit() else 0 for batch in by_batch}
     return [
-        Metric(name=f"by_batch.{metric.name}", value=metric.value, step=int(batch.replace("-", "")))
+        Metric(name=f"by_batch.{metric.name}", value=metric.value, step=steps[batch])
         for batch, figures in by_batch.items()
         for metric in metrics(figures)
     ]

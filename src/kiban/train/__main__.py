@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pyarrow as pa
+
 from kiban.core import files, paths
 from kiban.core.errors import KibanError, exit_on_error, one_line
 from kiban.core.paths import MODEL
@@ -9,7 +11,7 @@ from kiban.core.settings import Sections, read
 from kiban.data import contract, prepared
 from kiban.data.missing import Missing
 from kiban.data.settings import Identity
-from kiban.data.split import Split
+from kiban.data.split import Split, SplitName, batches_of
 from kiban.servable import columns, skops_file
 from kiban.servable.load import answers_of
 from kiban.tasks.task import task_of
@@ -32,11 +34,17 @@ def main() -> None:
     table = contract.read_prepared(contract_file)
     features = table.features()
     hashes = prepared.accepted()
-    training = {batch: digest for batch, digest in hashes.items() if params.split.of(batch) == "train"}
-    validation = {batch: digest for batch, digest in hashes.items() if params.split.of(batch) == "validation"}
-    if not training or not validation:
+    used = batches_of(params.split, hashes)
+    if not used["train"] or not used["validation"]:
         raise KibanError("params.yaml: split: train or validation contains no prepared batch")
-    rows = prepared.read(params.dataset.name, training)
+
+    def of_split(split: SplitName) -> pa.Table:
+        batches = {batch: hashes[batch] for batch in used[split]}
+        return params.split.rows(split, prepared.read(params.dataset.name, batches), table.key)
+
+    rows, validation_rows = of_split("train"), of_split("validation")
+    if not rows.num_rows or not validation_rows.num_rows:
+        raise KibanError("params.yaml: split: train or validation contains no row")
     column = table.columns[table.target()]
     task = task_of(column)
     target = columns.target_from_arrow(rows[table.target()], column)
@@ -49,13 +57,12 @@ def main() -> None:
     except ValueError as error:
         raise KibanError(f"params.yaml: model: {one_line(error)}") from None
     content = skops_file.dumps(model)
-    validation_rows = prepared.read(params.dataset.name, validation)
     validation_columns = columns.from_arrow(validation_rows, features)
     facts: dict[str, Any] = {
         "dataset": params.dataset.name,
         "parameters": params.model_dump(include={"split", "missing", "model", "preprocessing", "decision"}),
         "example": example.typical(rows, features),
-        "prepared": {**training, **validation},
+        "prepared": {batch: hashes[batch] for batch in dict.fromkeys([*used["train"], *used["validation"]])},
         "threshold": params.decision.threshold if task.name == "binary" else None,
     }
     if task.name == "multiclass":

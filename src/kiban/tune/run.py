@@ -15,7 +15,7 @@ from kiban.core import files, paths
 from kiban.core.errors import KibanError
 from kiban.core.settings import Sections, load, read
 from kiban.data import prepared
-from kiban.data.split import Split
+from kiban.data.split import batches_of, parse
 from kiban.track import delivery, outbox
 from kiban.track.commit import state
 from kiban.track.run import Metric, Run, parameters
@@ -59,18 +59,18 @@ def _settings(name: str, number: int | None) -> Tune:
 
 
 def _search(name: str, settings: Tune, params: dict[str, Any]) -> tuple[list[trials.Trial], list[str]]:
-    """The trials that have ended, and the batches on which they were scored."""
+    """The trials that have ended, and the names of the folds on which they were scored."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from kiban.tune import search
 
-    dataset, split = params["dataset"]["name"], Split.model_validate(params["split"])
-    training = {batch: digest for batch, digest in prepared.accepted().items() if split.of(batch) == "train"}
-    folds = search.folds(list(training), settings.folds)
+    dataset, split, hashes = params["dataset"]["name"], parse(params["split"]), prepared.accepted()
+    training = {batch: hashes[batch] for batch in batches_of(split, hashes)["train"]}
+    folds = search.folds(split, list(training), settings.folds)
     # A study is continued only with the same settings, parameters, data and contract, which its file name hashes.
     train_params = search.Trained.model_validate(params).model_dump()
     contract_digest = files.sha256(paths.prepared_contract(dataset))
-    parts = settings.model_dump(exclude={"trials"}), train_params, training, contract_digest
+    parts = settings.model_dump(exclude={"trials"}), train_params, params["split"], training, contract_digest
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
     journal = paths.STUDIES / f"{name}-{digest}.journal"
     study = search.study(journal, settings.seed, settings.metric, search.default(params, settings))
@@ -86,7 +86,7 @@ def _search(name: str, settings: Tune, params: dict[str, Any]) -> tuple[list[tri
 
         tell()
         search.search(study, settings, partial(search.cross_validate, params, dataset, folds, settings.metric), tell)
-    return search.trials(study), [fold.test for fold in folds]
+    return search.trials(study), [fold.name for fold in folds]
 
 
 def _write_results(

@@ -1,16 +1,18 @@
 """A search for hyperparameters: Optuna proposes trials, all cores evaluate them, and a journal stores the results."""
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
 import optuna
+import pyarrow as pa
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -21,6 +23,7 @@ from kiban.core.errors import KibanError, one_line
 from kiban.core.settings import Sections, leaves
 from kiban.data import contract, prepared
 from kiban.data.missing import Missing
+from kiban.data.split import ByRow, ByTime, parse, place
 from kiban.servable import columns
 from kiban.servable.load import answers_of
 from kiban.tasks.metric import Scored, Target
@@ -42,23 +45,48 @@ class Trained(Sections):
     missing: Missing
 
 
+class Piece(NamedTuple):
+    """The training rows of a batch, or those of them in part `number` of `parts`, by the hash of a row."""
+
+    batch: str
+    number: int = 0
+    parts: int = 1
+
+
 @dataclass(frozen=True)
 class Fold:
-    """A batch to score, and the earlier batches to train on."""
+    """The rows to train on, and those to score, by which the fold is named."""
 
-    train: tuple[str, ...]
-    test: str
+    name: str
+    train: tuple[Piece, ...]
+    test: tuple[Piece, ...]
 
 
-def folds(batches: list[str], number: int) -> list[Fold]:
-    """A fold for each of the last `number` training batches.
+def folds(split: ByTime | ByRow, batches: list[str], number: int) -> list[Fold]:
+    """`number` folds of the training rows.
+
+    By time each of the last training batches is scored by a model of the earlier ones. By row the training rows are cut
+    into as many parts, and each is scored by a model of the others.
 
     Raises KibanError if there is no batch before the first of them.
     """
+    if isinstance(split, ByRow):
+        parts = [[Piece(batch, part, number) for batch in sorted(batches)] for part in range(number)]
+        return [
+            Fold(
+                f"part {part + 1}",
+                tuple(piece for other in parts if other is not parts[part] for piece in other),
+                tuple(parts[part]),
+            )
+            for part in range(number)
+        ]
     ordered = sorted(batches)
     if len(ordered) <= number:
         raise KibanError(f"{number} folds need at least {number + 1} training batches; there are {len(ordered)}")
-    return [Fold(tuple(ordered[:index]), ordered[index]) for index in range(len(ordered) - number, len(ordered))]
+    return [
+        Fold(ordered[index], tuple(map(Piece, ordered[:index])), (Piece(ordered[index]),))
+        for index in range(len(ordered) - number, len(ordered))
+    ]
 
 
 def with_values(params: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,13 +118,13 @@ def cross_validate(
     task = task_of(column)
     if metric not in task.metrics:
         raise KibanError(f"metric: {metric} is not one of {task.title}: choose one of {', '.join(task.metrics)}")
-    scores = []
+    split, scores = json.dumps(params["split"]), []
     for fold in folds:
-        rows, target = _batches(dataset, fold.train)
+        rows, target = _rows(dataset, fold.train, split)
         repeated, origin = missing.repeat_without(rows, features, settings.missing)
         model = estimator.pipeline(features, settings.preprocessing, settings.model, task)
         offset, scale = fit.fit(model, task, repeated, target[origin])
-        test_rows, test_target = _batch(dataset, fold.test)
+        test_rows, test_target = _rows(dataset, fold.test, split)
         answers = answers_of(model, test_rows, task.name)
         if task.name == "multiclass":
             known, answers = answers, np.zeros((len(answers), len(column.levels or [])))
@@ -105,22 +133,27 @@ def cross_validate(
             answers = offset + scale * answers
         score = task.metrics[metric].value(Scored(test_target, answers).weighted())
         if np.isnan(score):
-            raise KibanError(f"batch {fold.test} has only one value of the target: it cannot be a fold")
+            raise KibanError(f"{fold.name} has only one value of the target: it cannot be a fold")
         scores.append(score)
     return scores
 
 
 @cache
-def _batch(dataset: str, batch: str) -> tuple[columns.Columns, Target]:
-    """The features and the target of a prepared batch. A process reads each batch once."""
-    table = contract.read_prepared(paths.prepared_contract(dataset))
-    rows = prepared.read(dataset, {batch: prepared.accepted()[batch]})
+def _piece(dataset: str, piece: Piece, split: str) -> tuple[columns.Columns, Target]:
+    """The features and the target of some training rows. A process reads each piece once. `split` is JSON."""
+    table, rule = contract.read_prepared(paths.prepared_contract(dataset)), parse(json.loads(split))
+    rows = prepared.read(dataset, {piece.batch: prepared.accepted()[piece.batch]})
+    rows = rule.rows("train", rows, table.key)
+    if isinstance(rule, ByRow):
+        # Of another seed than the split's, by which the training rows lie below a limit.
+        numbers = (place(rows, rule.by or table.key, rule.seed + 1) * piece.parts).astype(int)
+        rows = rows.filter(pa.array(numbers == piece.number))
     target = columns.target_from_arrow(rows[table.target()], table.columns[table.target()])
     return columns.from_arrow(rows, table.features()), target
 
 
-def _batches(dataset: str, batches: tuple[str, ...]) -> tuple[columns.Columns, Target]:
-    parts = [_batch(dataset, batch) for batch in batches]
+def _rows(dataset: str, pieces: tuple[Piece, ...], split: str) -> tuple[columns.Columns, Target]:
+    parts = [_piece(dataset, piece, split) for piece in pieces]
     names = parts[0][0]
     rows = {name: np.concatenate([features[name] for features, _ in parts]) for name in names}
     return rows, np.concatenate([target for _, target in parts])
