@@ -76,9 +76,9 @@ def test_importance_ranks_what_the_score_uses() -> None:
 
 def test_the_confusion_counts_every_row_once() -> None:
     scores = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1]])
-    rows = metrics.confusion(Scored(np.array([0, 1, 1]), scores))
+    rows = metrics.confusion(Scored(np.array([0, 1, 1]), scores), ["a", "b", "c"])
     counts = {(row["actual"], row["predicted"]): row["rows"] for row in rows if row["rows"]}
-    assert counts == {(0, 0): 1, (1, 1): 1, (1, 0): 1}
+    assert counts == {("a", "a"): 1, ("b", "b"): 1, ("b", "a"): 1}
 
 
 def test_a_number_has_the_share_of_rows_within_its_interval_beside_it() -> None:

@@ -24,6 +24,7 @@ from kiban.servable.evaluation import Evaluation
 from kiban.servable.load import Servable, load
 from kiban.serve.model import Served
 from kiban.serve.settings import Serving
+from kiban.track import plots
 
 TREES = "sklearn.ensemble.HistGradientBoosting"
 
@@ -64,6 +65,7 @@ def case(request: pytest.FixtureRequest, project: Path) -> Case:
         f"model._target_={case.model}",
         "model.max_iter=20",
         "model.min_samples_leaf=50",
+        f"plots={request.param}",
         f"gate.metric={metric}",
         f"gate.threshold={threshold}",
     )
@@ -139,6 +141,17 @@ def test_the_description_and_the_page_speak_of_the_task(case: Case, servable: Se
     html = client.get("/").text
     for name in servable.task.compared:
         assert servable.task.metrics[name].label in html
+
+
+def test_its_six_plots_are_drawn(case: Case, servable: Servable, repository: Path) -> None:
+    drawn = plots.specifications(Path())
+    words = yaml.safe_load(Path("params.yaml").read_bytes())["plots"]
+    assert list(drawn) == [plot["name"] for plot in words.values()]
+    for name, file in plots.draw(drawn, Path("pictures")).items():
+        assert file.stat().st_size > 8_000, name
+    for plot in words.values():
+        with Path(f"reports/plots/{plot['file']}.csv").open() as table:
+            assert {plot["x"], plot["y"], plot.get("second", plot["y"])} <= set(next(csv.reader(table)))
 
 
 def test_two_versions_are_compared_by_its_metrics(case: Case, servable: Servable) -> None:

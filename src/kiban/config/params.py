@@ -4,7 +4,7 @@ from kiban.core.settings import Settings
 from kiban.data.missing import Missing
 from kiban.data.settings import Engine
 from kiban.data.split import Split
-from kiban.evaluate.settings import EvaluationSettings, Gate
+from kiban.evaluate.settings import EvaluationSettings, Gate, Plots
 from kiban.serve.settings import Serving
 from kiban.sources.settings import Dataset
 from kiban.track.settings import Tracking
@@ -23,6 +23,7 @@ class Params(Settings):
     preprocessing: Preprocessing
     decision: Decision
     evaluation: EvaluationSettings
+    plots: Plots
     gate: Gate
     serving: Serving
     tracking: Tracking

@@ -108,7 +108,7 @@ def write_plots(
         task, servable.score, test, rows.target, settings.importance.rows, settings.importance.seed
     )
     plots = {
-        **metrics.curves(task, rows),
+        **metrics.curves(task, rows, servable.target.levels or []),
         "by_batch": [
             {"batch": batch, "split": batch_figures.split, **{name: batch_figures.figures[name] for name in names}}
             for batch, batch_figures in by_batch.items()

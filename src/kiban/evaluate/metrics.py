@@ -5,7 +5,7 @@ its import takes longer than the rest of the stage.
 """
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,21 @@ def _rounded(value: float) -> float:
     return round(value, DECIMALS) if abs(value) < 1 else float(f"{value:.7g}")
 
 
-def curves(task: Task, rows: Scored) -> dict[str, list[Row]]:
-    """The tables of the task's own plots, by name of the file."""
+def curves(task: Task, rows: Scored, levels: Sequence[str]) -> dict[str, list[Row]]:
+    """The tables of the task's own plots, by name of the file. `levels` are those of a multiclass target."""
     if task.name == "multiclass":
-        return {"confusion": confusion(rows)}
+        is_right = rows.scores.argmax(axis=1) == rows.target
+        return {
+            "confusion": confusion(rows, levels),
+            "levels": recall_by_level(rows, levels),
+            "calibration": calibration(is_right, rows.scores.max(axis=1)),
+        }
     if task.name == "regression":
-        return {"predictions": beside_truth(rows)}
+        return {
+            "predictions": beside_truth(rows),
+            "errors": errors(rows),
+            "calibration": calibration(rows.target, rows.scores),
+        }
     return {
         "roc": roc(rows.target, rows.scores),
         "precision_recall": precision_recall(rows.target, rows.scores),
@@ -60,21 +69,44 @@ def curves(task: Task, rows: Scored) -> dict[str, list[Row]]:
 
 BY_BATCH: dict[Name, tuple[str, ...]] = {
     "binary": ("roc_auc", "base_rate", "mean_prediction"),
-    "multiclass": ("roc_auc_ovr", "log_loss"),
+    "multiclass": ("roc_auc_ovr", "macro_f1", "accuracy"),
     "regression": ("rmse", "mean_target", "mean_prediction"),
 }
 """The figures that are drawn by batch."""
 
 
-def confusion(rows: Scored) -> list[Row]:
-    """The number of rows of each class (by number) that are given each label."""
+def confusion(rows: Scored, levels: Sequence[str]) -> list[Row]:
+    """The number of rows of each level that are given each label."""
     number = rows.scores.shape[1]
     counts = np.bincount(rows.target * number + rows.scores.argmax(axis=1), minlength=number**2)
     return [
-        {"actual": actual, "predicted": predicted, "rows": int(counts[actual * number + predicted])}
+        {"actual": levels[actual], "predicted": levels[predicted], "rows": int(counts[actual * number + predicted])}
         for actual in range(number)
         for predicted in range(number)
     ]
+
+
+def recall_by_level(rows: Scored, levels: Sequence[str]) -> list[Row]:
+    """The share of the rows of each level that have it as label; levels without a row are left out."""
+    is_right = rows.scores.argmax(axis=1) == rows.target
+    counts = np.bincount(rows.target, minlength=len(levels))
+    right = np.bincount(rows.target, is_right, len(levels))
+    return [
+        {"level": level, "recall": _rounded(float(hits / count))}
+        for level, count, hits in zip(levels, counts, right, strict=True)
+        if count
+    ]
+
+
+def errors(rows: Scored) -> list[Row]:
+    """The share of rows by their error, the actual number less the expected one, in 40 bins of equal width.
+
+    The bins reach from the 0.5 % to the 99.5 % quantile.
+    """
+    values = rows.target - rows.scores
+    low, high = np.quantile(values, (0.005, 0.995))
+    counts, edges = np.histogram(values, 40, (low, high) if low < high else (low - 0.5, low + 0.5))
+    return _curve(error=(edges[:-1] + edges[1:]) / 2, share=counts / len(values))
 
 
 def beside_truth(rows: Scored) -> list[Row]:
@@ -102,7 +134,8 @@ def precision_recall(target: Target, scores: Scores) -> list[Row]:
 
 
 def calibration(target: Target, scores: Scores) -> list[Row]:
-    """The mean score and the share of positives in each of up to 15 bins of about equally many rows.
+    """The mean score and the mean target, such as the share of positives, in each of up to 15 bins of about equally
+    many rows.
 
     Equal scores are in the same bin.
     """

@@ -20,6 +20,31 @@ class EvaluationSettings(Settings):
     importance: Importance
 
 
+class Plot(Settings):
+    """A plot of dvc.yaml: its name and template, the file under reports/plots with its columns, and its words."""
+
+    name: str
+    template: str
+    file: str
+    x: str
+    y: str
+    second: str | None = None
+    title: str
+    x_label: str
+    y_label: str
+
+
+class Plots(Settings):
+    """The six plots of dvc.yaml. The fifth has a `second` column."""
+
+    one: Plot
+    two: Plot
+    three: Plot
+    four: Plot
+    five: Plot
+    six: Plot
+
+
 class Override(Settings):
     """A model that may be merged although it does not pass the gate, and why. It counts for no other model."""
 

@@ -70,7 +70,7 @@ def run_of(experiment: str) -> tracked.Run:
         at=round(time.time() * 1000),
         experiment=experiment,
         name=os.environ.get("DVC_EXP_NAME") or f"{parameters['model']['_target_'].rsplit('.')[-1]} {model_id[:12]}",
-        parameters=tracked.parameters(parameters),
+        parameters=tracked.parameters({name: value for name, value in parameters.items() if name != "plots"}),
         metrics=[
             *tracked.metrics(by_split),
             *tracked.metrics_by_batch({batch: result.figures for batch, result in evaluation.by_batch.items()}),
