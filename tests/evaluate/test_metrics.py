@@ -74,6 +74,17 @@ def test_importance_ranks_what_the_score_uses() -> None:
     assert first["loss"] > 0.4  # of log loss, of which less is better
 
 
+def test_at_the_threshold_rows_are_counted_by_target_and_label() -> None:
+    decided = metrics.Decided(threshold=0.4, cost={"false_positive": 1, "false_negative": 5})
+    summary = metrics.summary(BINARY, Scored(TARGET, SCORES), decided)
+    names = ("true_positives", "false_positives", "false_negatives", "true_negatives")
+    assert [summary[name] for name in names] == [1, 1, 1, 1]
+    assert (summary["precision"], summary["recall"], summary["cost"]) == (0.5, 0.5, 1.5)
+    nobody = metrics.summary(BINARY, Scored(TARGET, SCORES), metrics.Decided(threshold=0.9))
+    assert (nobody["precision"], nobody["recall"]) == (None, 0)
+    assert "cost" not in nobody
+
+
 def test_the_confusion_counts_every_row_once() -> None:
     scores = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.6, 0.3, 0.1]])
     rows = metrics.confusion(Scored(np.array([0, 1, 1]), scores), ["a", "b", "c"])
@@ -83,7 +94,7 @@ def test_the_confusion_counts_every_row_once() -> None:
 
 def test_a_number_has_the_share_of_rows_within_its_interval_beside_it() -> None:
     rows = Scored(np.array([1.0, 2.0, 3.0, 1234567.891]), np.array([1.5, 2.0, 4.0, 1234567.0]))
-    summary = metrics.summary(REGRESSION, rows, interval=0.9)
+    summary = metrics.summary(REGRESSION, rows, metrics.Decided(interval=0.9))
     assert summary["coverage"] == 0.75
     assert summary["mean_target"] == 308643.5
 

@@ -320,10 +320,19 @@ def test_the_contracts_words_cannot_break_out_of_the_page(served: Served) -> Non
         assert "&lt;script&gt;" in page
 
 
+def test_a_record_about_which_the_model_has_no_answer_is_refused(served: Served, client: TestClient) -> None:
+    object.__setattr__(served.servable, "score", lambda columns: np.array([0.5, np.inf]))
+    answer = client.post("/predict", json={"records": [KNOWN, KNOWN]})
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert (error["record"], error["problem"]) == (1, "the model answers with inf, which is not a probability")
+
+
 @pytest.mark.parametrize("score", [np.nan, np.inf, 7.0, -0.1])
 def test_a_model_that_answers_with_no_probability_is_not_taken(served: Served, score: float) -> None:
     object.__setattr__(served.servable, "score", lambda columns: np.full(len(columns["carrier"]), score))
-    with pytest.raises(KibanError, match=rf"^model {served.model_id[:12]} answers with .*, which is not a prob"):
+    message = rf"^model {served.model_id[:12]} refuses its own example: the model answers with .*, which is not a prob"
+    with pytest.raises(KibanError, match=message):
         client_of(served)
 
 

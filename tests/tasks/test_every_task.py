@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jsonschema
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -20,11 +21,12 @@ from kiban.core import paths
 from kiban.core.settings import Sections, read
 from kiban.evaluate.settings import Gate
 from kiban.review import comparison
+from kiban.servable import columns, skops_file
 from kiban.servable.evaluation import Evaluation
 from kiban.servable.load import Servable, load
 from kiban.serve.model import Served
 from kiban.serve.settings import Serving
-from kiban.track import plots
+from kiban.track import mlflow_store, plots, run
 
 TREES = "sklearn.ensemble.HistGradientBoosting"
 
@@ -165,6 +167,19 @@ def test_two_versions_are_compared_by_its_metrics(case: Case, servable: Servable
     report = Evaluation.model_validate_json(paths.EVALUATION.read_bytes())
     for name, difference in scores.overall.items():
         assert difference.after == pytest.approx(report.splits[gate.split][name], rel=1e-5)
+
+
+def test_mlflow_has_a_model_that_answers_in_the_unit_of_the_target(case: Case, servable: Servable) -> None:
+    manifest = servable.manifest
+    model = skops_file.load(paths.MODEL)
+    if servable.task.name != "regression":
+        return
+    description = run.Model(
+        features={}, requirements=[], is_regression=True, offset=manifest.offset, scale=manifest.scale
+    )
+    values = columns.from_arrow(prepared_rows("2013-03"), servable.contract.features())
+    whole = skops_file.loads(skops_file.dumps(mlflow_store._in_its_unit(model, description)), "MLflow's copy")
+    np.testing.assert_allclose(whole.predict(columns.frame(values)), servable.score(values), rtol=1e-4)
 
 
 def test_a_model_or_a_gate_of_another_task_is_refused(case: Case, servable: Servable) -> None:

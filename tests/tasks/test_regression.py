@@ -24,5 +24,6 @@ def test_a_metric_is_scikit_learns(name: str, scale: float) -> None:
 
 
 def test_equal_targets_have_no_variance_to_explain() -> None:
-    rows = Scored(np.array([2.0, 2.0]), np.array([1.0, 2.0]), np.array(2.0)).weighted()
+    target = np.full(3, 0.1)  # whose mean is another number
+    rows = Scored(target, np.array([1.0, 2.0, 3.0]), np.asarray(target.mean())).weighted()
     assert {name for name, metric in METRICS.items() if np.isnan(metric.value(rows))} == {"r2", "skill"}

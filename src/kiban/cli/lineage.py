@@ -19,7 +19,7 @@ def lineage(model_id: str, as_json: bool) -> None:
 
     \b
     Examples:
-      kiban lineage a621474
+      kiban lineage 798cc47
     """
     import json
 
@@ -34,6 +34,7 @@ def lineage(model_id: str, as_json: bool) -> None:
 
 def _print(model: "Lineage") -> None:
     from kiban.core.settings import leaves
+    from kiban.tasks.task import METRICS
 
     commit = model.commit
     print(f"model   {model.model_id}")
@@ -50,7 +51,8 @@ def _print(model: "Lineage") -> None:
     print("\nvalidation")
     for level, verdict in model.verdicts.items():
         print(f"  {level:<11} {verdict.in_words() if verdict else 'not here: `dvc fetch --all-commits` brings it'}")
-    names = list(dict.fromkeys(name for figures in model.metrics.values() for name in figures))
+    reported = list(dict.fromkeys(name for figures in model.metrics.values() for name in figures))
+    names = [name for name in reported if name == "rows" or name in METRICS]
     rows = [
         [split, *("-" if figures.get(name) is None else f"{figures[name]:,}" for name in names)]
         for split, figures in model.metrics.items()

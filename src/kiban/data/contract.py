@@ -157,9 +157,20 @@ def parse_prepared(content: bytes, where: str) -> Table:
     target = table.columns[table.target()]
     if target.type in ("timestamp", "date"):
         raise KibanError(f"{where}: columns.{table.target()}.type: a target must not be a time")
-    if target.type == "string" and len(set(target.levels or [])) < 2:
-        raise KibanError(f"{where}: columns.{table.target()}.levels: a target of type string needs two or more")
+    if target.type == "string":
+        _check_levels(target, f"{where}: columns.{table.target()}")
     return table
+
+
+def _check_levels(target: Column, where: str) -> None:
+    """Raise KibanError unless every value of a target of type string is a level, of which there are two or more."""
+    levels = target.levels or []
+    if len(levels) < 2:
+        raise KibanError(f"{where}.levels: a target of type string needs two or more")
+    if len(set(levels)) < len(levels):
+        raise KibanError(f"{where}.levels: a level stands there twice")
+    if target.unseen != "reject":
+        raise KibanError(f"{where}.unseen: a target must reject unknown levels")
 
 
 def _content(path: Path) -> bytes:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 from rich.progress import track
 
-from kiban.core.errors import exit_on_error
+from kiban.core.errors import KibanError, exit_on_error
 from kiban.core.paths import METRICS, PREDICTIONS
 from kiban.core.settings import Sections, read
 from kiban.data import parquet, prepared
@@ -51,10 +51,15 @@ def main() -> None:
                 target = columns.target_from_arrow(rows[target_name], servable.target)
                 parts[split, batch] = Part(rows, target, scores)
     of_split = {split: joined(split, [part for (name, _), part in parts.items() if name == split]) for split in SPLITS}
+    if task.name == "binary" and len(set(of_split["test"].target.tolist())) < 2:
+        raise KibanError(f"params.yaml: split.test: all its rows have the same {target_name}: take more rows")
     baseline = task.baseline(of_split["train"].target, len(servable.target.levels or []))
 
+    cost = servable.manifest.parameters.get("decision", {}).get("cost")
+    decided = metrics.Decided(servable.manifest.threshold, cost, servable.manifest.interval)
+
     def measured(target: Target, scores: Scores) -> Figures:
-        return metrics.summary(task, Scored(target, scores, baseline), servable.manifest.interval)
+        return metrics.summary(task, Scored(target, scores, baseline), decided)
 
     test = columns.from_arrow(of_split["test"].rows, features)
     results = {split: measured(part.target, part.scores) for split, part in of_split.items()}

@@ -5,9 +5,9 @@ its import takes longer than the rest of the stage.
 """
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,20 +24,52 @@ CALIBRATION_BINS = 15
 Row = dict[str, Any]
 
 
-def summary(task: Task, rows: Scored, interval: float | None = None) -> Figures:
+class Decided(NamedTuple):
+    """How scores are answered: from which probability on the label is true, what errors cost, and how far a number may
+    be from the expected one; None where it does not apply."""
+
+    threshold: float | None = None
+    cost: Mapping[str, float] | None = None
+    interval: float | None = None
+
+
+def summary(task: Task, rows: Scored, decided: Decided = Decided()) -> Figures:  # noqa: B008
     """The metrics of scored rows, rounded; a metric that is not defined is None.
 
-    `interval` is how far a number may be from the expected one: `coverage` is the share of the rows within it.
+    `coverage` is the share of rows whose number lies within the interval. At the threshold there are the numbers of
+    rows by target and label, `precision`, `recall`, and the mean `cost` of a row.
     """
     weighted, target, scores = rows.weighted(), rows.target, rows.scores
     values: dict[str, Any] = {name: metric.value(weighted) for name, metric in task.metrics.items()}
     if task.name != "multiclass":
         values |= {"base_rate" if task.name == "binary" else "mean_target": target.mean()}
         values |= {"mean_prediction": scores.mean()}
-    if interval is not None:
-        values["coverage"] = np.mean(np.abs(target - scores) <= interval)
+    counts: Figures = {}
+    if decided.interval is not None:
+        values["coverage"] = np.mean(np.abs(target - scores) <= decided.interval)
+    if task.name == "binary" and decided.threshold is not None:
+        counts = _by_label(target, scores >= decided.threshold)
+        values |= _at_threshold(counts, decided.cost)
     rounded = {name: None if np.isnan(value) else _rounded(float(value)) for name, value in values.items()}
-    return {"rows": len(target), **rounded}
+    return {"rows": len(target), **rounded, **counts}
+
+
+def _by_label(target: Target, label: Target) -> Figures:
+    pairs = {"true_positives": target & label, "false_positives": ~target & label}
+    pairs |= {"false_negatives": target & ~label, "true_negatives": ~target & ~label}
+    return {name: int(rows.sum()) for name, rows in pairs.items()}
+
+
+def _at_threshold(counts: Figures, cost: Mapping[str, float] | None) -> dict[str, float]:
+    right, wrong, missed = (counts[name] or 0 for name in ("true_positives", "false_positives", "false_negatives"))
+    figures = {
+        "precision": right / (right + wrong) if right + wrong else np.nan,
+        "recall": right / (right + missed) if right + missed else np.nan,
+    }
+    if cost is None:
+        return figures
+    total = cost["false_positive"] * wrong + cost["false_negative"] * missed
+    return {**figures, "cost": total / sum(value or 0 for value in counts.values())}
 
 
 def _rounded(value: float) -> float:

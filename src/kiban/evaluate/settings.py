@@ -23,26 +23,38 @@ class EvaluationSettings(Settings):
 class Plot(Settings):
     """A plot of dvc.yaml: its name and template, the file under reports/plots with its columns, and its words."""
 
-    name: str
-    template: str
-    file: str
+    name: Annotated[str, Field(min_length=1)]
+    template: Annotated[str, Field(pattern=r"^\w+$")]
+    file: Annotated[str, Field(pattern=r"^\w+$")]
     x: str
     y: str
-    second: str | None = None
     title: str
     x_label: str
     y_label: str
 
 
+class PlotOfTwo(Plot):
+    """A plot of two columns, `y` and `second`."""
+
+    second: str
+
+
 class Plots(Settings):
-    """The six plots of dvc.yaml. The fifth has a `second` column."""
+    """The six plots of dvc.yaml."""
 
     one: Plot
     two: Plot
     three: Plot
     four: Plot
-    five: Plot
+    five: PlotOfTwo
     six: Plot
+
+    @model_validator(mode="after")
+    def _have_names_of_their_own(self) -> Self:
+        names = [plot.name for plot in (self.one, self.two, self.three, self.four, self.five, self.six)]
+        if len(set(names)) < len(names):
+            raise ValueError("two plots have the same name")
+        return self
 
 
 class Override(Settings):

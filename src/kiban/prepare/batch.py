@@ -88,6 +88,11 @@ def prepare(
             time = raw[name].time
             tables[name] = rows.filter(rows[time] >= since) if time and since else rows
         of_batch = features.compute(tables)
+        if period and features.lookback_days and table.time is None:
+            raise KibanError(
+                f"conf/contract/{dataset.name}.prepared.yaml: time: missing; the features look back "
+                f"{features.lookback_days} days, and only a time tells the rows of a batch from earlier ones"
+            )
         if table.time and period:
             of_batch = of_batch.filter((of_batch[table.time] >= period[0]) & (of_batch[table.time] < period[1]))
         result = compute(session, of_batch, f"prepared {batch}: the features")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, Field
 
+from kiban.request.refusal import RefusedError, finding
 from kiban.servable.load import Servable
 from kiban.tasks.metric import Scores
 from kiban.tasks.task import Name
@@ -62,7 +63,8 @@ def _multiclass_columns(servable: Servable, scores: Scores) -> dict[str, Any]:
 def _regression_columns(servable: Servable, scores: Scores) -> dict[str, Any]:
     width = servable.manifest.interval
     width = np.nan if width is None else width
-    return {"value": scores, "low": scores - width, "high": scores + width}
+    finite = np.where(np.isfinite(scores), scores, np.nan)
+    return {"value": finite, "low": finite - width, "high": finite + width}
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,16 @@ ANSWERS: Mapping[Name, Answers] = {
 }
 
 
-def impossible(servable: Servable, scores: Scores) -> str | None:
-    """What is wrong with scores, in words, or None: a probability lies between 0 and 1, and a number is finite."""
+def check_possible(servable: Servable, scores: Scores) -> None:
+    """Raise RefusedError (422) for the first record whose score is no probability, or no finite number.
+
+    A model may not be able to answer about values that the contract allows, such as a number without limits.
+    """
     wrong = ~np.isfinite(scores)
     if servable.task.name != "regression":
         wrong |= (scores < 0) | (scores > 1)
-    if not wrong.any():
-        return None
-    kind = "a finite number" if servable.task.name == "regression" else "a probability"
-    return f"{scores[wrong][0]}, which is not {kind}"
+    if wrong.any():
+        kind = "a finite number" if servable.task.name == "regression" else "a probability"
+        record = int(np.argwhere(wrong)[0][0])
+        problem = f"the model answers with {scores[wrong][0]}, which is not {kind}"
+        raise RefusedError(422, finding(problem, record=record))

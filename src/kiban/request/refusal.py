@@ -38,6 +38,8 @@ def finding(
 def sentence(refused: RefusedError) -> str:
     """The findings of a refusal as text: each field, its problem, and what would be accepted."""
     return "; ".join(
-        f"{each['field']}: {each['problem']}" + (f" (allowed: {each['allowed']})" if each["allowed"] else "")
+        (f"{each['field']}: " if each["field"] else "")
+        + each["problem"]
+        + (f" (allowed: {each['allowed']})" if each["allowed"] else "")
         for each in refused.findings
     )

@@ -100,8 +100,7 @@ def _judged(before: Revision, after: Revision, gate: Gate, table: Table) -> tupl
         if side.predictions is None:
             advice = "`dvc pull` or `dvc fetch --all-commits` brings them if they were pushed"
             return None, "not comparable", f"the predictions of {side.label} are not here: {advice}"
-    targets = [side.contracts[TABLE].columns[side.contracts[TABLE].target()] for side in (before, after)]
-    if task_of(targets[0]) != task_of(targets[1]) or targets[0].levels != targets[1].levels:
+    if _target(before) != _target(after):
         return None, "not comparable", "the target is another one"
     rows = paired(before.predictions, after.predictions, gate.split)
     if rows.num_rows == 0:
@@ -112,6 +111,13 @@ def _judged(before: Revision, after: Revision, gate: Gate, table: Table) -> tupl
         reason = f"{gate.metric} cannot be measured if all targets are equal, or on one {gate.cluster}"
         return scores, "not comparable", reason
     return scores, judge(scores.overall[gate.metric], gate), ""
+
+
+def _target(side: Revision) -> tuple[Any, ...]:
+    """The name of the target, and what its values mean."""
+    table = side.contracts[TABLE]
+    column = table.columns[table.target()]
+    return table.target(), column.type, column.unit, column.levels, column.positive
 
 
 def judge(difference: Difference, gate: Gate) -> Judgement:

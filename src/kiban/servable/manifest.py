@@ -15,13 +15,16 @@ CONTRACT = "contract.yaml"
 FORMAT = 3
 """The format of a servable that this release writes. It reads all formats up to this one. Format 1 has no number."""
 
+NEVER = 1.0000000000000002
+"""The threshold that no probability reaches: the least number above 1."""
+
 MODEL_FILES = {"onnx": "model.onnx", "skops": "model.skops"}
 
 
 class Parity(BaseModel):
     """How far the exported model agrees with scikit-learn on the validation rows, and on rows with nulls in them.
 
-    The difference is that of probabilities, or of numbers in units of the target's standard deviation.
+    The difference is that of probabilities, or of numbers in units of `scale`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,7 +50,7 @@ class Manifest(BaseModel):
     format_version: int = 1
     dataset: str
     format: Literal["onnx", "skops"]
-    threshold: Annotated[float, Field(ge=0, le=1)] | None
+    threshold: Annotated[float, Field(ge=0, le=NEVER)] | None
     classes: list[str] | None = None
     offset: float = 0.0
     scale: float = 1.0

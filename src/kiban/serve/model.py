@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from kiban.data.contract import Policy
-from kiban.request.predictions import ANSWERS, Answers
+from kiban.request.predictions import ANSWERS, Answers, check_possible
 from kiban.request.schema import Places, Records, Schema
 from kiban.servable import evaluation
 from kiban.servable.columns import from_records
@@ -49,7 +49,9 @@ class Target(BaseModel):
 class Evaluation(BaseModel):
     """The metrics of the model, measured with the same file that answers."""
 
-    splits: dict[str, Figures] = Field(description="By split; `test` is later than all data of training and validation")
+    splits: dict[str, Figures] = Field(
+        description="By split; `test` are rows that training and validation did not have"
+    )
     without: dict[str, Figures] = Field(description="On the test rows with a group of features null")
 
 
@@ -103,8 +105,12 @@ class Served:
         return [self.servable.task.metrics[name] for name in self.servable.task.compared]
 
     def predict(self, records: Records) -> tuple[list[dict[str, Any]], Places]:
-        """The prediction for each record, in order, and the places of unusual values. The schema has checked them."""
+        """The prediction for each record, in order, and the places of unusual values. The schema has checked them.
+
+        Raises RefusedError (422) if the model cannot answer about a record.
+        """
         scores = self.servable.score(from_records(records, self.schema.features))
+        check_possible(self.servable, scores)
         return self.answers.predictions(self.servable, scores), self.schema.unusual(records)
 
     @cached_property

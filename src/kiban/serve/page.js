@@ -101,7 +101,7 @@ function percent(share) {
 }
 
 function number(value) {
-  return Number(value.toPrecision(4)).toLocaleString("en");
+  return value.toLocaleString("en", {maximumSignificantDigits: 4});
 }
 
 // A row of the table for each level, the most probable first.

@@ -25,6 +25,7 @@ def render(model: Model, metrics: Sequence[Metric], keyed: bool) -> str:
         model=model,
         metrics=metrics,
         worth=_worth(model),
+        shown=_shown,
         required=[feature for feature in model.features if not feature.nullable],
         optional=groups([feature for feature in model.features if feature.nullable]),
         keyed=keyed,
@@ -32,6 +33,16 @@ def render(model: Model, metrics: Sequence[Metric], keyed: bool) -> str:
         script=_read("page.js"),
         policy=f"default-src 'none'; style-src '{_hash('page.css')}'; script-src '{_hash('page.js')}'; "
         "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'",
+    )
+
+
+def _shown(figure: float | None) -> str:
+    """A figure with three decimals, or three digits if it is small or large."""
+    if figure is None:
+        return "–"
+    size = abs(figure)
+    return (
+        f"{figure:.3f}" if size == 0 or 0.01 <= size < 1000 else f"{figure:,.0f}" if size >= 1000 else f"{figure:.3g}"
     )
 
 

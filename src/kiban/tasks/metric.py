@@ -110,7 +110,9 @@ def skill_by(loss: Loss) -> Metric:
             return np.nan
         answers = np.broadcast_to(rows.rows.baseline, rows.rows.scores.shape)
         of_baseline = rows.mean(loss(rows.rows.target, answers))
-        return 1 - rows.mean(loss(rows.rows.target, rows.rows.scores)) / of_baseline if of_baseline else np.nan
+        if of_baseline <= (4 * np.finfo(np.float64).eps) ** 2 * np.mean(answers**2):  # none but for rounding
+            return np.nan
+        return 1 - rows.mean(loss(rows.rows.target, rows.rows.scores)) / of_baseline
 
     return Metric("skill", "skill", True, value)
 

@@ -24,8 +24,10 @@ def _rmse(rows: Weighted) -> float:
 def _r2(rows: Weighted) -> float:
     """The share of the variance that is explained, or NaN if all targets are equal."""
     target = rows.rows.target
+    if not np.ptp(target[rows.weights > 0]):  # the mean of equal numbers is not always that number
+        return np.nan
     variance = rows.mean((target - rows.mean(target)) ** 2)
-    return 1 - rows.mean(_squared(target, rows.rows.scores)) / variance if variance else np.nan
+    return 1 - rows.mean(_squared(target, rows.rows.scores)) / variance
 
 
 R2 = Metric("r2", "R²", True, _r2)

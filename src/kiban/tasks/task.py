@@ -18,7 +18,7 @@ class Task:
     """A task, and its metrics by name.
 
     `compared` are the metrics in metrics.json, few enough for the tables of `dvc exp show` and `dvc metrics diff`.
-    `importance` is the one by which features are ranked; it is defined on any rows.
+    `importance` is the one by which features are ranked.
     """
 
     name: Name

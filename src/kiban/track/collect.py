@@ -58,7 +58,7 @@ def put(root: Path, run: tracked.Run, dataset: str) -> None:
 
 def run_of(experiment: str) -> tracked.Run:
     """The run whose results are in the reports, the models and dvc.lock."""
-    model_id = manifest.read_checked(paths.SERVABLE).model_id
+    described, model_id, _ = manifest.read_checked(paths.SERVABLE)
     parameters = load(PARAMS.read_bytes())
     evaluation = Evaluation.model_validate_json(EVALUATION.read_bytes())
     by_split: dict[str, Any] = {**evaluation.splits, "without": evaluation.without}
@@ -92,7 +92,9 @@ def run_of(experiment: str) -> tracked.Run:
                 name: "string" if column.type == "string" else "double" for name, column in table.features().items()
             },
             requirements=[f"{name}=={importlib.metadata.version(name)}" for name in MODEL_PACKAGES],
-            predict="predict" if task_of(table.columns[table.target()]).name == "regression" else "predict_proba",
+            is_regression=task_of(table.columns[table.target()]).name == "regression",
+            offset=described.offset,
+            scale=described.scale,
         ),
     )
 

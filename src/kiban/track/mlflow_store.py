@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow.sklearn
+import numpy as np
 from mlflow.entities import Dataset, DatasetInput, ViewType
 from mlflow.entities import Metric as MlflowMetric
 from mlflow.entities import Param as MlflowParam
@@ -103,7 +104,22 @@ def _parameters(parameters: dict[str, str]) -> list[Any]:
     return [MlflowParam(name, value) for name, value in parameters.items()]
 
 
+def _in_its_unit(model: Any, description: Model) -> Any:
+    """A regression that gives y, of a fitted one that gives (y - offset) / scale."""
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler()
+    scaler.mean_, scaler.scale_ = np.array([description.offset]), np.array([description.scale])
+    scaler.var_, scaler.n_features_in_, scaler.n_samples_seen_ = scaler.scale_**2, 1, 1
+    whole = TransformedTargetRegressor(regressor=model, transformer=scaler)
+    whole.regressor_, whole.transformer_, whole._training_dim = model, scaler, 1
+    return whole
+
+
 def _log_model(model: Any, description: Model, run_id: str) -> None:
+    if description.is_regression:
+        model = _in_its_unit(model, description)
     inputs: list[Any] = [ColSpec(kind, name) for name, kind in description.features.items()]
     with mlflow.start_run(run_id):
         mlflow.sklearn.log_model(
@@ -113,5 +129,5 @@ def _log_model(model: Any, description: Model, run_id: str) -> None:
             pip_requirements=description.requirements,  # or MLflow loads the model in another process to infer them
             serialization_format="skops",
             skops_trusted_types=skops_file.TRUSTED,
-            pyfunc_predict_fn=description.predict,
+            pyfunc_predict_fn="predict" if description.is_regression else "predict_proba",
         )

@@ -31,11 +31,16 @@ class Data(_Frozen):
 
 
 class Model(_Frozen):
-    """A description of the run's model: MLflow's type of each feature, the packages that it needs, and its method."""
+    """A description of the run's model: MLflow's type of each feature, and the packages that it needs.
+
+    The model of a regression gives (y - offset) / scale.
+    """
 
     features: dict[str, str]
     requirements: list[str]
-    predict: str = "predict_proba"
+    is_regression: bool = False
+    offset: float = 0.0
+    scale: float = 1.0
 
 
 class Child(_Frozen):

@@ -1,10 +1,12 @@
 """Stage train: fits the model to the accepted prepared batches and writes its servable."""
 
+import hashlib
 from typing import Any
 
 import pyarrow as pa
+from pydantic import BaseModel
 
-from kiban.core import files, paths
+from kiban.core import files, memo, paths
 from kiban.core.errors import KibanError, exit_on_error, one_line
 from kiban.core.paths import MODEL
 from kiban.core.settings import Sections, read
@@ -15,8 +17,26 @@ from kiban.data.split import Split, SplitName, batches_of
 from kiban.servable import columns, skops_file
 from kiban.servable.load import answers_of
 from kiban.tasks.task import task_of
-from kiban.train import estimator, example, export, fit, missing
+from kiban.train import decide, estimator, example, export, fit, missing
 from kiban.train.settings import Decision, Model, Preprocessing
+
+# The code on which a fitted model depends. It also depends on the rows, the contract and the parameters.
+CODE = (
+    *("kiban.data.split", "kiban.servable.columns", "kiban.servable.skops_file"),
+    *("kiban.train.estimator", "kiban.train.fit", "kiban.train.missing"),
+)
+PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops")
+
+
+class Fitted(BaseModel):
+    """The result of fitting: the SHA-256 of model.skops, and the offset and the scale of its target.
+
+    Another decision asks for no other fit: a new threshold needs seconds.
+    """
+
+    sha256: str
+    offset: float
+    scale: float
 
 
 class Params(Sections):
@@ -50,30 +70,47 @@ def main() -> None:
     target = columns.target_from_arrow(rows[table.target()], column)
     if len(set(target.tolist())) < 2:
         raise KibanError(f"prepared data: {table.target()} has only one value in the training batches")
-    model = estimator.pipeline(features, params.preprocessing, params.model, task)
-    training_columns, origin = missing.repeat_without(columns.from_arrow(rows, features), features, params.missing)
-    try:
-        offset, scale = fit.fit(model, task, training_columns, target[origin])
-    except ValueError as error:
-        raise KibanError(f"params.yaml: model: {one_line(error)}") from None
-    content = skops_file.dumps(model)
+    key = memo.key(
+        what="train",
+        rows={batch: hashes[batch] for batch in used["train"]},
+        key=table.key,
+        columns={name: table.columns[name].model_dump(mode="json") for name in [*features, table.target()]},
+        parameters=params.model_dump(mode="json", include={"split", "missing", "model", "preprocessing"}),
+        code=memo.code(CODE, PACKAGES),
+    )
+    remembered = memo.recall(key, Fitted)
+    if remembered and files.is_file(MODEL, remembered.sha256):
+        content, offset, scale = MODEL.read_bytes(), remembered.offset, remembered.scale
+        model = skops_file.loads(content, str(MODEL))
+    else:
+        model = estimator.pipeline(features, params.preprocessing, params.model, task)
+        training_columns, origin = missing.repeat_without(columns.from_arrow(rows, features), features, params.missing)
+        try:
+            offset, scale = fit.fit(model, task, training_columns, target[origin])
+        except ValueError as error:
+            raise KibanError(f"params.yaml: model: {one_line(error)}") from None
+        content = skops_file.dumps(model)
+        memo.remember(key, Fitted(sha256=hashlib.sha256(content).hexdigest(), offset=offset, scale=scale))
     validation_columns = columns.from_arrow(validation_rows, features)
     facts: dict[str, Any] = {
         "dataset": params.dataset.name,
         "parameters": params.model_dump(include={"split", "missing", "model", "preprocessing", "decision"}),
         "example": example.typical(rows, features),
         "prepared": {batch: hashes[batch] for batch in dict.fromkeys([*used["train"], *used["validation"]])},
-        "threshold": params.decision.threshold if task.name == "binary" else None,
+        "threshold": None,
     }
+    validation_target = columns.target_from_arrow(validation_rows[table.target()], column)
+    answers = answers_of(model, validation_columns, task.name)
+    if task.name == "binary":
+        facts["threshold"] = decide.threshold(params.decision, validation_target, answers)
     if task.name == "multiclass":
         facts["classes"] = [(column.levels or [])[number] for number in model.classes_]
     if task.name == "regression":
-        expected = offset + scale * answers_of(model, validation_columns, task.name)
-        errors = columns.target_from_arrow(validation_rows[table.target()], column) - expected
+        errors = validation_target - (offset + scale * answers)
         facts |= {"offset": offset, "scale": scale, "interval": fit.interval(errors, params.decision.interval)}
     with files.whole(MODEL) as beside:  # both models are replaced, or none
         beside.write_bytes(content)
-        manifest = export.save(model, features, task.name, contract_file, validation_columns, facts)
+        manifest = export.save(model, content, features, task.name, contract_file, validation_columns, facts)
     print(f"train: {rows.num_rows:,} rows, served as {manifest.format}, {manifest.parity or 'no ONNX'}")
 
 

@@ -17,7 +17,7 @@ from kiban.core import paths
 from kiban.core.errors import one_line
 from kiban.core.files import sha256, whole
 from kiban.data.contract import Column
-from kiban.servable import load, manifest, skops_file
+from kiban.servable import load, manifest
 from kiban.servable.columns import Columns
 from kiban.servable.load import INPUT
 from kiban.servable.manifest import Manifest, Parity
@@ -26,13 +26,14 @@ from kiban.tasks.task import Name
 
 LARGEST_DIFFERENCE = 1e-5
 """Between the answers of scikit-learn and of ONNX, which computes in single precision. Numbers are in units of the
-target's standard deviation."""
+scale of the target, which is its standard deviation, or its mean for a model of positive numbers."""
 
 UNKNOWN = "\x00no level has this name"
 
 
 def save(
     model: Pipeline,
+    content: bytes,
     features: Mapping[str, Column],
     task: Name,
     contract_file: Path,
@@ -42,14 +43,15 @@ def save(
 ) -> Manifest:
     """Write the servable, whole or not at all, and return its manifest.
 
-    `validation` are rows on which ONNX must agree with scikit-learn. `facts` has the manifest's other keys.
+    `content` is the model as a skops file, which is served if ONNX does not agree with it on the rows `validation`.
+    `facts` has the manifest's other keys.
     """
     with whole(folder) as beside:
         beside.mkdir()
         shutil.copyfile(contract_file, beside / manifest.CONTRACT)
         exported = as_onnx(model, features, task, validation, facts["threshold"])
         if exported is None:
-            (beside / manifest.MODEL_FILES["skops"]).write_bytes(skops_file.dumps(model))
+            (beside / manifest.MODEL_FILES["skops"]).write_bytes(content)
         else:
             (beside / manifest.MODEL_FILES["onnx"]).write_bytes(exported.content)
         files = {path.name: sha256(path) for path in sorted(beside.iterdir())}

@@ -11,6 +11,8 @@ from kiban.servable.columns import Columns, frame
 from kiban.tasks.metric import Target
 from kiban.tasks.task import Task
 
+POSITIVE = (PoissonRegressor, GammaRegressor, TweedieRegressor)
+
 
 def fit(model: Pipeline, task: Task, columns: Columns, target: Target) -> tuple[float, float]:
     """Fit the pipeline, and return the offset and the scale of its target: it gives (y - offset) / scale.
@@ -28,8 +30,9 @@ def fit(model: Pipeline, task: Task, columns: Columns, target: Target) -> tuple[
 
 def _scale(model: Pipeline, target: Target) -> tuple[float, float]:
     """The mean and the standard deviation, or 0 and the mean for a model of positive numbers."""
-    of_positive = getattr(model[-1], "loss", None) in ("poisson", "gamma")
-    if of_positive or isinstance(model[-1], PoissonRegressor | GammaRegressor | TweedieRegressor):
+    parts = [model[-1], *model[-1].get_params(deep=True).values()]
+    losses = [part for part in parts if isinstance(part, str)]
+    if {"poisson", "gamma"} & set(losses) or any(isinstance(part, POSITIVE) for part in parts):
         return 0.0, float(np.abs(target).mean())
     return float(target.mean()), float(target.std())
 

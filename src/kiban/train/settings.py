@@ -1,8 +1,8 @@
 """The sections `model`, `preprocessing` and `decision`: the estimator, its inputs, and how its scores are answered."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kiban.core.settings import Settings
 
@@ -17,9 +17,35 @@ class Preprocessing(Settings):
     numbers: Literal["standardize", "as_is"]
 
 
-class Decision(Settings):
-    """How scores become answers: a probability from `threshold` on is labelled true; a number has an interval around it
-    that holds a share `interval` of new rows."""
+class Cost(Settings):
+    """What a row costs that is labelled true and is not, and one that is true and is not labelled so; in any unit."""
 
-    threshold: Annotated[float, Field(gt=0, lt=1)]
+    false_positive: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    false_negative: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+    @model_validator(mode="after")
+    def _costs_something(self) -> Self:
+        if not self.false_positive + self.false_negative:
+            raise ValueError("one of false_positive and false_negative must be above 0")
+        return self
+
+
+class Decision(Settings):
+    """How scores become answers.
+
+    A probability is labelled true from `threshold` on, or from where the validation rows cost least by `cost`, or from
+    where a share `capacity` of them is labelled true. A number has an interval around it that holds a share `interval`
+    of new rows.
+    """
+
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None
+    cost: Cost | None
+    capacity: Annotated[float, Field(gt=0, lt=1)] | None
     interval: Annotated[float, Field(gt=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _is_one_rule(self) -> Self:
+        rules = [name for name in ("threshold", "cost", "capacity") if getattr(self, name) is not None]
+        if len(rules) != 1:
+            raise ValueError("give one of threshold, cost and capacity, and null for the others")
+        return self

@@ -109,7 +109,7 @@ def cross_validate(
 ) -> list[float]:
     """The metric of each fold, for `params` with `values` at dotted keys.
 
-    Raises KibanError if the model cannot be built or a fold has only one value of the target, and ValueError if the
+    Raises KibanError if the model cannot be built or the metric is not defined on a fold, and ValueError if the
     model cannot be fitted.
     """
     settings = Trained.model_validate(with_values(params, values))
@@ -133,7 +133,10 @@ def cross_validate(
             answers = offset + scale * answers
         score = task.metrics[metric].value(Scored(test_target, answers).weighted())
         if np.isnan(score):
-            raise KibanError(f"{fold.name} has only one value of the target: it cannot be a fold")
+            raise KibanError(
+                f"{metric} is not defined on {fold.name}, which lacks a value of the target: choose another metric, or "
+                "fewer folds"
+            )
         scores.append(score)
     return scores
 
