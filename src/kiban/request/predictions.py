@@ -92,11 +92,11 @@ def check_possible(servable: Servable, scores: Scores) -> None:
 
     A model may not be able to answer about values that the contract allows, such as a number without limits.
     """
-    wrong = ~np.isfinite(scores)
-    if servable.task.name != "regression":
-        wrong |= (scores < 0) | (scores > 1)
-    if wrong.any():
-        kind = "a finite number" if servable.task.name == "regression" else "a probability"
-        record = int(np.argwhere(wrong)[0][0])
-        problem = f"the model answers with {scores[wrong][0]}, which is not {kind}"
-        raise RefusedError(422, finding(problem, record=record))
+    is_number = servable.task.name == "regression"
+    possible = np.isfinite(scores) if is_number else (scores >= 0) & (scores <= 1)  # false for NaN
+    if possible.all():
+        return
+    kind = "a finite number" if is_number else "a probability"
+    record = int(np.argwhere(~possible)[0][0])
+    problem = f"the model answers with {scores[~possible][0]}, which is not {kind}"
+    raise RefusedError(422, finding(problem, record=record))
