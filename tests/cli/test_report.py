@@ -124,3 +124,17 @@ def test_text_of_others_is_text(repository: Path) -> None:
     assert "<!-- pictures -->" not in text
     assert "\x1b" not in text
     assert len(text) < 5000
+
+
+def test_models_of_different_targets_are_not_compared(repository: Path) -> None:
+    path = Path("conf/contract/flights.prepared.yaml")
+    contract = yaml.safe_load(path.read_text())
+    contract["columns"]["late"]["role"] = "info"
+    contract["columns"]["weekday"] |= {"role": "target", "positive": "Sat"}
+    path.write_text(yaml.safe_dump(contract, sort_keys=False))
+    compose_here(*SMALL_TREES)
+    run_stage("train")
+    run_stage("evaluate")
+    text = report("main")
+    assert text.startswith("## Model: not comparable; gate ")
+    assert "the target is another one" in text

@@ -83,3 +83,25 @@ def test_a_key_must_not_be_nullable_and_a_target_must_be_one() -> None:
     table = Table.model_validate({"description": "", "key": ["id"], "columns": {"id": column}})
     with pytest.raises(KibanError, match="exactly one column with role target"):
         table.target()
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ({"levels": ["a"]}, r"late\.levels: a target of type string needs two or more"),
+        ({"levels": ["a", "b", "a"]}, r"late\.levels: a level stands there twice"),
+        ({"levels": ["a", "b"], "unseen": "warn"}, r"late\.unseen: a target must reject unknown levels"),
+        ({"levels": ["a", "b"], "positive": "c"}, "positive must be one of the levels"),
+        ({"levels": ["a", "b"], "positive": 1}, "positive needs type string or integer, and must be such a value"),
+        ({"type": "timestamp"}, r"late\.type: a target must not be a time"),
+    ],
+)
+def test_a_target_that_no_model_can_answer_about_is_refused(
+    tmp_path: Path, target: dict[str, Any], message: str
+) -> None:
+    content = yaml.safe_load(PREPARED.read_text())
+    content["columns"]["late"] = {"type": "string", "role": "target", "description": "", **target}
+    path = tmp_path / "edited.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    with pytest.raises(KibanError, match=message):
+        contract.read_prepared(path)

@@ -9,7 +9,7 @@ from slice import ROOT, prepared_rows
 
 from kiban.data import contract
 from kiban.data.contract import Column
-from kiban.servable import columns, load
+from kiban.servable import columns, load, skops_file
 from kiban.servable.columns import Columns
 from kiban.servable.load import INPUT
 from kiban.tasks.metric import Target
@@ -135,3 +135,28 @@ def test_an_interval_holds_as_many_rows_as_it_says_and_needs_nine() -> None:
     assert np.mean(inside) == pytest.approx(0.9, abs=0.02)
     assert fit.interval(np.ones(8), 0.9) is None
     assert fit.interval(np.arange(9.0), 0.9) == 8
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"_target_": "sklearn.ensemble.RandomForestRegressor", "criterion": "poisson", "n_estimators": 5},
+        {"_target_": "sklearn.linear_model.TweedieRegressor", "power": 1.5},
+        {
+            "_target_": "sklearn.ensemble.BaggingRegressor",
+            "estimator": {"_target_": "sklearn.linear_model.PoissonRegressor"},
+            "n_estimators": 3,
+        },
+    ],
+    ids=["criterion", "tweedie", "nested"],
+)
+def test_a_model_of_positive_numbers_is_not_given_negative_ones(model: dict[str, Any]) -> None:
+    random = np.random.default_rng(0)
+    rows = {"x": random.random(300).astype(np.float32)}
+    target = random.poisson(5 * rows["x"]).astype(np.float64)
+    features = {"x": Column(type="number", description="")}
+    settings = Preprocessing(categories="one_hot", numbers="standardize")
+    pipeline = estimator.pipeline(features, settings, model, TASKS["regression"])
+    offset, scale = fit.fit(pipeline, TASKS["regression"], rows, target)
+    assert (offset, scale) == (0, pytest.approx(target.mean()))
+    skops_file.dumps(pipeline)
