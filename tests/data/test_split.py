@@ -36,20 +36,20 @@ def rows_of(count: int) -> pa.Table:
 def test_rows_fall_into_shares_by_their_key_alone() -> None:
     split = ByRow.model_validate(SHARES)
     rows = rows_of(5000)
-    parts = {each: split.rows(each, rows, ["id"])["id"].to_pylist() for each in SPLITS}
+    parts = {each: split.parts("static", rows, ["id"])[each]["id"].to_pylist() for each in SPLITS}
     assert sorted(chain.from_iterable(parts.values())) == list(range(5000))
     assert [len(parts[each]) / 5000 for each in SPLITS] == pytest.approx([0.7, 0.2, 0.1], abs=0.02)
     shuffled = rows.take(np.random.default_rng(0).permutation(5000)[:1000])
     for each in SPLITS:
-        assert set(split.rows(each, shuffled, ["id"])["id"].to_pylist()) <= set(parts[each])
+        assert set(split.parts("static", shuffled, ["id"])[each]["id"].to_pylist()) <= set(parts[each])
 
 
 def test_rows_of_a_group_stay_together() -> None:
     split = ByRow.model_validate({**SHARES, "by": ["customer"]})
-    groups = [set(split.rows(each, rows_of(5000), ["id"])["customer"].to_pylist()) for each in SPLITS]
+    groups = [set(split.parts("static", rows_of(5000), ["id"])[each]["customer"].to_pylist()) for each in SPLITS]
     assert sum(map(len, groups)) == 50
     with pytest.raises(KibanError, match=r"split\.by: the prepared table has no column 'nosuch'"):
-        ByRow.model_validate({**SHARES, "by": ["nosuch"]}).rows("train", rows_of(5), ["id"])
+        ByRow.model_validate({**SHARES, "by": ["nosuch"]}).parts("static", rows_of(5), ["id"])["train"]
 
 
 def test_the_place_of_a_row_is_the_same_in_every_release() -> None:

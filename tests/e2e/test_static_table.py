@@ -116,8 +116,8 @@ def test_a_row_stays_in_its_split_when_others_are_added(name: str) -> None:
     fewer = rows.slice(0, rows.num_rows // 2)
     sizes = {}
     for each in SPLITS:
-        whole = set(split.rows(each, rows, ["sample"])["sample"].to_pylist())
-        assert set(split.rows(each, fewer, ["sample"])["sample"].to_pylist()) == whole & set(
+        whole = set(split.parts("static", rows, ["sample"])[each]["sample"].to_pylist())
+        assert set(split.parts("static", fewer, ["sample"])[each]["sample"].to_pylist()) == whole & set(
             fewer["sample"].to_pylist()
         )
         sizes[each] = len(whole)

@@ -51,9 +51,9 @@ class ByTime(Settings):
         """The split that `batch` belongs to, if any."""
         return [split for split in SPLITS if getattr(self, split).first <= batch <= getattr(self, split).last]
 
-    def rows(self, split: SplitName, rows: "pa.Table", key: Sequence[str]) -> "pa.Table":
-        """The rows of a batch of the split: all of them."""
-        return rows
+    def parts(self, batch: str, rows: "pa.Table", key: Sequence[str]) -> "dict[SplitName, pa.Table]":
+        """The rows of a batch by split: all of them are in the one of the batch, if any."""
+        return dict.fromkeys(self.of(batch), rows)
 
 
 class ByRow(Settings):
@@ -77,14 +77,14 @@ class ByRow(Settings):
         """The splits that `batch` has rows of."""
         return list(SPLITS)
 
-    def rows(self, split: SplitName, rows: "pa.Table", key: Sequence[str]) -> "pa.Table":
-        """The rows of a batch that are in the split. Raises KibanError if it has no column that `by` names."""
+    def parts(self, batch: str, rows: "pa.Table", key: Sequence[str]) -> "dict[SplitName, pa.Table]":
+        """The rows of a batch by split. Raises KibanError if it has no column that `by` names."""
         import pyarrow as pa
 
         places = place(rows, self.by or key, self.seed)
-        bounds = (0.0, 1 - self.validation - self.test, 1 - self.test, 1.0)
-        number = SPLITS.index(split)
-        return rows.filter(pa.array((places >= bounds[number]) & (places < bounds[number + 1])))
+        starts = (0.0, 1 - self.validation - self.test, 1 - self.test)
+        limits = zip(SPLITS, starts, (*starts[1:], 1.0), strict=True)
+        return {split: rows.filter(pa.array((places >= low) & (places < high))) for split, low, high in limits}
 
 
 def place(rows: "pa.Table", by: Sequence[str], seed: int) -> "npt.NDArray[np.float64]":

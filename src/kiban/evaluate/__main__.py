@@ -14,10 +14,10 @@ from kiban.data.split import SPLITS, Split, SplitName
 from kiban.evaluate import metrics
 from kiban.evaluate.measure import (
     Part,
-    batches_by_split,
     compared_between_versions,
     joined,
     judged,
+    measured_batches,
     predictions_of,
     write_plots,
 )
@@ -40,12 +40,11 @@ def main() -> None:
     servable = load()
     task, features, target_name = servable.task, servable.contract.features(), servable.contract.target()
     hashes = prepared.accepted()
-    batches = batches_by_split(servable, params.split, hashes)
+    batches = measured_batches(servable, params.split, hashes)
     parts: dict[tuple[SplitName, str], Part] = {}
-    for batch, splits in track(batches.items(), description="evaluate", transient=True):
+    for batch in track(batches, description="evaluate", transient=True):
         of_batch = prepared.read(servable.manifest.dataset, {batch: hashes[batch]})
-        for split in splits:
-            rows = params.split.rows(split, of_batch, servable.contract.key)
+        for split, rows in params.split.parts(batch, of_batch, servable.contract.key).items():
             if rows.num_rows:
                 scores = servable.score(columns.from_arrow(rows, features))
                 target = columns.target_from_arrow(rows[target_name], servable.target)

@@ -37,8 +37,8 @@ def joined(split: SplitName, parts: Sequence[Part]) -> Part:
     )
 
 
-def batches_by_split(servable: Servable, split: Split, hashes: Mapping[str, str]) -> dict[str, list[SplitName]]:
-    """The splits that each accepted batch has rows of, if any. `hashes` has the SHA-256 of each batch by name.
+def measured_batches(servable: Servable, split: Split, hashes: Mapping[str, str]) -> list[str]:
+    """The accepted batches that have rows of a split, of all in `hashes`, which has their SHA-256 by name.
 
     Raises KibanError if the servable was trained on another version of one, or if a split has no batch.
     """
@@ -48,7 +48,7 @@ def batches_by_split(servable: Servable, split: Split, hashes: Mapping[str, str]
     for name, batches in batches_of(split, hashes).items():
         if not batches:
             raise KibanError(f"params.yaml: split.{name}: it contains no prepared batch")
-    return {batch: names for batch in hashes if (names := split.of(batch))}
+    return [batch for batch in hashes if split.of(batch)]
 
 
 def compared_between_versions(task: Task, results: dict[SplitName, Figures]) -> dict[SplitName, Figures]:

@@ -1,6 +1,6 @@
 """Loading a servable from its folder. No code of the folder is executed; an ONNX model needs no scikit-learn."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,17 +67,19 @@ def _scores(answers: Callable[[Columns], Scores], described: Manifest, target: C
     if described.classes is not None:
         levels = target.levels or []
         places = [levels.index(name) for name in described.classes]
-
-        def of_levels(columns: Columns) -> Scores:
-            known = answers(columns)
-            scores = np.zeros((len(known), len(levels)))
-            scores[:, places] = known
-            return scores
-
-        return answers if places == list(range(len(levels))) else of_levels
+        if places == list(range(len(levels))):
+            return answers
+        return lambda columns: of_all_levels(answers(columns), places, len(levels))
     if task_of(target).name == "regression":
         return lambda columns: described.offset + described.scale * answers(columns)
     return answers
+
+
+def of_all_levels(answers: Scores, places: Sequence[int], levels: int) -> Scores:
+    """The probabilities of all levels, of shape (n, levels), from those of the levels at `places`: others have none."""
+    scores = np.zeros((len(answers), levels))
+    scores[:, places] = answers
+    return scores
 
 
 def answers_of(model: Any, columns: Columns, task: Name) -> Scores:

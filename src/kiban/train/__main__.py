@@ -13,7 +13,7 @@ from kiban.core.settings import Sections, read
 from kiban.data import contract, prepared
 from kiban.data.missing import Missing
 from kiban.data.settings import Identity
-from kiban.data.split import Split, SplitName, batches_of
+from kiban.data.split import SPLITS, Split, SplitName, batches_of
 from kiban.servable import columns, skops_file
 from kiban.servable.load import answers_of
 from kiban.tasks.task import task_of
@@ -58,11 +58,13 @@ def main() -> None:
     if not used["train"] or not used["validation"]:
         raise KibanError("params.yaml: split: train or validation contains no prepared batch")
 
-    def of_split(split: SplitName) -> pa.Table:
-        batches = {batch: hashes[batch] for batch in used[split]}
-        return params.split.rows(split, prepared.read(params.dataset.name, batches), table.key)
-
-    rows, validation_rows = of_split("train"), of_split("validation")
+    needed = {batch: hashes[batch] for batch in dict.fromkeys([*used["train"], *used["validation"]])}
+    parts: dict[SplitName, list[pa.Table]] = {split: [] for split in SPLITS}
+    for batch, digest in needed.items():
+        of_batch = prepared.read(params.dataset.name, {batch: digest})
+        for split, part in params.split.parts(batch, of_batch, table.key).items():
+            parts[split].append(part)
+    rows, validation_rows = pa.concat_tables(parts["train"]), pa.concat_tables(parts["validation"])
     if not rows.num_rows or not validation_rows.num_rows:
         raise KibanError("params.yaml: split: train or validation contains no row")
     column = table.columns[table.target()]
@@ -96,7 +98,7 @@ def main() -> None:
         "dataset": params.dataset.name,
         "parameters": params.model_dump(include={"split", "missing", "model", "preprocessing", "decision"}),
         "example": example.typical(rows, features),
-        "prepared": {batch: hashes[batch] for batch in dict.fromkeys([*used["train"], *used["validation"]])},
+        "prepared": needed,
         "threshold": None,
     }
     validation_target = columns.target_from_arrow(validation_rows[table.target()], column)

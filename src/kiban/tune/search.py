@@ -25,7 +25,7 @@ from kiban.data import contract, prepared
 from kiban.data.missing import Missing
 from kiban.data.split import ByRow, ByTime, parse, place
 from kiban.servable import columns
-from kiban.servable.load import answers_of
+from kiban.servable.load import answers_of, of_all_levels
 from kiban.tasks.metric import Scored, Target
 from kiban.tasks.task import METRICS, task_of
 from kiban.train import estimator, fit, missing
@@ -127,8 +127,7 @@ def cross_validate(
         test_rows, test_target = _rows(dataset, fold.test, split)
         answers = answers_of(model, test_rows, task.name)
         if task.name == "multiclass":
-            known, answers = answers, np.zeros((len(answers), len(column.levels or [])))
-            answers[:, model.classes_] = known
+            answers = of_all_levels(answers, model.classes_, len(column.levels or []))
         if task.name == "regression":
             answers = offset + scale * answers
         score = task.metrics[metric].value(Scored(test_target, answers).weighted())
@@ -146,7 +145,7 @@ def _piece(dataset: str, piece: Piece, split: str) -> tuple[columns.Columns, Tar
     """The features and the target of some training rows. A process reads each piece once. `split` is JSON."""
     table, rule = contract.read_prepared(paths.prepared_contract(dataset)), parse(json.loads(split))
     rows = prepared.read(dataset, {piece.batch: prepared.accepted()[piece.batch]})
-    rows = rule.rows("train", rows, table.key)
+    rows = rule.parts(piece.batch, rows, table.key)["train"]
     if isinstance(rule, ByRow):
         # Of another seed than the split's, by which the training rows lie below a limit.
         numbers = (place(rows, rule.by or table.key, rule.seed + 1) * piece.parts).astype(int)
