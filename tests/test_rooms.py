@@ -76,6 +76,7 @@ def test_no_rooms_import_each_other_in_a_circle() -> None:
 def test_a_contract_is_read_without_any_other_room_but_core() -> None:
     assert IMPORTS.find_modules_directly_imported_by("kiban.data.contract") <= {
         "kiban.core.errors",
+        "kiban.core.paths",
         "kiban.core.settings",
     }
 

@@ -115,7 +115,7 @@ def test_settings_that_cannot_be_leave_the_old_model(project: Path, overrides: l
 
 
 def test_prepared_data_that_breaks_its_contract_stops(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    contract = Path("conf/contract/flights.prepared.yaml")
+    contract = Path("conf/contract/flights/prepared.yaml")
     contract.write_text(
         contract.read_text().replace("max: 1439, description: Scheduled dep", "max: 600, description: Scheduled dep")
     )

@@ -78,7 +78,7 @@ def adopt(*overrides: str, name: str = "winner") -> str:
     ],
 )
 def test_what_is_adopted_is_the_composition_from_then_on(folder: Path, overrides: list[str]) -> None:
-    wanted = load(composed(Path(), overrides))
+    wanted = {**load(composed(Path(), overrides)), "applies_to": {"dataset": "flights", "task": None}}
     adopt(*overrides)
     assert load(Path("params.yaml").read_bytes()) == wanted
     assert Path("params.yaml").read_bytes() == composed(Path(), [])
@@ -88,7 +88,8 @@ def test_what_is_adopted_is_the_composition_from_then_on(folder: Path, overrides
 def test_an_overlay_names_the_group_and_then_the_differences_only(folder: Path) -> None:
     text = adopt("model=logistic", "model.C=0.03")
     assert text.startswith("# @package _global_\n# Adopted from an experiment; say here why it won.\n")
-    assert text.splitlines()[2:] == ["defaults:", "  - override /model: logistic", "model:", "  C: 0.03"]
+    applies = ["applies_to:", "  dataset: flights"]
+    assert text.splitlines()[2:] == ["defaults:", "  - override /model: logistic", *applies, "model:", "  C: 0.03"]
     assert "  - experiment: winner # " in Path("conf/config.yaml").read_text()
 
 

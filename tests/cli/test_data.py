@@ -73,7 +73,7 @@ def repository(
         second = commit("February corrected")
 
         ingest.main(["--new"], standalone_mode=False)
-        contract = Path("conf/contract/flights.raw.yaml")
+        contract = Path("conf/contract/flights/raw.yaml")
         contract.write_text(contract.read_text().replace("speed: {type: integer,", "speed: {type: number,"))
         run_data()
         return folder, (first, second, commit("March"))
@@ -135,7 +135,7 @@ def test_what_is_not_committed_or_checked_is_said(
 def test_a_quarantined_batch_is_listed_as_such(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     compose_here("validation.on_failure=quarantine")
     recorded = ledger.read(paths.ledger("flights"))
-    contract = Path("conf/contract/flights.raw.yaml")
+    contract = Path("conf/contract/flights/raw.yaml")
     contract.write_text(contract.read_text().replace("{column: temp, min_value: 5}", "{column: temp, min_value: 28}"))
     run_data()
     capsys.readouterr()

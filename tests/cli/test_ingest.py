@@ -219,7 +219,7 @@ def test_a_refresh_after_the_contract_got_a_column_tells_it(
     for path, content in saved.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    contract = Path("conf/contract/flights.raw.yaml")
+    contract = Path("conf/contract/flights/raw.yaml")
     column = "    gate: {type: string, description: Gate}\n"
     contract.write_text(contract.read_text().replace("    carrier: {type", f"{column}    carrier: {{type", 1))
     capsys.readouterr()

@@ -127,7 +127,7 @@ def test_text_of_others_is_text(repository: Path) -> None:
 
 
 def test_models_of_different_targets_are_not_compared(repository: Path) -> None:
-    path = Path("conf/contract/flights.prepared.yaml")
+    path = Path("conf/contract/flights/prepared.yaml")
     contract = yaml.safe_load(path.read_text())
     contract["columns"]["late"]["role"] = "info"
     contract["columns"]["weekday"] |= {"role": "target", "positive": "Sat"}

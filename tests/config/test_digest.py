@@ -26,7 +26,7 @@ def test_the_digest_follows_names_and_bytes_only(conf: Path, tmp_path: Path) -> 
 
 def test_contracts_are_no_part_of_it(conf: Path) -> None:
     before = digest(conf)
-    (conf / "contract/flights.raw.yaml").write_text("flights: {}\n")
+    (conf / "contract/flights/raw.yaml").write_text("flights: {}\n")
     assert digest(conf) == before
 
 

@@ -9,8 +9,8 @@ from kiban.core.errors import KibanError
 from kiban.data import contract
 from kiban.data.contract import Table
 
-RAW = ROOT / "conf/contract/flights.raw.yaml"
-PREPARED = ROOT / "conf/contract/flights.prepared.yaml"
+RAW = ROOT / "conf/contract/flights/raw.yaml"
+PREPARED = ROOT / "conf/contract/flights/prepared.yaml"
 
 
 def test_the_shipped_contracts_parse() -> None:
@@ -41,8 +41,8 @@ def edited(tmp_path: Path, edit: dict[str, Any]) -> Path:
         ({"type": "int"}, r"columns\.distance\.type: Input should be 'string'"),
         ({"type": "string"}, "min and max need type integer or number"),
         ({"levels": ["1"]}, "levels need type string"),
-        ({"type": "date", "min": None, "max": None}, "a feature must be a string"),
-        ({"type": "string", "min": None, "max": None}, "needs levels"),
+        ({"parts": ["month"]}, "parts need a feature of type date or timestamp"),
+        ({"type": "date", "min": None, "max": None, "parts": ["hour"]}, "the part hour needs type timestamp"),
         ({"out_of_range": "ignore"}, r"columns\.distance\.out_of_range"),
     ],
 )
@@ -72,6 +72,28 @@ def test_a_file_that_is_no_contract_is_refused(tmp_path: Path, text: str, messag
 def test_a_missing_contract_is_named(tmp_path: Path) -> None:
     with pytest.raises(KibanError, match=r"absent\.yaml: this contract is missing"):
         contract.read_raw(tmp_path / "absent.yaml")
+
+
+def test_a_raw_table_without_a_key_gets_one() -> None:
+    column = {"type": "integer", "description": "number"}
+    table = Table.model_validate({"description": "", "columns": {"n": column}})
+    assert table.key == ["row_hash"]
+    assert list(table.columns) == ["row_hash", "n"]
+    with pytest.raises(ValueError, match="a table without a key must not have a column row_hash"):
+        Table.model_validate({"description": "", "columns": {"row_hash": column}})
+
+
+def test_a_prepared_contract_is_derived_from_the_only_raw_table() -> None:
+    columns = {
+        "id": {"type": "integer", "description": "number", "condition": "id > 0"},
+        "y": {"type": "boolean", "role": "target", "description": "yes"},
+    }
+    raw = {"rows": Table.model_validate({"description": "A row", "key": ["id"], "columns": columns})}
+    table = contract.parse_prepared(contract.derived(raw, "raw.yaml"), "derived")
+    assert table.columns["id"].condition is None
+    assert table.target() == "y"
+    with pytest.raises(KibanError, match="raw.yaml has the tables one, two: write the contract of the prepared rows"):
+        contract.derived({"one": raw["rows"], "two": raw["rows"]}, "raw.yaml")
 
 
 def test_a_key_must_not_be_nullable_and_a_target_must_be_one() -> None:

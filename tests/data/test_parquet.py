@@ -14,7 +14,7 @@ from kiban.core.errors import KibanError
 from kiban.data import contract, parquet
 from kiban.data.contract import Column, Table, Type
 
-FLIGHTS = contract.read_raw(ROOT / "conf/contract/flights.raw.yaml")["flights"]
+FLIGHTS = contract.read_raw(ROOT / "conf/contract/flights/raw.yaml")["flights"]
 
 
 @pytest.fixture

@@ -120,7 +120,7 @@ def test_a_raw_file_altered_on_disk_stops_and_comes_back(year: Path) -> None:
 @pytest.mark.long
 def test_a_bad_batch_stops_before_any_later_stage(year: Path) -> None:
     """Here it is the contract that changes: no flight is shorter than 100 miles any more."""
-    contract = year / "conf/contract/flights.raw.yaml"
+    contract = year / "conf/contract/flights/raw.yaml"
     contract.write_text(contract.read_text().replace("min: 10, max: 6000", "min: 100, max: 6000", 1))
     models = {path: path.read_bytes() for path in (year / "models").rglob("*") if path.is_file()}
     output = run(year, "dvc", "repro", status=255)

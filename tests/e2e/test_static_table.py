@@ -43,6 +43,7 @@ class Case(NamedTuple):
     metric: str
 
 
+TASKS = {"wine": "multiclass", "diabetes": "regression"}
 CASES = {
     "wine": Case(
         datasets.load_wine,
@@ -69,18 +70,19 @@ def name(request: pytest.FixtureRequest, project: Path) -> str:
     columns["sample"] = {"type": "integer", "description": "Number of the row"}
     columns["target"] = {"role": "target", "description": "What is predicted", **case.target}
     table = {"description": "A sample", "key": ["sample"], "columns": columns}
+    groups = {"split": "by_row", "model": "logistic", "missing": "none", "plots": TASKS[name], "gate": "flights"}
+    source = {"_target_": "kiban.sources.Files", "options": {"path": f"{name}.csv"}}
     files = {
-        f"conf/contract/{name}.prepared.yaml": table,
-        f"conf/contract/{name}.raw.yaml": {"samples": table},
+        f"conf/contract/{name}/raw.yaml": {"samples": table},
         f"conf/dataset/{name}.yaml": {
-            "name": name,
-            "timezone": "UTC",
-            "tables": {"samples": {"source": {"_target_": "kiban.sources.Files", "options": {"path": f"{name}.csv"}}}},
+            "defaults": [{f"override /{group}": option} for group, option in groups.items()],
+            "dataset": {"name": name, "timezone": "UTC", "tables": {"samples": {"source": source}}},
         },
     }
     for path, content in files.items():
-        Path(path).write_text(yaml.safe_dump(content, sort_keys=False))
-    overrides = [f"dataset={name}", "split=by_row", "missing=none", "model=logistic", "gate.cluster=row"]
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).write_text("# @package _global_\n" + yaml.safe_dump(content, sort_keys=False))
+    overrides = [f"dataset={name}", "gate.cluster=row"]
     gate = [f"gate.metric={case.metric}", "gate.threshold=1000"]
     model = [f"model._target_={case.model}", *(["~model.C"] if "Ridge" in case.model else [])]
     Path("params.yaml").write_bytes(composed(Path(), [*overrides, *gate, *model]))

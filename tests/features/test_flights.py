@@ -15,7 +15,7 @@ from kiban.data import contract, parquet
 from kiban.features.flights import features
 
 KEY = ["scheduled_departure", "carrier", "flight"]
-PREPARED = contract.read_prepared(ROOT / "conf/contract/flights.prepared.yaml")
+PREPARED = contract.read_prepared(ROOT / "conf/contract/flights/prepared.yaml")
 SAMPLE = 18
 
 
@@ -27,7 +27,7 @@ def raw(project: Path) -> dict[str, pd.DataFrame]:
 
 
 def compute(raw: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    contracts = contract.read_raw(ROOT / "conf/contract/flights.raw.yaml")
+    contracts = contract.read_raw(ROOT / "conf/contract/flights/raw.yaml")
     # Through Arrow, so that an integer column with nulls stays one.
     tables = {
         name: ibis.memtable(pa.Table.from_pandas(frame, parquet.schema(contracts[name]), preserve_index=False))

@@ -10,7 +10,7 @@ from kiban.data import contract
 from kiban.data.contract import Column
 from kiban.servable import columns
 
-FLIGHTS = contract.read_prepared(ROOT / "conf/contract/flights.prepared.yaml").features()
+FLIGHTS = contract.read_prepared(ROOT / "conf/contract/flights/prepared.yaml").features()
 
 FEATURES = {
     "word": Column(type="string", description="", role="feature", levels=["a"], nullable=True),

@@ -20,7 +20,7 @@ from kiban.data import contract, parquet
 from kiban.data.batches import bounds
 from kiban.sources.by_glob import Files
 
-FLIGHTS = contract.read_raw(ROOT / "conf/contract/flights.raw.yaml")["flights"]
+FLIGHTS = contract.read_raw(ROOT / "conf/contract/flights/raw.yaml")["flights"]
 RAW = Path("data/raw/flights/flights")
 
 

@@ -18,7 +18,7 @@ from kiban.ingest.take import take
 from kiban.sources.sql import Sql, statement
 
 ZONE = "America/New_York"
-TABLES = contract.read_raw(ROOT / "conf/contract/flights.raw.yaml")
+TABLES = contract.read_raw(ROOT / "conf/contract/flights/raw.yaml")
 LEDGER = ledger.read(ROOT / "data/flights.batches.yaml")
 POSTGRES_TYPES = {"string": "text", "integer": "integer", "number": "numeric", "timestamp": "timestamptz"}
 QUERY = "SELECT * FROM {table} WHERE time_hour >= :start AND time_hour < :end"

@@ -12,7 +12,7 @@ from kiban.tasks.task import BINARY
 from kiban.train import estimator
 from kiban.train.settings import Preprocessing
 
-FEATURES = contract.read_prepared(ROOT / "conf/contract/flights.prepared.yaml").features()
+FEATURES = contract.read_prepared(ROOT / "conf/contract/flights/prepared.yaml").features()
 LOGISTIC = {"_target_": "sklearn.linear_model.LogisticRegression"}
 
 

@@ -17,7 +17,7 @@ from kiban.tasks.task import TASKS, Name
 from kiban.train import estimator, export, fit
 from kiban.train.settings import Preprocessing
 
-TABLE = contract.read_prepared(ROOT / "conf/contract/flights.prepared.yaml").columns
+TABLE = contract.read_prepared(ROOT / "conf/contract/flights/prepared.yaml").columns
 TARGETS: dict[Name, str] = {"binary": "late", "multiclass": "origin", "regression": "distance"}
 ODD_NAMES = ("first name", "a.b", "label", "日本", "{z}")
 TREES = ("ordinal", "as_is")

@@ -5,7 +5,7 @@ from kiban.data import contract
 from kiban.data.missing import Missing
 from kiban.train import missing
 
-FLIGHTS = contract.read_prepared(ROOT / "conf/contract/flights.prepared.yaml").features()
+FLIGHTS = contract.read_prepared(ROOT / "conf/contract/flights/prepared.yaml").features()
 
 
 def test_rows_are_repeated_without_each_group() -> None:

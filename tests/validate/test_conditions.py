@@ -12,7 +12,7 @@ from kiban.data import contract, parquet
 from kiban.data.contract import Column, Expectation, Table
 from kiban.validate import conditions
 
-RAW = contract.read_raw(ROOT / "conf/contract/flights.raw.yaml")
+RAW = contract.read_raw(ROOT / "conf/contract/flights/raw.yaml")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from kiban.data.batches import bounds
 from kiban.data.contract import Column, Expectation, Table
 from kiban.validate import check, expectations
 
-FLIGHTS = contract.read_raw(ROOT / "conf/contract/flights.raw.yaml")["flights"]
+FLIGHTS = contract.read_raw(ROOT / "conf/contract/flights/raw.yaml")["flights"]
 ZONE = "America/New_York"
 
 

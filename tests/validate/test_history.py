@@ -23,7 +23,7 @@ from kiban.validate import compare, history
 from kiban.validate.settings import Check, Checks, History, Reaction
 
 TIMEZONE = "America/New_York"
-RAW = contract.read_raw(ROOT / "conf/contract/flights.raw.yaml")
+RAW = contract.read_raw(ROOT / "conf/contract/flights/raw.yaml")
 FILES = {"flights": "data/flights.csv.zip", "weather": "data/weather.csv"}
 MONTHS = [f"2013-{month:02d}" for month in range(1, 13)]
 JULY = MONTHS.index("2013-07")

@@ -146,7 +146,7 @@ def test_weather_that_has_not_come_yet_keeps_its_month_out(project: Path) -> Non
 
 def test_a_prepared_batch_can_be_in_quarantine_too(project: Path) -> None:
     compose_here(QUARANTINE)
-    contract = Path("conf/contract/flights.prepared.yaml")
+    contract = Path("conf/contract/flights/prepared.yaml")
     contract.write_text(contract.read_text().replace("max_value: 0.5}", "max_value: 0.2}"))
     report = run_data()
     assert report["quarantined"]
@@ -157,7 +157,7 @@ def test_a_prepared_batch_can_be_in_quarantine_too(project: Path) -> None:
 
 def test_nothing_left_to_prepare_is_said(project: Path) -> None:
     compose_here(QUARANTINE)
-    contract = Path("conf/contract/flights.raw.yaml")
+    contract = Path("conf/contract/flights/raw.yaml")
     contract.write_text(contract.read_text().replace("min: 1900, max: 2100", "min: 2100, max: 2200"))
     with pytest.raises(KibanError, match="no batch of table planes was accepted: nothing can be prepared"):
         run_data()

@@ -39,6 +39,7 @@ def compose(overrides: tuple[str, ...], check: bool, adopt: str | None) -> None:
         return
     content = composition.composed(Path(), list(overrides))
     params = parse(content, TypeAdapter(Params), "what is composed", "correct the override, or conf/")
+    params.applies_to.check(params.dataset.name, "the overlay of conf/experiment")
     if check:
         if not PARAMS.exists() or PARAMS.read_bytes() != content:
             raise KibanError(f"{PARAMS} is not the composition of conf/: run `kiban compose`")

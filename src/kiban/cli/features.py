@@ -83,7 +83,7 @@ def features(raw: tuple[str, ...], rows_path: str | None, example: Path | None, 
     recent = {table: read_as(table, path) for table, path in recent_paths.items()}
     recent |= new_rows.recent_rows(dataset, rows, [table for table in tables if table not in recent_paths])
     rows_for_model = new_rows.features(dataset, params.engine, rows, recent)
-    prepared = contract.read_prepared(paths.prepared_contract(dataset.name))
+    prepared = contract.prepared_of(dataset.name)
     if output:
         columns = [*prepared.key, *(name for name in prepared.features() if name not in prepared.key)]
         _write(rows_for_model.select(columns), output, "--output")

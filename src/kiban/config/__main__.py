@@ -19,6 +19,7 @@ def main() -> None:
     params = read(Params)
     if params.conf_digest != digest(CONF):
         raise KibanError("conf/ was edited after params.yaml was composed from it: run `kiban compose`")
+    params.applies_to.check(params.dataset.name, "the overlay of conf/experiment")
     _warn_of_edits()
     CONFIG_STAMP.parent.mkdir(exist_ok=True)
     # A constant text, so that a run of this stage does not cause a run of later stages.

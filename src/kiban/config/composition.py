@@ -2,6 +2,8 @@
 
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -12,23 +14,47 @@ from kiban.core.paths import CONFIG, EXPERIMENTS, PARAMS
 from kiban.core.settings import Nested, changed, leaves, load
 
 LISTED = 3  # keys that are named in a sentence
+APPLIES_TO = "applies_to"
+"""The section that says what an overlay is for."""
 
 
 def composed(root: Path, overrides: list[str]) -> bytes:
     """The bytes of params.yaml as DVC composes it from `root`/conf. Raises KibanError if conf/ does not compose."""
     from dvc.utils.hydra import compose_and_dump  # the function that `dvc exp run` calls; imports take a second
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _composing():
         output = Path(folder) / "params.yaml"
-        try:
-            compose_and_dump(output, str((root / "conf").resolve()), None, "config", str(root / "src"), overrides)
-        except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
-            raise KibanError(f"conf/ does not compose: {' '.join(str(error).split())}") from None
+        compose_and_dump(output, str((root / "conf").resolve()), None, "config", str(root / "src"), overrides)
         content = output.read_bytes()
     load(content)  # checks it here, because every stage would refuse it later
     return content
+
+
+def choices(root: Path, overrides: list[str]) -> dict[str, str]:
+    """The option of each group that Hydra takes with these overrides, without the group experiment.
+
+    The files under conf/ do not tell: a dataset names the options of some groups. Raises KibanError like `composed`.
+    """
+    from dvc.utils.hydra import load_hydra_plugins
+    from hydra import compose, initialize_config_dir
+
+    load_hydra_plugins(str(root / "src"))
+    with _composing(), initialize_config_dir(str((root / "conf").resolve()), version_base=None):
+        config = compose("config", overrides, return_hydra_config=True)
+    options: dict[str, str] = dict(config.hydra.runtime.choices)
+    return {name: option for name, option in options.items() if not name.startswith("hydra/") and name != "experiment"}
+
+
+@contextmanager
+def _composing() -> Iterator[None]:
+    """Turn what Hydra and OmegaConf raise into a KibanError."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+        raise KibanError(f"conf/ does not compose: {' '.join(str(error).split())}") from None
 
 
 def differing_keys(params: bytes, composition: bytes) -> list[str]:
@@ -44,14 +70,22 @@ def listed(keys: list[str]) -> str:
 def overlay(root: Path, target: Nested, comment: str) -> str:
     """The text of an overlay with which conf/ composes to `target`: the options of groups, then the other values.
 
-    Raises KibanError if conf/ composes to `target` without an overlay, or if `target` lacks a key that conf/ has: an
-    overlay cannot remove a key.
+    It applies to the dataset of `target`, which must be the default one. Raises KibanError if it is not, if conf/
+    composes to `target` without an overlay, or if `target` lacks a key that conf/ has: an overlay cannot remove a key.
     """
     plain = ["experiment=none"]
-    defaults = _groups(root)
-    if load(composed(root, plain)) == target:
+    defaults = choices(root, plain)
+    without = load(composed(root, plain))
+    dataset, default = target["dataset"]["name"], without["dataset"]["name"]
+    if dataset != default:
+        raise KibanError(f"params.yaml is of the dataset {dataset}, but {CONFIG} names {default}: name {dataset} there")
+    target = _of_its_dataset(target)
+    if _of_its_dataset(without) == target:
         raise KibanError("conf/ composes to this params.yaml without an overlay: there is nothing to adopt")
-    chosen = {group: _nearest(root, group, default, target, plain) for group, default in defaults.items()}
+    chosen = {
+        group: default if group == "dataset" else _nearest(root, group, default, target, plain)
+        for group, default in defaults.items()
+    }
     base = load(composed(root, [*plain, *(f"{group}={option}" for group, option in chosen.items())]))
     lacking = sorted(leaves(base).keys() - leaves(target).keys())
     if lacking:
@@ -64,6 +98,11 @@ def overlay(root: Path, target: Nested, comment: str) -> str:
     ]
     lines = ["# @package _global_\n", f"# {comment}\n", *(["defaults:\n", *named] if named else [])]
     return "".join(lines) + (yaml.safe_dump(values, sort_keys=False, allow_unicode=True) if values else "")
+
+
+def _of_its_dataset(params: Nested) -> Nested:
+    """`params` with the note that the overlay is for their dataset, whatever note they had."""
+    return {**params, APPLIES_TO: {"dataset": params["dataset"]["name"], "task": None}}
 
 
 def adopt(name: str) -> Path:
@@ -101,7 +140,7 @@ def write_overlay(root: Path, name: str, text: str, target: Nested) -> Path:
     previous = path.read_bytes() if path.exists() else None
     files.write(path, text.encode())
     try:
-        composes = load(composed(root, [f"experiment={name}"])) == target
+        composes = load(composed(root, [f"experiment={name}"])) == _of_its_dataset(target)
     except KibanError:
         composes = False
     if not composes:
@@ -122,13 +161,6 @@ def with_default(root: Path, name: str) -> bytes:
     if not replaced:
         raise KibanError(f"{CONFIG}: there is no line `- experiment: …` among the defaults")
     return text.encode()
-
-
-def _groups(root: Path) -> dict[str, str]:
-    """The groups of the defaults in conf/config.yaml with the option of each, except the group experiment."""
-    entries = yaml.load((root / CONFIG).read_bytes(), yaml.CSafeLoader)["defaults"]
-    pairs = [pair for entry in entries if isinstance(entry, dict) for pair in entry.items()]
-    return {group: option for group, option in pairs if group != "experiment"}
 
 
 def _nearest(root: Path, group: str, default: str, target: Nested, plain: list[str]) -> str:

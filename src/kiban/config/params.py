@@ -7,6 +7,7 @@ from kiban.data.split import Split
 from kiban.evaluate.settings import EvaluationSettings, Gate, Plots
 from kiban.serve.settings import Serving
 from kiban.sources.settings import Dataset
+from kiban.tasks.applies_to import AppliesTo
 from kiban.track.settings import Tracking
 from kiban.train.settings import Decision, Model, Preprocessing
 from kiban.validate.settings import Validation
@@ -14,6 +15,7 @@ from kiban.validate.settings import Validation
 
 class Params(Settings):
     conf_digest: str
+    applies_to: AppliesTo
     dataset: Dataset
     engine: Engine
     validation: Validation

@@ -31,12 +31,12 @@ STUDIES = Path(".kiban_studies")
 
 def raw_contract(dataset: str) -> Path:
     """The contract of a dataset's raw tables."""
-    return CONF / "contract" / f"{dataset}.raw.yaml"
+    return CONF / "contract" / dataset / "raw.yaml"
 
 
 def prepared_contract(dataset: str) -> Path:
-    """The contract of a dataset's prepared table."""
-    return CONF / "contract" / f"{dataset}.prepared.yaml"
+    """The contract of a dataset's prepared table. Without the file it is derived from that of the only raw table."""
+    return CONF / "contract" / dataset / "prepared.yaml"
 
 
 def ledger(dataset: str) -> Path:

@@ -1,7 +1,8 @@
 """Names of batches and the time that each covers.
 
 A batch is named after a year (2013), a month (2013-01) or a day (2013-01-31) of the dataset's time zone, so that names
-sort by time. A table without batches has the one batch `static`.
+sort by time. A file that was delivered without such a name is a batch with the number of the delivery (001-customers).
+A table without batches has the one batch `static`.
 """
 
 import re
@@ -11,6 +12,7 @@ from zoneinfo import ZoneInfo
 from kiban.core.errors import KibanError
 
 STATIC = "static"
+DELIVERY = re.compile(r"\d{3}-[a-z0-9_.-]+")
 
 Period = tuple[datetime, datetime]
 """A half-open interval [start, end) as aware datetimes."""
@@ -38,15 +40,17 @@ def bounds(batch: str, timezone: str) -> Period:
 
 
 def period(batch: str, timezone: str) -> Period | None:
-    """The local time that `batch` covers, or None for the static batch.
+    """The local time that `batch` covers, or None for the static batch and for a delivery.
 
-    Raises KibanError if the name is not a year, a month or a day.
+    Raises KibanError if the name is none of those.
     """
-    return None if batch == STATIC else bounds(batch, timezone)
+    return None if batch == STATIC or DELIVERY.fullmatch(batch) else bounds(batch, timezone)
 
 
 def with_lookback(batch: str, names: list[str], days: int, timezone: str) -> list[str]:
     """The batches among `names` that `batch` needs: itself and the earlier ones that overlap the `days` before it."""
+    if not days:
+        return [batch]
     start, _ = bounds(batch, timezone)
     since = start - timedelta(days=days)
     return [name for name in names if name <= batch and bounds(name, timezone)[1] > since]

@@ -1,21 +1,27 @@
 """Contracts, which say what a table must look like: their types, and how they are read.
 
 A contract is a YAML file under conf/contract/. Other modules derive from it: parquet.py the Arrow schema, validate/
-the Great Expectations suite, train/ the preprocessing, request/ the schema of a request.
+the Great Expectations suite, train/ the preprocessing, request/ the schema of a request. Where a dataset has no
+function of features, the contract of its prepared table is derived from that of its raw table.
 """
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
+from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.core.settings import parse
 
 Type = Literal["string", "integer", "number", "boolean", "timestamp", "date"]
 Policy = Literal["reject", "warn"]
+Part = Literal["month", "weekday", "day_of_year", "hour", "day_number"]
 ADVICE = "correct the contract"
+ROW_HASH = "row_hash"
+"""The column that ingest adds as the key of a table without one: row_hash.py makes it."""
 CODE = frozenset({"row_condition", "condition_parser", "$PARAMETER"})
 """Arguments that Great Expectations evaluates. It gives the first to pandas' query, which can call any function."""
 
@@ -31,6 +37,7 @@ class Column(_Strict):
     the policy `out_of_range` applies where it is false. validate/conditions.py lists what an expression may contain.
     `positive` is the value of a target that counts as true, all others being false: the model then answers yes or no.
     With `compare_by` a batch is compared with earlier ones also by each level of the column.
+    `parts` are what a model reads of a date or a timestamp (UTC); `day_number` is the number of days since 1970.
     """
 
     type: Type
@@ -46,6 +53,7 @@ class Column(_Strict):
     condition: str | None = None
     compare_by: bool = False
     positive: str | int | None = None
+    parts: list[Part] | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _limits_fit_type(self) -> Self:
@@ -55,12 +63,12 @@ class Column(_Strict):
             raise ValueError("levels need type string")
         if self.compare_by and self.type not in ("string", "boolean"):
             raise ValueError("compare_by needs type string or boolean")
-        if self.role == "feature" and self.type == "string" and self.levels is None:
-            raise ValueError("a feature of type string needs levels")
         if self.positive is not None:
             self._check_positive()
-        if self.role == "feature" and self.type in ("timestamp", "date"):
-            raise ValueError("a feature must be a string, an integer, a number or a boolean")
+        if self.parts is not None and not (self.role == "feature" and self.type in ("timestamp", "date")):
+            raise ValueError("parts need a feature of type date or timestamp")
+        if "hour" in (self.parts or []) and self.type == "date":
+            raise ValueError("the part hour needs type timestamp")
         return self
 
     def _check_positive(self) -> None:
@@ -88,13 +96,25 @@ class Expectation(_Strict):
 
 
 class Table(_Strict):
-    """One table. Rows are unique by `key` and sorted by it. A batch has the rows whose `time` is in its period."""
+    """One table. Rows are unique by `key` and sorted by it. A batch has the rows whose `time` is in its period.
+
+    Without a key the rows of a raw table get one: the column `row_hash`, which is then the first of the columns.
+    """
 
     description: str
     key: list[str] = Field(min_length=1)
     time: str | None = None
     columns: dict[str, Column]
     expectations: list[Expectation] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_a_key(cls, table: Any) -> Any:
+        if not isinstance(table, dict) or table.get("key") or not isinstance(table.get("columns"), dict):
+            return table
+        if ROW_HASH in table["columns"]:
+            raise ValueError(f"a table without a key must not have a column {ROW_HASH}: name its key")
+        return {**table, "key": [ROW_HASH], "columns": {ROW_HASH: _ROW_HASH, **table["columns"]}}
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
@@ -119,12 +139,49 @@ class Table(_Strict):
         return names[0]
 
 
+_ROW_HASH = {"type": "string", "description": "Hash of the row without its target, and a number if rows are equal"}
+
+
 def _keys(node: Any) -> Iterator[str]:
     """All keys of the mappings in `node`, at any depth."""
     if isinstance(node, dict):
         yield from node
     for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
         yield from _keys(inner)
+
+
+def prepared_content(dataset: str) -> bytes:
+    """The content of the prepared contract of a dataset: that of its file or, without one, what is derived.
+
+    Raises KibanError if there is neither a file nor one raw table.
+    """
+    path, raw = paths.prepared_contract(dataset), paths.raw_contract(dataset)
+    return path.read_bytes() if path.exists() else derived(read_raw(raw), str(raw))
+
+
+def prepared_of(dataset: str) -> Table:
+    """The prepared table of a dataset. Raises KibanError, which names the file and the key, if it is wrong."""
+    return parse_prepared(prepared_content(dataset), str(_prepared_file(dataset)))
+
+
+def _prepared_file(dataset: str) -> Path:
+    """The file that has the columns of the prepared table."""
+    path = paths.prepared_contract(dataset)
+    return path if path.exists() else paths.raw_contract(dataset)
+
+
+def derived(raw: Mapping[str, Table], where: str) -> bytes:
+    """The prepared contract of a dataset whose prepared rows are its raw ones, as YAML.
+
+    Raises KibanError, which starts with `where`, if there is more than one raw table.
+    """
+    if len(raw) != 1:
+        raise KibanError(f"{where} has the tables {', '.join(raw)}: write the contract of the prepared rows beside it")
+    (table,) = raw.values()
+    content = table.model_dump(exclude_defaults=True)
+    for column in content["columns"].values():
+        column.pop("condition", None)
+    return yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=120).encode()
 
 
 def read_raw(path: Path) -> Mapping[str, Table]:

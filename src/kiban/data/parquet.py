@@ -13,7 +13,8 @@ from kiban.core import files
 from kiban.core.errors import KibanError, one_line
 from kiban.core.text import plain
 from kiban.data import rules
-from kiban.data.contract import Column, Table, Type
+from kiban.data.contract import ROW_HASH, Column, Table, Type
+from kiban.data.row_hash import with_hash
 
 ARROW_TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),
@@ -68,11 +69,17 @@ def nulled(values: rules.Values, texts: Sequence[str]) -> rules.Values:
 def conform(rows: pa.Table, contract: Table, where: str) -> pa.Table:
     """`rows` in the contract's schema and order of columns, sorted by key, without metadata. Empty text becomes null.
 
+    Rows without their key get it, if the contract says so (row_hash.py).
+
     Raises KibanError, which starts with `where`, if a column is missing, duplicated or not in the contract, or if a
     value cannot be converted to the type of its column without loss.
     """
-    missing = [name for name in contract.columns if name not in rows.column_names]
-    extra = [name for name in rows.column_names if name not in contract.columns]
+    columns = dict(contract.columns)
+    is_hashed = contract.key == [ROW_HASH] and ROW_HASH not in rows.column_names
+    if is_hashed:
+        del columns[ROW_HASH]
+    missing = [name for name in columns if name not in rows.column_names]
+    extra = [name for name in rows.column_names if name not in columns]
     twice = sorted({name for name in rows.column_names if rows.column_names.count(name) > 1})
     if twice:
         raise KibanError(f"{where}: column {twice[0]!r} occurs twice; correct the source")
@@ -81,8 +88,11 @@ def conform(rows: pa.Table, contract: Table, where: str) -> pa.Table:
         parts += [f"column {name!r} is not in the contract" for name in extra]
         raise KibanError(f"{where}: {', '.join(parts)}; correct the source, or the contract")
     rows = with_nulls(rows, [""])
-    columns = [_cast(rows[name], name, column, where) for name, column in contract.columns.items()]
-    table = pa.table(columns, schema=schema(contract))
+    typed = {name: _cast(rows[name], name, column, where) for name, column in columns.items()}
+    table = pa.table(typed)
+    if is_hashed:
+        table = with_hash(table, contract)
+    table = table.cast(schema(contract))
     order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in contract.key])
     return table.take(order).combine_chunks()
 

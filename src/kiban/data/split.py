@@ -12,6 +12,7 @@ from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
 
 from kiban.core.errors import KibanError
 from kiban.core.settings import TAGGED, Settings
+from kiban.data.contract import ROW_HASH
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,11 +97,13 @@ def place(rows: "pa.Table", by: Sequence[str], seed: int) -> "npt.NDArray[np.flo
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from kiban.data.row_hash import without_number
+
     for name in by:
         if name not in rows.column_names:
             raise KibanError(f"params.yaml: split.by: the prepared table has no column {name!r}")
     texts = pc.binary_join_element_wise(
-        *(rows[name].cast(pa.string()) for name in by),
+        *(without_number(rows[name]) if name == ROW_HASH else rows[name].cast(pa.string()) for name in by),
         "\x1f",
         null_handling="replace",
         null_replacement="\x00",

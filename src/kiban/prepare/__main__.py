@@ -25,7 +25,7 @@ class Params(Sections):
 def main() -> None:
     params = read(Params)
     dataset = params.dataset
-    table = contract.read_prepared(paths.prepared_contract(dataset.name))
+    table = contract.prepared_of(dataset.name)
     raw = contract.read_raw(paths.raw_contract(dataset.name))
     accepted = verdict.read("raw").accepted
     features = load(dataset.features, raw)

@@ -90,7 +90,7 @@ def prepare(
         of_batch = features.compute(tables)
         if period and features.lookback_days and table.time is None:
             raise KibanError(
-                f"conf/contract/{dataset.name}.prepared.yaml: time: missing; the features look back "
+                f"{paths.prepared_contract(dataset.name)}: time: missing; the features look back "
                 f"{features.lookback_days} days, and only a time tells the rows of a batch from earlier ones"
             )
         if table.time and period:

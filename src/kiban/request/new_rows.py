@@ -30,7 +30,7 @@ def features(dataset: Featured, engine: Engine, asked: pa.Table, recent: Mapping
     """
     raw = contract.read_raw(paths.raw_contract(dataset.name))
     definition = load(dataset.features, raw)
-    prepared = contract.read_prepared(paths.prepared_contract(dataset.name))
+    prepared = contract.prepared_of(dataset.name)
     table = raw[definition.rows_of]
     asked = _whole(asked, table)
     since = _since(asked, table, definition)

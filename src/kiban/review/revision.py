@@ -96,11 +96,22 @@ class Revision:
     @cached_property
     def contracts(self) -> Mapping[str, Table]:
         """The contracts of the raw tables and of the prepared table, by name of the table."""
-        raw, ready = paths.raw_contract(self.dataset), paths.prepared_contract(self.dataset)
-        return {
-            **contract.parse_raw(self._whole(raw), self._named(raw)),
-            prepared.TABLE: contract.parse_prepared(self._whole(ready), self._named(ready)),
-        }
+        path = paths.raw_contract(self.dataset)
+        raw = contract.parse_raw(self._contract(path), self._named(path))
+        path = paths.prepared_contract(self.dataset)
+        try:
+            ready = self._contract(path)
+        except KibanError:
+            ready = contract.derived(raw, self._named(path))
+        return {**raw, prepared.TABLE: contract.parse_prepared(ready, self._named(path))}
+
+    def _contract(self, path: Path) -> bytes:
+        """The content of a contract. In earlier commits they have no folder of their own."""
+        before = path.parent.with_name(f"{path.parent.name}.{path.name}")
+        try:
+            return self.content(path)
+        except FileNotFoundError:
+            return self._whole(before) if self.commit else self._whole(path)
 
     @cached_property
     def account(self) -> Account:

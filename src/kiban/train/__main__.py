@@ -50,8 +50,7 @@ class Params(Sections):
 
 def main() -> None:
     params = read(Params)
-    contract_file = paths.prepared_contract(params.dataset.name)
-    table = contract.read_prepared(contract_file)
+    table = contract.prepared_of(params.dataset.name)
     features = table.features()
     hashes = prepared.accepted()
     used = batches_of(params.split, hashes)
@@ -94,6 +93,7 @@ def main() -> None:
         content = skops_file.dumps(model)
         memo.remember(key, Fitted(sha256=hashlib.sha256(content).hexdigest(), offset=offset, scale=scale))
     validation_columns = columns.from_arrow(validation_rows, features)
+    described = contract.prepared_content(params.dataset.name)
     facts: dict[str, Any] = {
         "dataset": params.dataset.name,
         "parameters": params.model_dump(include={"split", "missing", "model", "preprocessing", "decision"}),
@@ -112,7 +112,7 @@ def main() -> None:
         facts |= {"offset": offset, "scale": scale, "interval": fit.interval(errors, params.decision.interval)}
     with files.whole(MODEL) as beside:  # both models are replaced, or none
         beside.write_bytes(content)
-        manifest = export.save(model, content, features, task.name, contract_file, validation_columns, facts)
+        manifest = export.save(model, content, described, features, task.name, validation_columns, facts)
     print(f"train: {rows.num_rows:,} rows, served as {manifest.format}, {manifest.parity or 'no ONNX'}")
 
 

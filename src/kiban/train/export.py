@@ -1,6 +1,5 @@
 """Exporting a fitted pipeline as a servable: as ONNX if that gives the same answers as scikit-learn, else as skops."""
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,9 +33,9 @@ UNKNOWN = "\x00no level has this name"
 def save(
     model: Pipeline,
     content: bytes,
+    contract: bytes,
     features: Mapping[str, Column],
     task: Name,
-    contract_file: Path,
     validation: Columns,
     facts: dict[str, Any],
     folder: Path = paths.SERVABLE,
@@ -44,11 +43,12 @@ def save(
     """Write the servable, whole or not at all, and return its manifest.
 
     `content` is the model as a skops file, which is served if ONNX does not agree with it on the rows `validation`.
+    `contract` is the content of the prepared contract.
     `facts` has the manifest's other keys.
     """
     with whole(folder) as beside:
         beside.mkdir()
-        shutil.copyfile(contract_file, beside / manifest.CONTRACT)
+        (beside / manifest.CONTRACT).write_bytes(contract)
         exported = as_onnx(model, features, task, validation, facts["threshold"])
         if exported is None:
             (beside / manifest.MODEL_FILES["skops"]).write_bytes(content)

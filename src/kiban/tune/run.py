@@ -14,7 +14,7 @@ from kiban.config.composition import check_name, composed, overlay, write_overla
 from kiban.core import files, paths
 from kiban.core.errors import KibanError
 from kiban.core.settings import Sections, load, read
-from kiban.data import prepared
+from kiban.data import contract, prepared
 from kiban.data.split import batches_of, parse
 from kiban.track import delivery, outbox
 from kiban.track.commit import state
@@ -38,6 +38,7 @@ def run(name: str, number: int | None) -> None:
 
     settings, tracking = _settings(name, number), read(Params).tracking
     params = load(composed(Path(), settings.overrides))
+    settings.applies_to.check(params["dataset"]["name"], f"{paths.SEARCHES / name}.yaml")
     paths.STUDIES.mkdir(exist_ok=True)
     try:
         with FileLock(paths.STUDIES / f"{name}.lock", timeout=0):
@@ -69,8 +70,8 @@ def _search(name: str, settings: Tune, params: dict[str, Any]) -> tuple[list[tri
     folds = search.folds(split, list(training), settings.folds)
     # A study is continued only with the same settings, parameters, data and contract, which its file name hashes.
     train_params = search.Trained.model_validate(params).model_dump()
-    contract_digest = files.sha256(paths.prepared_contract(dataset))
-    parts = settings.model_dump(exclude={"trials"}), train_params, params["split"], training, contract_digest
+    contract_digest = hashlib.sha256(contract.prepared_content(dataset)).hexdigest()
+    parts = settings.model_dump(exclude={"trials", "applies_to"}), train_params, params["split"], training, contract_digest
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
     journal = paths.STUDIES / f"{name}-{digest}.journal"
     study = search.study(journal, settings.seed, settings.metric, search.default(params, settings))

@@ -113,7 +113,7 @@ def cross_validate(
     model cannot be fitted.
     """
     settings = Trained.model_validate(with_values(params, values))
-    table = contract.read_prepared(paths.prepared_contract(dataset))
+    table = contract.prepared_of(dataset)
     features, column = table.features(), table.columns[table.target()]
     task = task_of(column)
     if metric not in task.metrics:
@@ -143,7 +143,7 @@ def cross_validate(
 @cache
 def _piece(dataset: str, piece: Piece, split: str) -> tuple[columns.Columns, Target]:
     """The features and the target of some training rows. A process reads each piece once. `split` is JSON."""
-    table, rule = contract.read_prepared(paths.prepared_contract(dataset)), parse(json.loads(split))
+    table, rule = contract.prepared_of(dataset), parse(json.loads(split))
     rows = prepared.read(dataset, {piece.batch: prepared.accepted()[piece.batch]})
     rows = rule.parts(piece.batch, rows, table.key)["train"]
     if isinstance(rule, ByRow):

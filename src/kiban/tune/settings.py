@@ -5,6 +5,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from kiban.core.settings import Settings
+from kiban.tasks.applies_to import AppliesTo
 from kiban.tasks.task import METRICS
 
 Value = bool | int | float | str | None
@@ -42,6 +43,7 @@ class Tune(Settings):
     model that was trained on the earlier training batches. Validation and test batches are never used.
     """
 
+    applies_to: AppliesTo = AppliesTo()
     overrides: list[str] = []
     metric: str
     trials: Annotated[int, Field(gt=0)]

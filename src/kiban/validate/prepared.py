@@ -24,7 +24,7 @@ class Params(Sections):
 def main() -> None:
     params = read(Params)
     dataset = params.dataset
-    tables = {prepared.TABLE: contract.read_prepared(paths.prepared_contract(dataset.name))}
+    tables = {prepared.TABLE: contract.prepared_of(dataset.name)}
     counts = prepared.read_counts()
     files = {(prepared.TABLE, batch): paths.prepared_file(dataset.name, batch) for batch in counts}
     result = check.validate(tables, files, dataset.timezone, params.validation.history)
