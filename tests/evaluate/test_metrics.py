@@ -65,11 +65,14 @@ def test_importance_ranks_what_the_score_uses() -> None:
     random = np.random.default_rng(0)
     columns = {"used": random.random(2000), "idle": random.random(2000)}
     target = columns["used"] > 0.5
-    first, second = metrics.permutation_importance(BINARY, lambda of: of["used"], columns, target, rows=1000, seed=0)
+    alone = {name: [name] for name in columns}
+    first, second = metrics.permutation_importance(
+        BINARY, lambda of: of["used"], columns, alone, target, rows=1000, seed=0
+    )
     assert (first["feature"], second["feature"], second["loss"]) == ("used", "idle", 0)
     assert first["loss"] > 0.4
     scores = lambda of: np.column_stack([of["used"], 1 - of["used"]])  # noqa: E731
-    first, second = metrics.permutation_importance(MULTICLASS, scores, columns, 1 - target, rows=1000, seed=0)
+    first, second = metrics.permutation_importance(MULTICLASS, scores, columns, alone, 1 - target, rows=1000, seed=0)
     assert (first["feature"], second["loss"]) == ("used", 0)
     assert first["loss"] > 0.4  # of log loss, of which less is better
 

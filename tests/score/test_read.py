@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kiban.core.errors import KibanError
+from kiban.data.written import WrittenFile
 from kiban.score.read import opened
 from kiban.sources import text as csv_text
 
@@ -36,7 +37,7 @@ def by_python(text: str) -> list[list[str] | None] | str:
 def by_opened(file: Path) -> list[list[str] | None] | str:
     found: dict[int, list[str] | None] = {}
     try:
-        with opened(str(file)) as table:
+        with opened(str(file), WrittenFile()) as table:
             for piece in table.pieces:
                 rows = [[row["p"] or "", row["q"] or ""] for row in piece.rows.to_pylist()]
                 found |= dict(zip(piece.numbers, rows, strict=True))
@@ -67,6 +68,6 @@ def test_a_line_without_an_end_is_no_csv(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "in.csv").write_bytes(b"p,q\n1,2\n" + b"x" * (2 << 20))
     with (
         pytest.raises(KibanError, match=r"in\.csv, line 3 has more than 1 MB: is it CSV\?$"),
-        opened(str(tmp_path / "in.csv")) as table,
+        opened(str(tmp_path / "in.csv"), WrittenFile()) as table,
     ):
         list(table.pieces)

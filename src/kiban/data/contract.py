@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.core.settings import parse
+from kiban.data.written import Written, WrittenFile
 
 Type = Literal["string", "integer", "number", "boolean", "timestamp", "date"]
 Policy = Literal["reject", "warn"]
@@ -38,6 +39,7 @@ class Column(_Strict):
     `positive` is the value of a target that counts as true, all others being false: the model then answers yes or no.
     With `compare_by` a batch is compared with earlier ones also by each level of the column.
     `parts` are what a model reads of a date or a timestamp (UTC); `day_number` is the number of days since 1970.
+    `written` says how the values are written in CSV, where that is not as in JSON.
     """
 
     type: Type
@@ -54,6 +56,7 @@ class Column(_Strict):
     compare_by: bool = False
     positive: str | int | None = None
     parts: list[Part] | None = Field(default=None, min_length=1)
+    written: Written | None = None
 
     @model_validator(mode="after")
     def _limits_fit_type(self) -> Self:
@@ -105,6 +108,7 @@ class Table(_Strict):
     key: list[str] = Field(min_length=1)
     time: str | None = None
     columns: dict[str, Column]
+    written: WrittenFile = WrittenFile()
     expectations: list[Expectation] = []
 
     @model_validator(mode="before")

@@ -15,6 +15,7 @@ from kiban.core.text import plain
 from kiban.data import rules
 from kiban.data.contract import ROW_HASH, Column, Table, Type
 from kiban.data.row_hash import with_hash
+from kiban.data.written import MisreadError
 
 ARROW_TYPES: dict[str, pa.DataType] = {
     "string": pa.string(),
@@ -100,6 +101,10 @@ def conform(rows: pa.Table, contract: Table, where: str) -> pa.Table:
 def _cast(values: pa.ChunkedArray, name: str, column: Column, where: str) -> pa.ChunkedArray:
     if pa.types.is_timestamp(values.type) and values.type.tz is None:
         raise KibanError(f"{where}: column {name!r} has times without a time zone; the contract's timestamps are UTC")
+    if column.written is not None and rules.is_text(values.type):
+        values, misread = canonical(values, column)
+        for row in sorted(misread)[:1]:
+            raise KibanError(f"{where}: column {name!r}, row {row + 1}: {misread[row]}; correct it at its source")
     try:
         return _converted(values, column.type)
     except MISFIT:
@@ -108,6 +113,26 @@ def _cast(values: pa.ChunkedArray, name: str, column: Column, where: str) -> pa.
         if column.type == "timestamp" and LOCAL_TIME.fullmatch(value.strip("'")):
             reason += ": it has no time zone, as in 2013-01-31T15:00:00Z or 2013-01-31 10:00:00-05:00"
         raise KibanError(reason) from None
+
+
+def canonical(values: rules.Values, column: Column) -> tuple[pa.Array, dict[int, str]]:
+    """Texts as the column's `written` reads them, each distinct one once.
+
+    A text that is not written so becomes null; the second result has what is wrong by the index of its first row.
+    """
+    whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    if column.written is None:
+        return whole, {}
+    encoded = whole.cast(pa.string()).dictionary_encode()
+    distinct: list[str | None] = []
+    misread: dict[int, str] = {}
+    for text in encoded.dictionary.to_pylist():
+        try:
+            distinct.append(None if text is None else column.written.canonical(text, column.type))
+        except MisreadError as error:
+            misread[pc.index(encoded.indices, pa.scalar(len(distinct), encoded.indices.type)).as_py()] = str(error)
+            distinct.append(None)
+    return pa.array(distinct, pa.string()).take(encoded.indices), misread
 
 
 LOCAL_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?")

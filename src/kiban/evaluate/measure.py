@@ -104,8 +104,10 @@ def write_plots(
     settings: EvaluationSettings,
 ) -> None:
     task, names = servable.task, metrics.BY_BATCH[servable.task.name]
+    features = servable.contract.features()
+    inputs = {name: columns.inputs_of(features, name) for name in features}
     importance = metrics.permutation_importance(
-        task, servable.score, test, rows.target, settings.importance.rows, settings.importance.seed
+        task, servable.score, test, inputs, rows.target, settings.importance.rows, settings.importance.seed
     )
     plots = {
         **metrics.curves(task, rows, servable.target.levels or []),

@@ -186,11 +186,18 @@ def _curve(**axes: npt.NDArray[np.float64]) -> list[Row]:
 
 
 def permutation_importance(
-    task: Task, score: Callable[[Columns], Scores], columns: Columns, target: Target, rows: int, seed: int
+    task: Task,
+    score: Callable[[Columns], Scores],
+    columns: Columns,
+    features: Mapping[str, Sequence[str]],
+    target: Target,
+    rows: int,
+    seed: int,
 ) -> list[Row]:
     """How much worse the task's metric is when the values of a feature are shuffled, for each, the most first.
 
-    It is measured on a random sample of `rows` rows. Method: Breiman, Random Forests (2001), section 10.
+    `features` have the names of their inputs, whose values are shuffled together. It is measured on a random sample of
+    `rows` rows. Method: Breiman, Random Forests (2001), section 10.
     scikit-learn's function needs an estimator, and a servable is not one.
     """
     random = np.random.default_rng(seed)
@@ -202,7 +209,10 @@ def permutation_importance(
         return sign * task.importance.value(Scored(labels, score(columns)).weighted())
 
     full = measured(drawn)
-    losses = {name: full - measured({**drawn, name: random.permutation(values)}) for name, values in drawn.items()}
+    losses = {}
+    for name, inputs in features.items():
+        order = random.permutation(len(labels))
+        losses[name] = full - measured({**drawn, **{each: drawn[each][order] for each in inputs}})
     ordered = sorted(losses, key=lambda name: (-losses[name], name))
     return [{"feature": name, "loss": _rounded(float(losses[name]))} for name in ordered]
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -22,7 +22,9 @@ from pydantic_core import ErrorDetails, PydanticCustomError, from_json
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from kiban.data.contract import Column
+from kiban.data.written import MisreadError
 from kiban.request.refusal import Finding, RefusedError, finding
+from kiban.servable.columns import TIMES, moment
 
 MOST_NUMBER = 3.4e38  # the largest number of single precision, which models read
 MOST_INTEGER = 2**53 - 1  # the largest integer that all programs exchange exactly in JSON (RFC 8259, section 6)
@@ -30,13 +32,21 @@ MOST_FINDINGS = 50  # in one refusal
 MOST_SHOWN = 60  # characters of a value in a finding
 MOST_LEVELS = 20  # listed in the finding about an unknown level
 
-_NAMES = {"string": "a string", "integer": "an integer", "number": "a number", "boolean": "true or false"}
+_NAMES = {
+    "string": "a string",
+    "integer": "an integer",
+    "number": "a number",
+    "boolean": "true or false",
+    "date": "a date such as 2013-01-31",
+    "timestamp": "a time such as 2013-01-31T15:00:00Z",
+}
 _PROBLEMS = {
     "literal_error": "is not among the levels",
     "greater_than_equal": "is too small",
     "less_than_equal": "is too large",
     "finite_number": "is not finite",
     "fraction": "is not a whole number",
+    "moment": "is not such a time",
 }
 
 Records = Sequence[Mapping[str, Any]]
@@ -225,6 +235,9 @@ def _field(column: Column) -> Any:
         kind = str
     elif column.type == "boolean":
         kind = bool
+    elif column.type in TIMES:
+        form = {"type": "string", "format": "date" if column.type == "date" else "date-time"}
+        kind = Annotated[str, AfterValidator(partial(_moment, column)), WithJsonSchema(form)]
     else:
         limits = dict(zip(("minimum", "maximum"), accepted_range(column), strict=True))
         kind = Annotated[float, Field(ge=limits["minimum"], le=limits["maximum"], allow_inf_nan=False)]
@@ -237,6 +250,14 @@ def _field(column: Column) -> Any:
     return Annotated[kind, Field(description=description)]
 
 
+def _moment(column: Column, text: str) -> str:
+    try:
+        moment(text, column)
+    except ValueError:
+        raise PydanticCustomError("moment", "a date or a time is needed") from None
+    return text
+
+
 def _whole(value: float) -> float:
     """The value if it is a whole number. Pydantic's multiple_of does not serve: it accepts 1e-42 as a multiple of 1."""
     if not value.is_integer():
@@ -246,7 +267,15 @@ def _whole(value: float) -> float:
 
 def from_text(text: str, column: Column) -> Any:
     """The value of a field of CSV that is not empty. Text that is not a value stays text, and the schema refuses it."""
-    if column.type == "string":
+    if column.written is not None:
+        try:
+            canonical = column.written.canonical(text, column.type)
+        except MisreadError:
+            return text
+        if canonical is None:
+            return None
+        text = canonical
+    if column.type == "string" or column.type in TIMES:
         return text
     try:
         return from_json(text)

@@ -17,6 +17,7 @@ from kiban.data.contract import Column
 from kiban.data.parquet import ARROW_TYPES
 from kiban.request.refusal import RefusedError, sentence
 from kiban.request.schema import Schema, accepted_range, from_text
+from kiban.servable.columns import TIMES, moment
 
 NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?$"  # RFC 8259, section 6
 
@@ -45,17 +46,22 @@ def check_columns(columns: pa.Schema, features: Mapping[str, Column], is_text: b
         elif not is_text and not rules.is_of(columns.field(name).type, column.type):
             kind = columns.field(name).type
             raise KibanError(f"{where}: column {name!r} is of type {kind}, but the model needs {column.type}")
+        elif not is_text and column.type == "timestamp" and getattr(columns.field(name).type, "tz", None) is None:
+            raise KibanError(f"{where}: column {name!r} has times without a time zone, but the model needs UTC")
 
 
 def check(rows: pa.Table, schema: Schema, is_text: bool) -> Checked:
     """Check rows whose columns have passed check_columns. Columns that the model does not know are ignored."""
     cells_by_name = {
-        name: parquet.nulled(rows[name].combine_chunks(), []) for name in schema.features if name in rows.column_names
+        name: parquet.nulled(rows[name].combine_chunks(), column.written.missing if column.written else [])
+        for name, column in schema.features.items()
+        if name in rows.column_names
     }
     values = {name: pa.nulls(rows.num_rows, _type(column)) for name, column in schema.features.items()}
     passes = pa.array([True] * rows.num_rows, pa.bool_())
     for name, cells in cells_by_name.items():
-        values[name] = _values(cells, schema.features[name], is_text)
+        read, _ = parquet.canonical(cells, schema.features[name]) if is_text else (cells, {})
+        values[name] = _values(read, schema.features[name], is_text)
         passes = pc.and_(passes, _passes(values[name], cells, schema.features[name]))
     doubtful = pc.indices_nonzero(pc.invert(passes))
     rejected: dict[int, str] = {}
@@ -70,7 +76,9 @@ def check(rows: pa.Table, schema: Schema, is_text: bool) -> Checked:
     if cleared:
         mask = pa.array([index in cleared for index in range(rows.num_rows)])
         for name, column in schema.features.items():
-            cleared_values = pa.array([cleared[index][name] for index in sorted(cleared)], _type(column))
+            cleared_values = pa.array(
+                [_value(cleared[index][name], column) for index in sorted(cleared)], _type(column)
+            )
             values[name] = pc.replace_with_mask(values[name], mask, cleared_values)
         passes = pc.or_(passes, mask)
     kinds = {name: ARROW_TYPES[column.type] for name, column in schema.features.items()}
@@ -86,7 +94,7 @@ def check(rows: pa.Table, schema: Schema, is_text: bool) -> Checked:
 
 def _type(column: Column) -> pa.DataType:
     """The type in which values are checked. An integer is checked as a float, because 1020.0 is an integer too."""
-    return {"string": pa.string(), "boolean": pa.bool_()}.get(column.type, pa.float64())
+    return pa.float64() if column.type in ("integer", "number") else ARROW_TYPES[column.type]
 
 
 def _values(cells: pa.Array, column: Column, is_text: bool) -> pa.Array:
@@ -95,11 +103,24 @@ def _values(cells: pa.Array, column: Column, is_text: bool) -> pa.Array:
         if pa.types.is_decimal(cells.type):  # Arrow is exact from text only
             cells = cells.cast(pa.string())
         return cells.cast(_type(column), safe=False)
+    if column.type in TIMES:
+        return pa.array([_moment(text, column) for text in cells.to_pylist()], _type(column))
     if column.type == "boolean":
         is_boolean = pc.is_in(cells, pa.array(["true", "false"]))
         return pc.if_else(is_boolean, pc.equal(cells, "true"), None)
     is_number = pc.match_substring_regex(cells, NUMBER)
     return pc.if_else(is_number, cells, None).cast(pa.float64())
+
+
+def _moment(text: str | None, column: Column) -> Any:
+    try:
+        return None if text is None else moment(text, column)
+    except ValueError:
+        return None
+
+
+def _value(value: Any, column: Column) -> Any:
+    return moment(value, column) if column.type in TIMES and value is not None else value
 
 
 def _passes(values: pa.Array, cells: pa.Array, column: Column) -> pa.Array:

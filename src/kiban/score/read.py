@@ -12,12 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kiban.core.errors import KibanError, one_line
+from kiban.data.written import WrittenFile
 from kiban.sources import stores, text
 
 ROWS = 1 << 15  # rows of a piece of Parquet, or fewer if they would exceed
 LARGEST = 32 << 20  # bytes of a piece of Parquet
 PROBE = 1000  # rows that are read first to estimate the size of a row
 
+TEXT = (".csv", ".tsv", ".txt")
 T = TypeVar("T")
 
 
@@ -52,17 +54,17 @@ class Input(NamedTuple):
 
 
 @contextmanager
-def opened(path: str) -> Iterator[Input]:
-    """The table at `path`: .csv, .csv.gz or .parquet.
+def opened(path: str, written: WrittenFile) -> Iterator[Input]:
+    """The table at `path`: .csv, .tsv or .txt, these with .gz too, or .parquet. `written` is how text is written.
 
     Raises KibanError if it cannot be opened, or, from the iterator of its pieces, if a piece cannot be read.
     """
-    if not path.endswith((".csv", ".csv.gz", ".parquet")):
-        raise KibanError(f"{path}: a name must end with .csv, .csv.gz or .parquet")
+    if not path.removesuffix(".gz").endswith(TEXT) and not path.endswith(".parquet"):
+        raise KibanError(f"{path}: a name must end with {', '.join(TEXT)}, perhaps .gz, or .parquet")
     system = stores.system(path)
     size = stores.reached(path, lambda: system.size(path))
     with stores.reached(path, lambda: system.open(path, "rb")) as raw:
-        table = _read(path, lambda: _parquet(raw) if path.endswith(".parquet") else _csv(raw, path, size))
+        table = _read(path, lambda: _parquet(raw) if path.endswith(".parquet") else _csv(raw, path, size, written))
         names = table.schema.names
         for name in names:
             if names.count(name) > 1:
@@ -100,8 +102,11 @@ def _parquet(raw: BinaryIO) -> Input:
     return Input(file.schema_arrow, False, file.metadata.num_rows, pieces())
 
 
-def _csv(raw: BinaryIO, path: str, size: int) -> Input:
-    names, parts = text.read(text.Unpacked(raw, size, path) if path.endswith(".gz") else raw, path)
+def _csv(raw: BinaryIO, path: str, size: int, written: WrittenFile) -> Input:
+    stream: text.Readable = text.Unpacked(raw, size, path) if path.endswith(".gz") else raw
+    if written.encoding != "utf-8":
+        stream = text.Recoded(stream, written.encoding, path)
+    names, parts = text.read(stream, path, written.delimiter, written.skip)
     schema = pa.schema([(name, pa.string()) for name in names])
 
     def pieces() -> Iterator[Piece]:

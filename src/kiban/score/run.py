@@ -48,7 +48,7 @@ def score_file(source: str, target: str, servable: Servable, skip: bool) -> Coun
     for output in (target, rejected):
         if Path(output).resolve() == Path(source).resolve():
             raise KibanError(f"{source} would be overwritten: give OUTPUT another name")
-    with opened(source) as table:
+    with opened(source, servable.contract.written) as table:
         try:
             counts = _write(table, servable, source, target, rejected, skip)
         except (pa.ArrowException, OverflowError) as error:  # a value that Arrow or Python cannot represent

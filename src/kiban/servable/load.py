@@ -13,17 +13,18 @@ from kiban.data import contract
 from kiban.data.contract import Column, Table
 from kiban.servable import manifest
 from kiban.servable.columns import Columns, frame
+from kiban.servable.columns import inputs as inputs_of
 from kiban.servable.manifest import Manifest
 from kiban.tasks.metric import Scores, Target
 from kiban.tasks.task import Name, Task, task_of
 
 INPUT = "f{}"
-"""The name of an input of an ONNX model, with the number of the feature: ONNX allows fewer names than a table."""
+"""The name of an input of an ONNX model, with its number: ONNX allows fewer names than a table."""
 
 
 @dataclass(frozen=True)
 class Servable:
-    """A loaded servable. `score` takes the columns of the contract's features, n values each.
+    """A loaded servable. `score` takes the columns of the inputs, n values each.
 
     It gives the probability of true of each row (binary), of shape (n,); the probabilities of the target's levels
     (multiclass), of shape (n, levels); or the number (regression), of shape (n,).
@@ -55,8 +56,9 @@ def load(folder: Path = paths.SERVABLE) -> Servable:
     target = table.columns[table.target()]
     if described.format == "onnx":
         numbered = described.format_version >= 3
-        inputs = {INPUT.format(number) if numbered else name: name for number, name in enumerate(table.features())}
-        answers = onnx_answers(contents[name], str(folder / name), inputs, task_of(target).name)
+        ours = enumerate(inputs_of(table.features()))
+        names = {INPUT.format(number) if numbered else name: name for number, name in ours}
+        answers = onnx_answers(contents[name], str(folder / name), names, task_of(target).name)
     else:
         answers = _skops_answers(contents[name], str(folder / name), task_of(target).name)
     return Servable(model_id, described, table, _scores(answers, described, target))
@@ -92,7 +94,7 @@ def answers_of(model: Any, columns: Columns, task: Name) -> Scores:
 
 
 def onnx_answers(content: bytes, where: str, inputs: Mapping[str, str], task: Name) -> Callable[[Columns], Scores]:
-    """Like `answers_of`, of an ONNX model. `inputs` has the feature by the name of the input.
+    """Like `answers_of`, of an ONNX model. `inputs` has our name of an input by that of ONNX.
 
     Raises KibanError, which calls the content `where`, if it is no such model.
     """
@@ -110,7 +112,7 @@ def onnx_answers(content: bytes, where: str, inputs: Mapping[str, str], task: Na
     output = session.get_outputs()[0 if task == "regression" else 1].name
 
     def answers(columns: Columns) -> Scores:
-        feed = {name: columns[feature].reshape(-1, 1) for name, feature in names}
+        feed = {name: columns[each].reshape(-1, 1) for name, each in names}
         (values,) = session.run([output], feed)
         if task == "multiclass":
             return np.asarray(values, dtype=np.float64)

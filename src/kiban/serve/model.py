@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from kiban.data.contract import Policy
+from kiban.data.contract import Policy, Type
 from kiban.request.predictions import ANSWERS, Answers, check_possible
 from kiban.request.schema import Places, Records, Schema
 from kiban.servable import evaluation
@@ -26,7 +26,7 @@ class Feature(BaseModel):
     """A field of a record. A value outside `min`, `max` or `levels` is refused, or answered with a warning."""
 
     name: str
-    type: Literal["string", "integer", "number", "boolean"]
+    type: Type
     description: str
     unit: str | None
     nullable: bool = Field(description="Whether it may be null or absent")

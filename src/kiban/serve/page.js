@@ -19,6 +19,7 @@ function record() {
 function parsed(text, type) {
   if (type === "string") return text;
   if (type === "boolean") return text === "true";
+  if (type === "date" || type === "timestamp") return text;
   return isFinite(Number(text)) ? Number(text) : text;
 }
 

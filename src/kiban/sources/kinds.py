@@ -18,7 +18,7 @@ from kiban.data.batches import Period
 from kiban.sources.settings import Source as SourceSettings
 
 # The module of each kind. It is imported only if it is used: a database's client may not be installed.
-KINDS = {"PackageCsv": "package", "Files": "by_glob", "Sql": "sql"}
+KINDS = {"PackageCsv": "package", "Files": "by_glob", "Given": "given", "Sql": "sql"}
 
 
 class Source(Protocol):

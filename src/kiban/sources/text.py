@@ -66,8 +66,26 @@ class Unpacked:
         return content
 
 
-def rows(content: bytes, where: str, delimiter: str = ",", encoding: str = "utf-8") -> pa.Table:
-    """The rows of a CSV file with a header. An empty value is null.
+class Recoded:
+    """A text file in another encoding, as it is read in UTF-8. Raises KibanError if it is not in that encoding."""
+
+    def __init__(self, stream: Readable, encoding: str, where: str) -> None:
+        self.stream = stream
+        self.decoder = codecs.getincrementaldecoder(encoding)()
+        self.encoding = encoding
+        self.where = where
+
+    def read(self, size: int = -1, /) -> bytes:
+        content = self.stream.read(size)
+        try:
+            text = self.decoder.decode(content, final=not content)
+        except ValueError as error:
+            raise KibanError(f"{self.where} is not text in {self.encoding}: {one_line(error)}") from None
+        return text.encode() if text or not content else self.read(size)
+
+
+def rows(content: bytes, where: str, delimiter: str = ",", encoding: str = "utf-8", skip: int = 0) -> pa.Table:
+    """The rows of a CSV file, whose header follows `skip` lines. An empty value is null.
 
     Raises KibanError, which starts with `where`, if the content is not CSV or has no rows.
     """
@@ -75,7 +93,7 @@ def rows(content: bytes, where: str, delimiter: str = ",", encoding: str = "utf-
         text = content if encoding.lower() in ("utf-8", "utf8") else content.decode(encoding).encode()
     except (LookupError, ValueError) as error:
         raise KibanError(f"{where} is not text in {encoding}: {one_line(error)}") from None
-    _, parts = read(io.BytesIO(text), where, delimiter)
+    _, parts = read(io.BytesIO(text), where, delimiter, skip)
     tables = []
     for part in parts:
         for line in part.malformed[:1]:
@@ -87,13 +105,14 @@ def rows(content: bytes, where: str, delimiter: str = ",", encoding: str = "utf-
     return table
 
 
-def read(stream: Readable, where: str, delimiter: str = ",") -> tuple[list[str], Iterator[Part]]:
-    """The names of the columns of a CSV file in UTF-8, and its rows in parts.
+def read(stream: Readable, where: str, delimiter: str = ",", skip: int = 0) -> tuple[list[str], Iterator[Part]]:
+    """The names of the columns of a CSV file in UTF-8, which follow `skip` lines, and its rows in parts.
 
     Raises KibanError, which starts with `where`, if a line is too long, or not UTF-8, or if a quote is never closed.
     """
     texts = _texts(stream, where)
     first = next(texts, b"").removeprefix(codecs.BOM_UTF8)
+    first = b"".join(first.splitlines(keepends=True)[skip:]) if skip else first
     header = csv.reader(io.StringIO(first.decode(), newline=""), strict=True, delimiter=delimiter)
     try:
         names = next((names for names in header if names), None)

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import BaseModel
 
-from kiban.core import files, memo, paths
+from kiban.core import files, memo
 from kiban.core.errors import KibanError, exit_on_error, one_line
 from kiban.core.paths import MODEL
 from kiban.core.settings import Sections, read

@@ -10,10 +10,11 @@ from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
 from kiban.core.errors import KibanError, one_line
 from kiban.data.contract import Column
+from kiban.servable import columns
 from kiban.tasks.task import Task
 from kiban.train.settings import Model, Preprocessing
 
@@ -27,16 +28,21 @@ def pipeline(features: Mapping[str, Column], preprocessing: Preprocessing, model
     if is_regressor(estimator) != (task.name == "regression"):
         kind = "a regressor" if is_regressor(estimator) else "a classifier"
         raise KibanError(f"params.yaml: model._target_: {model['_target_']} is {kind}, but the task is {task.title}")
-    return make_pipeline(_preprocessor(features, preprocessing), estimator)
+    return make_pipeline(_preprocessor(features, preprocessing, task), estimator)
 
 
-def _preprocessor(features: Mapping[str, Column], preprocessing: Preprocessing) -> ColumnTransformer:
-    """The encoders of the features. Null and a level not in the contract become -1 (ordinal) or all zeros (one_hot).
+def _preprocessor(features: Mapping[str, Column], preprocessing: Preprocessing, task: Task) -> ColumnTransformer:
+    """The encoders of the inputs. Null and a level not in the contract become -1 (ordinal) or all zeros (one_hot).
 
-    Features are known by their number: ONNX allows fewer names.
+    A string without levels, which has many values, becomes the mean target of its value. With three or more classes
+    there is no such mean, and it becomes the number of the value. Inputs are known by their number: ONNX allows fewer
+    names.
     """
-    categories = {number: column.levels for number, column in enumerate(features.values()) if column.type == "string"}
-    numbers = [number for number in range(len(features)) if number not in categories]
+    inputs = list(columns.inputs(features).values())
+    texts = [number for number, column in enumerate(inputs) if column.type == "string"]
+    categories = {number: names for number in texts if (names := inputs[number].levels) is not None}
+    open_texts = [number for number in texts if number not in categories]
+    numbers = [number for number in range(len(inputs)) if number not in texts]
     levels = [np.array(names, dtype=object) for names in categories.values()]
     if preprocessing.categories == "one_hot":
         encoder: Any = OneHotEncoder(categories=levels, handle_unknown="ignore", sparse_output=False)
@@ -46,7 +52,20 @@ def _preprocessor(features: Mapping[str, Column], preprocessing: Preprocessing) 
         scaler: Any = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
     else:
         scaler = "passthrough"
-    return ColumnTransformer([("categories", encoder, list(categories)), ("numbers", scaler, numbers)])
+    steps = [("categories", encoder, list(categories)), ("numbers", scaler, numbers)]
+    if open_texts:
+        steps.append(("texts", _of_texts(preprocessing, task), open_texts))
+    return ColumnTransformer(steps)
+
+
+def _of_texts(preprocessing: Preprocessing, task: Task) -> Any:
+    """The encoder of strings without levels."""
+    if task.name == "multiclass":
+        encoder: Any = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    else:
+        kind = "binary" if task.name == "binary" else "continuous"
+        encoder = TargetEncoder(target_type=kind, random_state=0)  # the seed draws the folds
+    return make_pipeline(encoder, StandardScaler()) if preprocessing.numbers == "standardize" else encoder
 
 
 def check(model: Model) -> None:

@@ -7,10 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kiban.data.contract import Column
+from kiban.servable.columns import TIMES
 
 
 def typical(rows: pa.Table, features: Mapping[str, Column]) -> dict[str, Any]:
-    """The median of each numeric feature, and the most frequent value of the others; None if all values are null.
+    """The median of each number and time, and the most frequent value of the others; None if all values are null.
 
     In general no row of `rows` has these values together, so that the example discloses no row.
     """
@@ -21,6 +22,9 @@ def _typical(values: pa.ChunkedArray, column: Column) -> Any:
     present = values.drop_null()
     if len(present) == 0:
         return None
+    if column.type in TIMES:
+        middle = present.take(pc.sort_indices(present))[len(present) // 2].as_py()
+        return str(middle.isoformat()).replace("+00:00", "Z")
     if column.type in ("string", "boolean"):
         counts = sorted(present.value_counts().to_pylist(), key=lambda count: (-count["counts"], count["values"]))
         return counts[0]["values"]

@@ -16,7 +16,7 @@ from kiban.core import paths
 from kiban.core.errors import one_line
 from kiban.core.files import sha256, whole
 from kiban.data.contract import Column
-from kiban.servable import load, manifest
+from kiban.servable import columns, load, manifest
 from kiban.servable.columns import Columns
 from kiban.servable.load import INPUT
 from kiban.servable.manifest import Manifest, Parity
@@ -83,7 +83,7 @@ def as_onnx(
         print(f"train: not exported to ONNX, served by scikit-learn: {one_line(error)[:160]}")
         return None
     rows = with_nulls(validation, features)
-    inputs = {INPUT.format(number): name for number, name in enumerate(features)}
+    inputs = {INPUT.format(number): name for number, name in enumerate(columns.inputs(features))}
     expected = load.answers_of(model, rows, task)
     actual = load.onnx_answers(content, "the model", inputs, task)(rows)
     parity = agreement(expected, actual, task, threshold)
@@ -108,13 +108,13 @@ def agreement(expected: Scores, actual: Scores, task: Name, threshold: float | N
 
 
 def with_nulls(rows: Columns, features: Mapping[str, Column]) -> Columns:
-    """The rows, and more like the first: for each nullable feature one in which it is null, for each string one with a
+    """The rows, and more like the first: for each nullable input one in which it is null, for each string one with a
     level that the contract lacks, and one with all of these.
 
     Validation may have neither, and some converters are wrong about them alone.
     """
     odd: dict[str, list[Any]] = {}
-    for name, column in features.items():
+    for name, column in columns.inputs(features).items():
         if column.type == "string":
             odd[name] = [UNKNOWN, *([""] if column.nullable else [])]
         elif column.nullable:
@@ -129,10 +129,10 @@ def with_nulls(rows: Columns, features: Mapping[str, Column]) -> Columns:
 
 
 def to_onnx(model: Pipeline, features: Mapping[str, Column], task: Name) -> bytes:
-    """The pipeline as ONNX, with an input for each feature and the outputs label and probabilities, or the number."""
+    """The pipeline as ONNX, with numbered inputs and the outputs label and probabilities, or the number."""
     inputs = [
         (INPUT.format(number), StringTensorType([None, 1]) if column.type == "string" else FloatTensorType([None, 1]))
-        for number, column in enumerate(features.values())
+        for number, column in enumerate(columns.inputs(features).values())
     ]
     add_node = tree_ensemble.add_node
 

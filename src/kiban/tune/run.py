@@ -71,7 +71,13 @@ def _search(name: str, settings: Tune, params: dict[str, Any]) -> tuple[list[tri
     # A study is continued only with the same settings, parameters, data and contract, which its file name hashes.
     train_params = search.Trained.model_validate(params).model_dump()
     contract_digest = hashlib.sha256(contract.prepared_content(dataset)).hexdigest()
-    parts = settings.model_dump(exclude={"trials", "applies_to"}), train_params, params["split"], training, contract_digest
+    parts = (
+        settings.model_dump(exclude={"trials", "applies_to"}),
+        train_params,
+        params["split"],
+        training,
+        contract_digest,
+    )
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
     journal = paths.STUDIES / f"{name}-{digest}.journal"
     study = search.study(journal, settings.seed, settings.metric, search.default(params, settings))

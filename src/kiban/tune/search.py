@@ -18,7 +18,6 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from kiban.core import paths
 from kiban.core.errors import KibanError, one_line
 from kiban.core.settings import Sections, leaves
 from kiban.data import contract, prepared
