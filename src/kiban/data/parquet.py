@@ -88,9 +88,7 @@ def conform(rows: pa.Table, contract: Table, where: str) -> pa.Table:
         parts = [f"column {name!r} is missing" for name in missing]
         parts += [f"column {name!r} is not in the contract" for name in extra]
         raise KibanError(f"{where}: {', '.join(parts)}; correct the source, or the contract")
-    rows = with_nulls(rows, [""])
-    typed = {name: _cast(rows[name], name, column, where) for name, column in columns.items()}
-    table = pa.table(typed)
+    table = typed(rows, contract.model_copy(update={"columns": columns}), where)
     if is_hashed:
         table = with_hash(table, contract)
     table = table.cast(schema(contract))
@@ -98,7 +96,22 @@ def conform(rows: pa.Table, contract: Table, where: str) -> pa.Table:
     return table.take(order).combine_chunks()
 
 
+def typed(rows: pa.Table, contract: Table, where: str) -> pa.Table:
+    """The contract's columns of `rows` in its types, in the order of the rows. Empty text becomes null.
+
+    Raises KibanError, which starts with `where`, if a value cannot be converted without loss.
+    """
+    rows = with_nulls(rows, [""])
+    return pa.table({name: _cast(rows[name], name, column, where) for name, column in contract.columns.items()})
+
+
 def _cast(values: pa.ChunkedArray, name: str, column: Column, where: str) -> pa.ChunkedArray:
+    timezone = column.written.timezone if column.written else None
+    if pa.types.is_timestamp(values.type) and values.type.tz is None and timezone:
+        try:
+            values = pc.assume_timezone(values.cast(pa.timestamp("us")), timezone, ambiguous="earliest")
+        except pa.ArrowInvalid as error:
+            raise KibanError(f"{where}: column {name!r}: {one_line(error)}; correct it at its source") from None
     if pa.types.is_timestamp(values.type) and values.type.tz is None:
         raise KibanError(f"{where}: column {name!r} has times without a time zone; the contract's timestamps are UTC")
     if column.written is not None and rules.is_text(values.type):

@@ -65,7 +65,7 @@ class Written(_Strict):
         if type in ("integer", "number"):
             return self._number(text)
         if type == "boolean":
-            word = self.words.get(text.casefold(), _WORDS.get(text))
+            word = self.words.get(text.casefold(), _WORDS.get(text.casefold()))
             if word is None:
                 raise MisreadError(f"{text!r} is not one of {', '.join([*self.words, *_WORDS])}")
             return str(word).lower()
@@ -146,7 +146,7 @@ def _zone(name: str) -> ZoneInfo:
 @lru_cache
 def _pattern(decimal: str, thousands: str | None) -> re.Pattern[str]:
     """Digits, in groups of three if there is a sign of thousands among them, and a fraction or an exponent."""
-    groups = rf"|\d{{1,3}}(?:{re.escape(thousands)}\d{{3}})+" if thousands else ""
+    groups = rf"|[1-9]\d{{0,2}}(?:{re.escape(thousands)}\d{{3}})+" if thousands else ""
     point = re.escape(decimal)
     return re.compile(rf"(?:\d+{groups})(?:{point}\d*)?(?:[eE][-+]?\d+)?|{point}\d+(?:[eE][-+]?\d+)?", re.ASCII)
 

@@ -33,8 +33,8 @@ class Given:
 
     def read(self, batch: str, period: Period | None) -> pa.Table:
         raise KibanError(
-            f"batch {batch} is of a file that was given, of which only the snapshot is kept: `dvc pull` brings it from a "
-            "remote that has it"
+            f"batch {batch} is of a file that was given, of which only the snapshot is kept: `dvc pull` brings it from "
+            "a remote that has it"
         )
 
     def describe(self) -> str:

@@ -1,0 +1,1 @@
+"""A table to its configuration and contract: `kiban init`."""
