@@ -84,4 +84,4 @@ def test_by_time_the_three_must_follow_one_another() -> None:
     from kiban.data.split import parse
 
     with pytest.raises(ValidationError, match="must follow one another"):
-        parse({each: {"first": "2013-01", "last": "2013-02"} for each in SPLITS})
+        parse({each: {"first": "2013-01", "last": "2013-02"} for each in SPLITS}, [])

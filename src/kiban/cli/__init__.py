@@ -9,6 +9,7 @@ from kiban.cli.experiments import experiments
 from kiban.cli.features import features
 from kiban.cli.gate import gate
 from kiban.cli.ingest import ingest
+from kiban.cli.init import init
 from kiban.cli.lineage import lineage
 from kiban.cli.places import enter_root
 from kiban.cli.plots import plots
@@ -39,6 +40,7 @@ commands.add_command(experiments)
 commands.add_command(features)
 commands.add_command(gate)
 commands.add_command(ingest)
+commands.add_command(init)
 commands.add_command(lineage)
 commands.add_command(plots)
 commands.add_command(push)

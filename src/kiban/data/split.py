@@ -1,7 +1,8 @@
 """The section `split`: the rows for training, for choosing between models (validation), and for testing.
 
-They are split by time, as a model is used that knows the past and is asked about the future; or, where a table has no
-time, by the hash of a row, so that a row never changes sides when others are added.
+They are split by time, as a model is used that knows the past and is asked about the future, in periods that are named
+or that are counted from the newest batch; or, where a table has no time, by the hash of a row, so that a row never
+changes sides when others are added.
 """
 
 import hashlib
@@ -33,6 +34,13 @@ class Period(Settings):
     last: BatchName
 
 
+class Newest(Settings):
+    """Numbers of batches, counted from the newest."""
+
+    validation: Annotated[int, Field(gt=0)]
+    test: Annotated[int, Field(gt=0)]
+
+
 class ByTime(Settings):
     """Three periods in order of time, without overlap, so that no model is measured on rows that it was trained on."""
 
@@ -55,6 +63,34 @@ class ByTime(Settings):
     def parts(self, batch: str, rows: "pa.Table", key: Sequence[str]) -> "dict[SplitName, pa.Table]":
         """The rows of a batch by split: all of them are in the one of the batch, if any."""
         return dict.fromkeys(self.of(batch), rows)
+
+
+class ByNewest(Settings):
+    """The newest `test` batches test, the `validation` batches before them validate, and all earlier ones train.
+
+    `resolve` makes it a split by time, as soon as the batches are known.
+    """
+
+    newest: Newest
+
+    def resolve(self, batches: Collection[str]) -> ByTime:
+        """The split of these batches. Raises KibanError if there are too few, or if some have no period."""
+        names = sorted(batches)
+        last_train, last_validation = (
+            len(names) - self.newest.test - self.newest.validation - 1,
+            len(names) - self.newest.test - 1,
+        )
+        if last_train < 0:
+            needed = self.newest.validation + self.newest.test + 1
+            raise KibanError(f"params.yaml: split.newest: it needs {needed} batches, and there are {len(names)}")
+        try:
+            return ByTime(
+                train=Period(first=names[0], last=names[last_train]),
+                validation=Period(first=names[last_train + 1], last=names[last_validation]),
+                test=Period(first=names[last_validation + 1], last=names[-1]),
+            )
+        except ValueError:
+            raise KibanError("params.yaml: split.newest: it needs batches that are named after their time") from None
 
 
 class ByRow(Settings):
@@ -117,21 +153,38 @@ def place(rows: "pa.Table", by: Sequence[str], seed: int) -> "npt.NDArray[np.flo
 
 
 def _kind(section: Any) -> str:
-    by_row = isinstance(section, ByRow) or (isinstance(section, dict) and "by" in section)
-    return TAGGED + ("by_row" if by_row else "by_time")
+    for name, kind, key in (("by_row", ByRow, "by"), ("by_newest", ByNewest, "newest")):
+        if isinstance(section, kind) or (isinstance(section, dict) and key in section):
+            return TAGGED + name
+    return TAGGED + "by_time"
 
 
 Split = Annotated[
-    Annotated[ByTime, Tag(TAGGED + "by_time")] | Annotated[ByRow, Tag(TAGGED + "by_row")], Discriminator(_kind)
+    Annotated[ByTime, Tag(TAGGED + "by_time")]
+    | Annotated[ByRow, Tag(TAGGED + "by_row")]
+    | Annotated[ByNewest, Tag(TAGGED + "by_newest")],
+    Discriminator(_kind),
 ]
-"""One of the two. ByRow has the key `by`."""
+"""One of the three. ByRow has the key `by`, ByNewest the key `newest`."""
+
+Resolved = ByTime | ByRow
+"""A split that tells of each batch alone where its rows belong."""
 
 
-def parse(section: Any) -> ByTime | ByRow:
-    """The split of a section of params.yaml. Raises pydantic's ValidationError if it is none."""
-    return TypeAdapter[ByTime | ByRow](Split).validate_python(section, strict=True)
+def parse(section: Any, batches: Collection[str]) -> Resolved:
+    """The split of these batches by a section of params.yaml.
+
+    Raises pydantic's ValidationError if it is none, and KibanError like `resolve`.
+    """
+    split: ByTime | ByRow | ByNewest = TypeAdapter[Any](Split).validate_python(section, strict=True)
+    return resolved(split, batches)
 
 
-def batches_of(split: ByTime | ByRow, names: Collection[str]) -> Mapping[SplitName, list[str]]:
+def resolved(split: ByTime | ByRow | ByNewest, batches: Collection[str]) -> Resolved:
+    """The split of these batches. Raises KibanError if there are too few."""
+    return split.resolve(batches) if isinstance(split, ByNewest) else split
+
+
+def batches_of(split: Resolved, names: Collection[str]) -> Mapping[SplitName, list[str]]:
     """The batches among `names` that have rows of each split, sorted."""
     return {each: [name for name in sorted(names) if each in split.of(name)] for each in SPLITS}

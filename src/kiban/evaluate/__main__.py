@@ -10,7 +10,7 @@ from kiban.core.paths import METRICS, PREDICTIONS
 from kiban.core.settings import Sections, read
 from kiban.data import parquet, prepared
 from kiban.data.missing import Missing
-from kiban.data.split import SPLITS, Split, SplitName
+from kiban.data.split import SPLITS, Split, SplitName, resolved
 from kiban.evaluate import metrics
 from kiban.evaluate.measure import (
     Part,
@@ -40,11 +40,12 @@ def main() -> None:
     servable = load()
     task, features, target_name = servable.task, servable.contract.features(), servable.contract.target()
     hashes = prepared.accepted()
-    batches = measured_batches(servable, params.split, hashes)
+    split_of_batches = resolved(params.split, hashes)
+    batches = measured_batches(servable, split_of_batches, hashes)
     parts: dict[tuple[SplitName, str], Part] = {}
     for batch in track(batches, description="evaluate", transient=True):
         of_batch = prepared.read(servable.manifest.dataset, {batch: hashes[batch]})
-        for split, rows in params.split.parts(batch, of_batch, servable.contract.key).items():
+        for split, rows in split_of_batches.parts(batch, of_batch, servable.contract.key).items():
             if rows.num_rows:
                 scores = servable.score(columns.from_arrow(rows, features))
                 target = columns.target_from_arrow(rows[target_name], servable.target)
@@ -84,7 +85,7 @@ def main() -> None:
     )
     evaluation.write()
     METRICS.write_text(json.dumps(compared_between_versions(task, results), indent=1) + "\n")
-    parquet.write(predictions_of(servable, of_split), PREDICTIONS)
+    parquet.write(predictions_of(servable, of_split, params.gate.cluster), PREDICTIONS)
     tested = Scored(of_split["test"].target, of_split["test"].scores, baseline)
     write_plots(servable, test, tested, evaluation.by_batch, params.evaluation)
     shown = task.metrics[task.compared[0]]

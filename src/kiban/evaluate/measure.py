@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from kiban.core.errors import KibanError
 from kiban.core.paths import PLOTS
-from kiban.data.split import SPLITS, Split, SplitName, batches_of
+from kiban.data.split import SPLITS, Resolved, SplitName, batches_of
 from kiban.evaluate import metrics
 from kiban.evaluate.settings import EvaluationSettings, Gate
 from kiban.servable import columns
@@ -37,7 +37,7 @@ def joined(split: SplitName, parts: Sequence[Part]) -> Part:
     )
 
 
-def measured_batches(servable: Servable, split: Split, hashes: Mapping[str, str]) -> list[str]:
+def measured_batches(servable: Servable, split: Resolved, hashes: Mapping[str, str]) -> list[str]:
     """The accepted batches that have rows of a split, of all in `hashes`, which has their SHA-256 by name.
 
     Raises KibanError if the servable was trained on another version of one, or if a split has no batch.
@@ -69,15 +69,16 @@ def judged(gate: Gate, task: Task, results: dict[SplitName, Figures]) -> GateRes
     )
 
 
-def predictions_of(servable: Servable, of_split: Mapping[SplitName, Part]) -> pa.Table:
-    """The key, time, split, target and scores of each row of every split.
+def predictions_of(servable: Servable, of_split: Mapping[SplitName, Part], cluster: str) -> pa.Table:
+    """The key, time, cluster, split, target and scores of each row of every split.
 
     The scores are one column, `score`, or one for each class, `score 0` and so on. The schema's metadata has the
     model's id.
     """
     target = servable.contract.target()
     time = [servable.contract.time] if servable.contract.time else []
-    key = list(dict.fromkeys([*servable.contract.key, *time]))
+    clusters = [cluster] if cluster in servable.contract.columns else []
+    key = list(dict.fromkeys([*servable.contract.key, *time, *clusters]))
     parts = []
     for split in SPLITS:
         rows, scores = of_split[split].rows, of_split[split].scores

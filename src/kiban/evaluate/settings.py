@@ -71,7 +71,7 @@ class Gate(Settings):
 
     A version is better or worse than another only if the whole 95 % interval of their difference exceeds
     `minimum_change`. The interval comes from resampling clusters of rows, because rows of a cluster are not
-    independent. `cluster` is a calendar unit of the contract's time in the dataset's time zone, a column of its key, or
+    independent. `cluster` is a calendar unit of the contract's time in the dataset's time zone, a column, or
     `row` if they are.
     """
 

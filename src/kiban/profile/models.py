@@ -8,7 +8,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 
 from kiban.core.errors import KibanError, one_line
 from kiban.data.contract import Column
-from kiban.servable.columns import Columns
+from kiban.servable.columns import Columns, frame
 from kiban.servable.load import answers_of, of_all_levels
 from kiban.tasks.metric import Scored, Target
 from kiban.tasks.task import Task
@@ -27,12 +27,12 @@ Tried = tuple[Model, Preprocessing]
 
 
 class Choice(NamedTuple):
-    """The better model, its name, and what each is worth: its skill on rows that it was not trained on."""
+    """The better model by name, all that were tried, and the skill of each on rows that it was not trained on."""
 
     name: str
-    model: Model
-    preprocessing: Preprocessing
+    tried: Mapping[str, Tried]
     skill: Mapping[str, float]
+    rows: int
     notes: list[str]
 
 
@@ -45,8 +45,9 @@ def trees(task: Task, rows: int, rarest: int, classes: int, by_time: bool) -> Tr
     sums = classes if task.name == "multiclass" else 1
     most = max(50, min(ROUNDS, MOST_ROUNDS // (FOLDS * sums)))
     stops = not by_time and rarest >= LEAST_OF_CLASS
+    kind = "Regressor" if task.name == "regression" else "Classifier"
     model = {
-        "_target_": f"sklearn.ensemble.HistGradientBoosting{'Regressor' if task.name == 'regression' else 'Classifier'}",
+        "_target_": f"sklearn.ensemble.HistGradientBoosting{kind}",
         "learning_rate": round(RATE * ROUNDS / most, 3),
         "max_iter": most if stops else min(most, FIXED_ROUNDS),
         "max_leaf_nodes": 8,
@@ -74,16 +75,15 @@ def better(
 ) -> Choice:
     """The better of the two, by their skill on shuffled folds of the training rows.
 
-    `target` has the shape (n,), and each array of `columns` too.
+    `target` has the shape (n,), and each array of `columns` too. Raises KibanError if neither can be trained.
     """
     random = np.random.default_rng(0)
     drawn = np.sort(random.permutation(len(target))[:MOST_ROWS])
-    counts = np.bincount(target, minlength=1) if task.name != "regression" else np.array([len(target)])
-    rarest = int(counts[counts > 0].min())
+    rarest = len(target) if task.name == "regression" else int(np.unique(target, return_counts=True)[1].min())
     notes = []
-    if task.name != "regression" and rarest < LEAST_OF_CLASS:
-        notes.append(f"a class has only {rarest} training rows: early stopping is off, and the number of rounds fixed")
-    tried = {"boosted trees": trees(task, len(target), rarest, classes, by_time), "linear": linear(task)}
+    if rarest < LEAST_OF_CLASS:
+        notes.append(f"a class has only {rarest} training rows: early stopping is off, the number of rounds fixed")
+    tried = {"trees": trees(task, len(target), rarest, classes, by_time), "linear": linear(task)}
     rows = {name: values[drawn] for name, values in columns.items()}
     skill: dict[str, float] = {}
     for name, (model, preprocessing) in tried.items():
@@ -94,8 +94,19 @@ def better(
     if not skill:
         raise KibanError(f"no model could be trained on these columns: {'; '.join(notes)}")
     name = max(skill, key=lambda each: (skill[each], each == "linear"))
-    model, preprocessing = tried[name]
-    return Choice(name, model, preprocessing, skill, notes)
+    return Choice(name, tried, skill, len(drawn), notes)
+
+
+def space(rows: int) -> dict[str, Any]:
+    """The ranges of a search for better trees, for a table of this many training rows."""
+    leaf = max(5, min(100, round(rows**0.5 / 3)))
+    return {
+        "model.learning_rate": {"low": 0.02, "high": 0.2, "log": True},
+        "model.max_leaf_nodes": {"low": 4, "high": 32, "log": True},
+        "model.min_samples_leaf": {"low": max(2, leaf // 4), "high": 4 * leaf, "log": True},
+        "model.max_features": {"low": 0.2, "high": 1.0},
+        "model.l2_regularization": {"low": 0.1, "high": 100.0, "log": True},
+    }
 
 
 def _skill(
@@ -126,6 +137,34 @@ def _skill(
     loss = task.metrics["log_loss" if task.name != "regression" else "rmse"]
     ours, plain = (loss.value(Scored(target, scores).weighted()) for scores in (answers, baselines))
     return 1 - (ours**2 / plain**2 if task.name == "regression" else ours / plain)
+
+
+def rounds(
+    model: Model,
+    preprocessing: Preprocessing,
+    features: Mapping[str, Column],
+    task: Task,
+    training: tuple[Columns, Target],
+    validation: tuple[Columns, Target],
+) -> int:
+    """The number of boosting rounds that is best on the validation rows, of at most twice that of `model`.
+
+    Early stopping holds rows out at random, of days that it trains on: with a split by time it would stop too late.
+    """
+    pipeline = estimator.pipeline(features, preprocessing, {**model, "max_iter": 2 * model["max_iter"]}, task)
+    columns, target = validation
+    offset, scale = fit.fit(pipeline, task, *training)
+    rows = pipeline[:-1].transform(frame(columns))
+    loss = task.metrics["rmse" if task.name == "regression" else "log_loss"]
+    losses = []
+    if task.name == "regression":
+        staged = (offset + scale * answers for answers in pipeline[-1].staged_predict(rows))
+    elif task.name == "binary":
+        staged = (answers[:, 1] for answers in pipeline[-1].staged_predict_proba(rows))
+    else:
+        staged = pipeline[-1].staged_predict_proba(rows)
+    losses = [loss.value(Scored(target, answers).weighted()) for answers in staged]
+    return int(np.argmin(losses)) + 1
 
 
 def _folds(target: Target, task: Task) -> Any:

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 from kiban.core.errors import KibanError
 from kiban.core.git import commits_with, git
 from kiban.core.paths import EVALUATION
-from kiban.data.split import Split, parse
+from kiban.data import prepared
+from kiban.data.split import Resolved, parse
 from kiban.data.verdict import Level, Verdict
 from kiban.request import origin
 from kiban.review.revision import Batch, Revision
@@ -40,7 +41,7 @@ class Lineage:
     model_id: str
     commit: Commit | None
     batches: Mapping[str, Mapping[str, Batch]]
-    split: Split
+    split: Resolved
     parameters: Mapping[str, Any]
     metrics: Mapping[str, Figures]
     verdicts: Mapping[Level, Verdict | None]
@@ -61,7 +62,7 @@ def lineage(model_id: str) -> Lineage:
     ((whole, commit),) = commits.items()
     revision = Revision(commit)
     try:
-        split = parse(revision.params["split"])
+        split = parse(revision.params["split"], revision.batches[prepared.TABLE])
     except (KeyError, ValidationError):
         raise KibanError(f"the params.yaml of {revision.label} has no valid split") from None
     return Lineage(

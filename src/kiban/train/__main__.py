@@ -13,7 +13,7 @@ from kiban.core.settings import Sections, read
 from kiban.data import contract, prepared
 from kiban.data.missing import Missing
 from kiban.data.settings import Identity
-from kiban.data.split import SPLITS, Split, SplitName, batches_of
+from kiban.data.split import SPLITS, Split, SplitName, batches_of, resolved
 from kiban.servable import columns, skops_file
 from kiban.servable.load import answers_of
 from kiban.tasks.task import task_of
@@ -53,7 +53,9 @@ def main() -> None:
     table = contract.prepared_of(params.dataset.name)
     features = table.features()
     hashes = prepared.accepted()
-    used = batches_of(params.split, hashes)
+    split_of_batches = resolved(params.split, hashes)
+    params = params.model_copy(update={"split": split_of_batches})
+    used = batches_of(split_of_batches, hashes)
     if not used["train"] or not used["validation"]:
         raise KibanError("params.yaml: split: train or validation contains no prepared batch")
 
@@ -61,7 +63,7 @@ def main() -> None:
     parts: dict[SplitName, list[pa.Table]] = {split: [] for split in SPLITS}
     for batch, digest in needed.items():
         of_batch = prepared.read(params.dataset.name, {batch: digest})
-        for split, part in params.split.parts(batch, of_batch, table.key).items():
+        for split, part in split_of_batches.parts(batch, of_batch, table.key).items():
             parts[split].append(part)
     rows, validation_rows = pa.concat_tables(parts["train"]), pa.concat_tables(parts["validation"])
     if not rows.num_rows or not validation_rows.num_rows:

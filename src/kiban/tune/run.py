@@ -65,7 +65,8 @@ def _search(name: str, settings: Tune, params: dict[str, Any]) -> tuple[list[tri
 
     from kiban.tune import search
 
-    dataset, split, hashes = params["dataset"]["name"], parse(params["split"]), prepared.accepted()
+    dataset, hashes = params["dataset"]["name"], prepared.accepted()
+    split = parse(params["split"], hashes)
     training = {batch: hashes[batch] for batch in batches_of(split, hashes)["train"]}
     folds = search.folds(split, list(training), settings.folds)
     # A study is continued only with the same settings, parameters, data and contract, which its file name hashes.

@@ -22,7 +22,7 @@ from kiban.core.errors import KibanError, one_line
 from kiban.core.settings import Sections, leaves
 from kiban.data import contract, prepared
 from kiban.data.missing import Missing
-from kiban.data.split import ByRow, ByTime, parse, place
+from kiban.data.split import ByRow, Resolved, parse, place
 from kiban.servable import columns
 from kiban.servable.load import answers_of, of_all_levels
 from kiban.tasks.metric import Scored, Target
@@ -61,7 +61,7 @@ class Fold:
     test: tuple[Piece, ...]
 
 
-def folds(split: ByTime | ByRow, batches: list[str], number: int) -> list[Fold]:
+def folds(split: Resolved, batches: list[str], number: int) -> list[Fold]:
     """`number` folds of the training rows.
 
     By time each of the last training batches is scored by a model of the earlier ones. By row the training rows are cut
@@ -142,8 +142,9 @@ def cross_validate(
 @cache
 def _piece(dataset: str, piece: Piece, split: str) -> tuple[columns.Columns, Target]:
     """The features and the target of some training rows. A process reads each piece once. `split` is JSON."""
-    table, rule = contract.prepared_of(dataset), parse(json.loads(split))
-    rows = prepared.read(dataset, {piece.batch: prepared.accepted()[piece.batch]})
+    hashes = prepared.accepted()
+    table, rule = contract.prepared_of(dataset), parse(json.loads(split), hashes)
+    rows = prepared.read(dataset, {piece.batch: hashes[piece.batch]})
     rows = rule.parts(piece.batch, rows, table.key)["train"]
     if isinstance(rule, ByRow):
         # Of another seed than the split's, by which the training rows lie below a limit.

@@ -1,0 +1,55 @@
+"""The batches that a table is cut into, and how its rows are split."""
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kiban.core.errors import KibanError
+from kiban.data.split import SPLITS, ByNewest, ByRow, Newest, Resolved
+from kiban.profile.wishes import Wishes
+
+LEAST_MONTHS, LEAST_DAYS = 6, 10  # that a split by time needs
+HELD_OUT = 0.15  # the share of the rows, or of the batches, for validation, and for testing
+
+
+def cut(rows: pa.Table, name: str, wishes: Wishes) -> dict[str, pa.Table]:
+    """The rows by batch: by month or day of the time, or all in one delivery.
+
+    Raises KibanError if there are too few days for a split by time.
+    """
+    if wishes.time is None:
+        return {f"001-{name}": rows}
+    local = pc.local_timestamp(rows[wishes.time].cast(pa.timestamp("us", wishes.timezone)))
+    distinct: list[str] = []
+    for form, least in (("%Y-%m", LEAST_MONTHS), ("%Y-%m-%d", LEAST_DAYS)):
+        names = pc.strftime(local, form)
+        distinct = sorted(names.unique().to_pylist())
+        if len(distinct) >= least:
+            return {each: rows.filter(pc.equal(names, each)) for each in distinct}
+    raise KibanError(
+        f"--time {wishes.time}: the rows are of {len(distinct)} days; a split by time needs {LEAST_DAYS} days, or "
+        f"{LEAST_MONTHS} months"
+    )
+
+
+def split(batches: Mapping[str, pa.Table], wishes: Wishes) -> ByRow | ByNewest:
+    """By time if there is one, else by the hash of a group or of a row."""
+    if wishes.time is None:
+        return ByRow(by=[wishes.group] if wishes.group else [], seed=0, validation=HELD_OUT, test=HELD_OUT)
+    held_out = max(1, round(HELD_OUT * len(batches)))
+    return ByNewest(newest=Newest(validation=held_out, test=held_out))
+
+
+def in_words(split: Resolved) -> str:
+    """Which rows train, validate and test."""
+    if isinstance(split, ByRow):
+        what = " and ".join(split.by) if split.by else "row"
+        train = 1 - split.validation - split.test
+        return f"by hash of the {what}: {train:.0%} train, {split.validation:.0%} validate, {split.test:.0%} test"
+    periods = [getattr(split, each) for each in SPLITS]
+    verbs = ("train", "validate", "test")
+    return ", ".join(
+        f"{period.first} to {period.last} {verb}" if period.first < period.last else f"{period.first} {verb}s"
+        for period, verb in zip(periods, verbs, strict=True)
+    )

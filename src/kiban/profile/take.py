@@ -1,0 +1,92 @@
+"""Carrying out a plan: the files of conf/, the snapshot with its entries of the ledger, and params.yaml."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kiban.config.composition import composed
+from kiban.core import files, paths
+from kiban.core.errors import KibanError
+from kiban.data import parquet
+from kiban.ingest import ledger
+from kiban.ingest.ledger import Entry
+from kiban.profile import write
+from kiban.profile.run import Plan
+
+IGNORED = (Path("data/raw/.gitignore"), Path("data/prepared/.gitignore"))
+
+
+def carry_out(plan: Plan, force: bool, is_default: bool) -> list[Path]:
+    """Write all that the plan holds, and return the paths to commit.
+
+    Raises KibanError if a person has edited a file that would be overwritten, or if the ledger has other data, unless
+    `force` is given. Nothing is written then.
+    """
+    if not force:
+        write.check(plan.texts)
+    path = paths.ledger(plan.name)
+    with ledger.locked(path):
+        recorded = ledger.read(path).get(plan.name, {})
+        folder = paths.raw_folder(plan.name) / plan.name
+        with files.whole(folder) as beside:
+            entries = _snapshots(plan, beside, recorded)
+            others = recorded.keys() - entries.keys() or {
+                batch for batch, entry in entries.items() if recorded and entry != recorded.get(batch)
+            }
+            if others and not force:
+                raise KibanError(
+                    f"{path} has other data already ({', '.join(sorted(others)[:3])}): `kiban init --force` begins anew, "
+                    "and --name gives the table another name"
+                )
+        write.write(plan.texts)
+        ledger.write(path, {plan.name: entries})
+    for each in IGNORED:
+        _ignore(each, plan.name)
+    written = [*plan.texts, path, *IGNORED]
+    if is_default:
+        files.write(paths.CONFIG, _with_dataset(plan.name))
+        files.write(paths.PARAMS, composed(Path(), []))
+        written += [paths.CONFIG, paths.PARAMS]
+    return written
+
+
+def _snapshots(plan: Plan, folder: Path, recorded: dict[str, Entry]) -> dict[str, Entry]:
+    """Write the snapshots to `folder`, and return their entries. One that is recorded keeps its entry."""
+    folder.mkdir(parents=True)
+    entries = {}
+    for batch, rows in plan.rows.items():
+        path = folder / f"{batch}.parquet"
+        parquet.write(rows, path)
+        before = recorded.get(batch)
+        digest = files.sha256(path)
+        entries[batch] = (
+            before
+            if before is not None and before.sha256 == digest
+            else Entry(
+                rows=rows.num_rows,
+                bytes=path.stat().st_size,
+                sha256=digest,
+                source=plan.origin,
+                taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            )
+        )
+    return entries
+
+
+def _ignore(path: Path, name: str) -> None:
+    """Let git ignore the folder of the dataset. DVC does so too, but takes it back when a later stage fails."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    if f"/{name}" not in lines:
+        files.write(path, "".join(f"{line}\n" for line in [*lines, f"/{name}"]).encode())
+
+
+def _with_dataset(name: str) -> bytes:
+    """conf/config.yaml with the dataset as the default, and no overlay, which would be of another dataset.
+
+    Raises KibanError if the file has no line for the dataset.
+    """
+    text = paths.CONFIG.read_text(encoding="utf-8")
+    text, replaced = re.subn(r"(?m)^(\s*- dataset:) \S+", rf"\1 {name}", text)
+    if not replaced:
+        raise KibanError(f"{paths.CONFIG}: there is no line `- dataset: …` among the defaults")
+    return re.sub(r"(?m)^(\s*- experiment:) \S+", r"\1 none", text).encode()
