@@ -36,11 +36,8 @@ def contract(table: Typed, target: Asked, written: WrittenFile, origin: str, wis
         if name in wishes.required and values.null_count:
             row = pc.index(values.is_null(), True).as_py() + 1
             raise KibanError(f"{origin}, row {row}: {name!r} is missing, which --time, --key and --group do not allow")
-        columns[name] = (
-            target.column
-            if name == wishes.target
-            else _column(name, values, read, decided.get(name, Use("info")), wishes)
-        )
+        use = decided.get(name, Use("info"))
+        columns[name] = target.column if name == wishes.target else _column(name, values, read, use, wishes)
     content = {"description": f"A row of {origin}", "columns": columns, "written": written}
     content |= {"key": list(wishes.key)} if wishes.key else {}
     return Table.model_validate(content | ({"time": wishes.time} if wishes.time else {})), decided

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -67,10 +67,15 @@ def of_query(file: str, url_env: str, wishes: Wishes) -> Plan:
     """The plan for the rows of the SQL query in `file`, of the database whose address `url_env` holds."""
     from kiban.sources.sql import Sql
 
+    if wishes.time:
+        raise KibanError(
+            "--time and --sql: a query for each batch has the parameters :start and :end; see docs/data.md"
+        )
     query = Path(file).read_text(encoding="utf-8")
     rows = Sql(url_env, query).read(STATIC, None)
     source = {"_target_": "kiban.sources.Sql", "options": {"url_env": url_env, "query": query}}
-    return plan(rows, WrittenFile(), [], PurePosixPath(file).name, source, wishes)
+    of_query = plan(rows, WrittenFile(), [], PurePosixPath(file).name, source, wishes)
+    return replace(of_query, rows={STATIC: next(iter(of_query.rows.values()))})
 
 
 def plan(
@@ -96,9 +101,7 @@ def plan(
         "gate": name if wishes.group or wishes.time else "skill",
     }
     texts = {
-        paths.raw_contract(name): write.contract(
-            name, described, uses, {wishes.target: f"the target: {target.reason}"}
-        ),
+        paths.raw_contract(name): write.contract(name, described, uses, {wishes.target: f"target: {target.reason}"}),
         paths.CONF / f"dataset/{name}.yaml": write.dataset(name, options_of_groups, wishes.timezone, source),
         **{
             paths.CONF / f"model/{name}_{each}.yaml": write.model(tried, choice) for each, tried in choice.tried.items()

@@ -35,8 +35,8 @@ def carry_out(plan: Plan, force: bool, is_default: bool) -> list[Path]:
             }
             if others and not force:
                 raise KibanError(
-                    f"{path} has other data already ({', '.join(sorted(others)[:3])}): `kiban init --force` begins anew, "
-                    "and --name gives the table another name"
+                    f"{path} has other data already ({', '.join(sorted(others)[:3])}): `kiban init --force` begins "
+                    "anew, and --name gives the table another name"
                 )
         write.write(plan.texts)
         ledger.write(path, {plan.name: entries})

@@ -25,7 +25,7 @@ def columns(plan: Plan) -> list[list[str]]:
 
 def _role(plan: Plan, name: str) -> str:
     table = plan.table
-    roles = {table.target(): "target", table.time: "time", **dict.fromkeys(table.key, "key")}
+    roles: dict[str | None, str] = {table.target(): "target", table.time: "time", **dict.fromkeys(table.key, "key")}
     return roles.get(name) or ("feature" if table.columns[name].role == "feature" else "info")
 
 

@@ -87,7 +87,7 @@ def contract(name: str, table: Table, uses: Mapping[str, Use], reasons: Mapping[
     lines.append("  columns: # fill in the units")
     columns = {each: column for each, column in table.columns.items() if each != ROW_HASH or table.key != [ROW_HASH]}
     for each, column in columns.items():
-        settings = {"type": column.type, "role": column.role}
+        settings: dict[str, Any] = {"type": column.type, "role": column.role}
         settings |= column.model_dump(exclude_defaults=True, exclude={"type", "role", "description"})
         settings |= {"unit": None} if column.type in ("integer", "number") else {}
         settings["description"] = column.description
