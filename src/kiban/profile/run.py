@@ -69,7 +69,7 @@ def of_query(file: str, url_env: str, wishes: Wishes) -> Plan:
 
     if wishes.time:
         raise KibanError(
-            "--time and --sql: a query for each batch has the parameters :start and :end; see docs/data.md"
+            "--time and --sql: a query for each batch has parameters :start and :end, see docs/data.md"
         )
     query = Path(file).read_text(encoding="utf-8")
     rows = Sql(url_env, query).read(STATIC, None)
