@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from kiban.core.errors import KibanError
 
 STATIC = "static"
-DELIVERY = re.compile(r"\d{3}-[a-z0-9_.-]+")
+DELIVERY = re.compile(r"(?P<number>\d{3})-[a-z][a-z0-9_.-]*")
 
 Period = tuple[datetime, datetime]
 """A half-open interval [start, end) as aware datetimes."""
@@ -54,3 +54,10 @@ def with_lookback(batch: str, names: list[str], days: int, timezone: str) -> lis
     start, _ = bounds(batch, timezone)
     since = start - timedelta(days=days)
     return [name for name in names if name <= batch and bounds(name, timezone)[1] > since]
+
+
+def step(batch: str) -> int:
+    """A whole number for a batch, in the order of the names: 201301 of 2013-01, 1 of 001-customers, 0 of static."""
+    if delivery := DELIVERY.fullmatch(batch):
+        return int(delivery["number"])
+    return int(batch.replace("-", "")) if batch != STATIC else 0

@@ -68,9 +68,7 @@ def of_query(file: str, url_env: str, wishes: Wishes) -> Plan:
     from kiban.sources.sql import Sql
 
     if wishes.time:
-        raise KibanError(
-            "--time and --sql: a query for each batch has parameters :start and :end, see docs/data.md"
-        )
+        raise KibanError("--time and --sql: a query for each batch has parameters :start and :end, see docs/data.md")
     query = Path(file).read_text(encoding="utf-8")
     rows = Sql(url_env, query).read(STATIC, None)
     source = {"_target_": "kiban.sources.Sql", "options": {"url_env": url_env, "query": query}}

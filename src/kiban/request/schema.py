@@ -22,7 +22,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError, from_json
 from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
 
 from kiban.data.contract import Column
-from kiban.data.written import MisreadError
+from kiban.data.written import MisreadError, WrittenFile
 from kiban.request.refusal import Finding, RefusedError, finding
 from kiban.servable.columns import TIMES, moment
 
@@ -73,10 +73,29 @@ class Answer(BaseModel):
 
 @dataclass(frozen=True)
 class Schema:
-    """The schema of requests about `features`, with at most `max_records` records."""
+    """The schema of requests about `features`, with at most `max_records` records.
+
+    `ignored` are columns that a record may have too, since the file has them that the model was trained on. `written`
+    is how such a file is written.
+    """
 
     features: Mapping[str, Column]
     max_records: int
+    ignored: frozenset[str] = frozenset()
+    written: WrittenFile = WrittenFile()
+
+    def as_in_files(self, record: Any) -> Any:
+        """A record without the ignored columns, and with texts read as they are written in files."""
+        if not isinstance(record, dict):
+            return record
+        features = self.features
+        return {
+            name: from_text(value, features[name])
+            if isinstance(value, str) and name in features and features[name].written is not None
+            else value
+            for name, value in record.items()
+            if name not in self.ignored
+        }
 
     @cached_property
     def record(self) -> Any:

@@ -15,6 +15,7 @@ from pydantic_core import to_json
 from kiban.core.errors import KibanError, one_line
 from kiban.request import refusal
 from kiban.request.refusal import RefusedError
+from kiban.request.schema import Schema
 from kiban.serve import answer, counters, formats, openapi, page
 from kiban.serve.answer import WARNINGS
 from kiban.serve.formats import JSON
@@ -91,9 +92,11 @@ def predictions(log: PredictionLog) -> dict[str, Direct]:
     BentoML would cost more than the answer. Scoring takes less time than handing the records to a thread.
     """
 
-    def reply(read_as: str, write_as: str, body: bytes, answering: Answering, request_id: str) -> Response:
+    def reply(
+        read_as: str, write_as: str, schema: Schema, body: bytes, answering: Answering, request_id: str
+    ) -> Response:
         served = answering.served
-        records = formats.READERS[read_as](body, served.schema)
+        records = formats.READERS[read_as](body, schema)
         predicted, unusual = served.predict(records)
         counters.count(predicted, unusual)
         warnings = served.schema.warnings(records, unusual)
@@ -104,12 +107,12 @@ def predictions(log: PredictionLog) -> dict[str, Direct]:
 
     def predict(headers: Mapping[str, str], body: bytes, answering: Answering, request_id: str) -> Response:
         formats.media_type(headers, [JSON])
-        return reply(JSON, JSON, body, answering, request_id)
+        return reply(JSON, JSON, answering.served.schema, body, answering, request_id)
 
     def invocations(headers: Mapping[str, str], body: bytes, answering: Answering, request_id: str) -> Response:
         kind = formats.media_type(headers, list(formats.READERS))
         answer_kind = formats.answer_type(headers.get("accept", ""), kind)
-        return reply(kind, answer_kind, body, answering, request_id)
+        return reply(kind, answer_kind, answering.served.file_schema, body, answering, request_id)
 
     return {"/predict": predict, "/invocations": invocations}
 

@@ -58,7 +58,11 @@ def read_json(body: bytes, schema: Schema) -> Records:
         raise RefusedError(
             422, finding("the body has no list of records", '{"records": [{…}, …]} without other keys', field="records")
         )
-    return schema.check(content["records"])
+    return _checked(content["records"], schema)
+
+
+def _checked(records: Sequence[Any], schema: Schema) -> Records:
+    return schema.check([schema.as_in_files(record) for record in records] if schema.ignored else records)
 
 
 def read_json_lines(body: bytes, schema: Schema) -> Records:
@@ -67,24 +71,26 @@ def read_json_lines(body: bytes, schema: Schema) -> Records:
     Raises RefusedError: 400 if a line is not JSON, 422 if the schema rejects a record.
     """
     lines = [(number, line) for number, line in enumerate(_few(body.splitlines(), schema), start=1) if line.strip()]
-    return schema.check([_from_json(line, f"line {number}") for number, line in lines])
+    return _checked([_from_json(line, f"line {number}") for number, line in lines], schema)
 
 
 def read_csv(body: bytes, schema: Schema) -> Records:
-    """The records of a CSV body. An empty field is null, a string stands as it is, and other values as in JSON.
+    """The records of a CSV body. An empty field is null, and values are written as the contract says, or as in JSON.
 
-    If the first line has only names of features, it gives the order of the columns; otherwise the columns are in the
+    If the first line has only names of columns, it gives their order; otherwise the columns are the features in the
     contract's order. Raises RefusedError: 400 if the body is not CSV, 422 if the schema rejects a record.
     """
     try:
-        lines = _few(csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True), schema)
+        text = io.StringIO(_decoded(body, schema), newline="")
+        lines = _few(csv.reader(text, strict=True, delimiter=schema.written.delimiter), schema)
         rows = [line for line in lines if line]
     except UnicodeDecodeError as error:
         raise RefusedError(400, finding(f"the body is not UTF-8: byte {error.start}")) from None
     except csv.Error as error:
         raise RefusedError(400, finding(f"the body is not CSV: {error}")) from None
     names = list(schema.features)
-    if rows and set(rows[0]) <= set(names):
+    rows = _without_lines_before(rows, schema)
+    if rows and set(rows[0]) <= {*names, *schema.ignored}:
         names, rows = rows[0], rows[1:]
     if len(set(names)) < len(names):
         raise RefusedError(400, finding("a column occurs twice", "each feature once"))
@@ -95,10 +101,33 @@ def read_csv(body: bytes, schema: Schema) -> Records:
     # An empty field is left out: the schema makes it null if the contract allows it, and else reports it as missing.
     return schema.check(
         [
-            {name: from_text(text, schema.features[name]) for name, text in zip(names, row, strict=True) if text}
+            {
+                name: from_text(text, schema.features[name])
+                for name, text in zip(names, row, strict=True)
+                if text and name not in schema.ignored
+            }
             for row in rows
         ]
     )
+
+
+def _decoded(body: bytes, schema: Schema) -> str:
+    """The text of the body: UTF-8, or the encoding of the file that the model was trained on."""
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        if schema.written.encoding == "utf-8":
+            raise
+        return body.decode(schema.written.encoding)
+
+
+def _without_lines_before(rows: list[list[str]], schema: Schema) -> list[list[str]]:
+    """The rows from the names of the columns on, where such a file has lines before them."""
+    names = {*schema.features, *schema.ignored}
+    for place, row in enumerate(rows[: schema.written.skip + 1]):
+        if set(row) <= names:
+            return rows[place:]
+    return rows
 
 
 T = TypeVar("T")

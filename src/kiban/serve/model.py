@@ -1,6 +1,6 @@
 """The model that answers: its servable, the schema of its requests, and its description at /model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,14 @@ class Served:
     @cached_property
     def schema(self) -> Schema:
         return Schema(self.servable.contract.features(), self.limits.max_records)
+
+    @cached_property
+    def file_schema(self) -> Schema:
+        """The schema of records as they stand in the file that the model was trained on."""
+        contract = self.servable.contract
+        return replace(
+            self.schema, ignored=frozenset(contract.columns) - set(self.schema.features), written=contract.written
+        )
 
     @cached_property
     def answers(self) -> Answers:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from kiban.core.settings import leaves
+from kiban.data.batches import step
 
 MOST_VALUE = 6000  # characters, MLflow's limit for the value of a parameter
 
@@ -85,9 +86,9 @@ def metrics(node: Mapping[str, Any]) -> list[Metric]:
 def metrics_by_batch(by_batch: Mapping[str, Mapping[str, Any]]) -> list[Metric]:
     """The figures of each batch as a series for each metric, `by_batch.NAME`, with the batch as the step.
 
-    The step of the static batch is 0.
+    The step of the static batch is 0, and that of a delivery its number.
     """
-    steps = {batch: int(batch.replace("-", "")) if batch[0].isdigit() else 0 for batch in by_batch}
+    steps = {batch: step(batch) for batch in by_batch}
     return [
         Metric(name=f"by_batch.{metric.name}", value=metric.value, step=steps[batch])
         for batch, figures in by_batch.items()
