@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
 from typing import Annotated, Any, Literal, NotRequired
@@ -82,7 +82,7 @@ class Schema:
     features: Mapping[str, Column]
     max_records: int
     ignored: frozenset[str] = frozenset()
-    written: WrittenFile = WrittenFile()
+    written: WrittenFile = field(default_factory=WrittenFile)
 
     def as_in_files(self, record: Any) -> Any:
         """A record without the ignored columns, and with texts read as they are written in files."""
