@@ -19,7 +19,7 @@ MAY_USE: dict[str, tuple[str, ...]] = {  # of the library
     "servable": ("core", "data", "tasks"),
 }
 STAGES = ("config", "ingest", "validate", "prepare", "train", "evaluate", "track")
-ABOVE = ("request", "serve", "score", "review", "tune", "maintain", "cli")  # each may use those before it
+ABOVE = ("request", "serve", "score", "review", "tune", "profile", "maintain", "cli")  # each may use those before it
 NEVER = {("score", "serve")}  # what answers, and what answers in bulk, share request/ only
 
 
@@ -78,6 +78,7 @@ def test_a_contract_is_read_without_any_other_room_but_core() -> None:
         "kiban.core.errors",
         "kiban.core.paths",
         "kiban.core.settings",
+        "kiban.data.written",
     }
 
 
