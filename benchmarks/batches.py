@@ -25,13 +25,10 @@ MOST = 1.3  # the limit for the time of one more month, divided by that after th
 FIRST_YEAR = 2008  # summer time follows the rules of 2013 since then, so that each month starts at the same hour
 ZONE = "America/New_York"
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-DATASET = f"""name: flights
-features: flights.py
-timezone: {ZONE}
-tables:
-  flights: {{source: {{_target_: kiban.sources.Files, options: {{path: "incoming/flights/{{batch}}.parquet"}}}}}}
-  weather: {{source: {{_target_: kiban.sources.Files, options: {{path: "incoming/weather/{{batch}}.parquet"}}}}}}
-  planes: {{source: {{_target_: kiban.sources.Files, options: {{path: incoming/planes.parquet}}}}}}
+TABLES = """  tables:
+    flights: {source: {_target_: kiban.sources.Files, options: {path: "incoming/flights/{batch}.parquet"}}}
+    weather: {source: {_target_: kiban.sources.Files, options: {path: "incoming/weather/{batch}.parquet"}}}
+    planes: {source: {_target_: kiban.sources.Files, options: {path: incoming/planes.parquet}}}
 """
 
 
@@ -74,7 +71,8 @@ def seconds(clone: Path) -> float:
 def new_clone(folder: Path) -> Path:
     """A copy of the committed project whose source is the folder incoming/, without any batches."""
     subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
-    (folder / "conf/dataset/flights.yaml").write_text(DATASET)
+    dataset = folder / "conf/dataset/flights.yaml"
+    dataset.write_text(dataset.read_text().partition("  tables:\n")[0] + TABLES)
     for name in ("data/flights.batches.yaml", "dvc.lock"):
         (folder / name).unlink()
     (folder / "incoming").mkdir()

@@ -32,12 +32,12 @@ def validated(slices: dict[str, list[str]], once: Callable[..., Path]) -> Path:
 def run_to_validate(folder: Path, slices: dict[str, list[str]]) -> None:
     write_incoming(folder / "incoming", slices)
     tables = "".join(
-        f"  {table}:\n    source:\n      _target_: kiban.sources.Files\n"
-        f"      options: {{path: 'incoming/{path}'}}\n      missing: [NA]\n"
+        f"    {table}:\n      source:\n        _target_: kiban.sources.Files\n"
+        f"        options: {{path: 'incoming/{path}'}}\n        missing: [NA]\n"
         for table, path in INCOMING.items()
     )
     dataset = folder / "conf/dataset/flights.yaml"
-    dataset.write_text(f"name: flights\nfeatures: flights.py\ntimezone: America/New_York\ntables:\n{tables}")
+    dataset.write_text(dataset.read_text().partition("  tables:\n")[0] + f"  tables:\n{tables}")
     for of_the_year in ("data/flights.batches.yaml", "dvc.lock"):
         (folder / of_the_year).unlink()
     run(folder, "kiban", "compose", *SLICE)
