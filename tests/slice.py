@@ -20,6 +20,7 @@ JANUARY = [*DAYS, 12, 13, 20, 30, 31]
 MONTHS = (1, 2, 3)
 STAGES = ("config", "ingest", "validate_raw", "prepare", "validate_prepared", "train", "evaluate")
 SLICE = [
+    "dataset=flights",  # whatever the default is
     "split.train={first: 2013-01, last: 2013-01}",
     "split.validation={first: 2013-02, last: 2013-02}",
     "split.test={first: 2013-03, last: 2013-03}",

@@ -1,32 +1,36 @@
-"""Every configuration under conf/ composes, is valid, and trains on the slice."""
+"""Every configuration of ours under conf/ composes, is valid, and trains on the slice."""
 
 from pathlib import Path
 
 import pytest
-from slice import ROOT, compose_here, run_stage
+from slice import compose_here, run_stage
 
 from kiban.config.__main__ import Params
 from kiban.config.composition import composed
 from kiban.core.settings import read
 from kiban.servable.load import load
 
-GROUPS = {
-    group.name: sorted(path.stem for path in group.glob("*.yaml"))
-    for group in (ROOT / "conf").iterdir()
-    if group.is_dir()
+GROUPS = {  # not what a team has added
+    "dataset": ["flights"],
+    "decision": ["default"],
+    "evaluation": ["default"],
+    "experiment": ["all_known", "large_trees", "none", "regularized_logistic", "tuned_hist_gradient_boosting"],
+    "gate": ["flights", "skill"],
+    "missing": ["flights", "none"],
+    "model": ["dummy", "hist_gradient_boosting", "logistic"],
+    "plots": ["binary", "flights", "multiclass", "regression"],
+    "serving": ["default"],
+    "split": ["by_newest", "by_row", "flights"],
+    "tracking": ["default"],
+    "validation": ["default"],
 }
-CHOICES = [
-    (group, name)
-    for group in sorted(GROUPS)
-    if group not in ("contract", "experiment", "tune")
-    for name in GROUPS[group]
-]
+CHOICES = [(group, name) for group, names in GROUPS.items() if group != "experiment" for name in names]
 
 
 @pytest.mark.parametrize(("group", "name"), CHOICES)
 def test_every_choice_of_every_group_is_valid(project: Path, group: str, name: str) -> None:
-    if (group, name) == ("split", "by_row"):  # for a table without time
-        Path("params.yaml").write_bytes(composed(Path(), ["split=by_row"]))
+    if group == "split" or name == "flights":  # which the slice chooses
+        Path("params.yaml").write_bytes(composed(Path(), [f"{group}={name}"]))
     else:
         compose_here(f"{group}={name}")
     assert read(Params)

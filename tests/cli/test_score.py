@@ -26,6 +26,7 @@ from kiban.cli.score import score
 from kiban.core.errors import KibanError
 from kiban.core.paths import EVALUATION
 from kiban.core.settings import Sections, read
+from kiban.data.written import WrittenFile
 from kiban.score.read import opened
 from kiban.servable.load import load
 from kiban.serve.model import Served
@@ -277,7 +278,7 @@ def test_what_an_earlier_run_has_rejected_is_said(flights: pa.Table) -> None:
 def test_long_values_do_not_fill_the_memory(flights: pa.Table) -> None:
     notes = pa.array([f"{number:05}" + "x" * 20_000 for number in range(2000)])
     write(pa.concat_tables([flights.append_column("note", notes)] * 3), "in.parquet")
-    with opened("in.parquet") as found:
+    with opened("in.parquet", WrittenFile()) as found:
         pieces = list(found.pieces)
     assert sum(len(piece.numbers) for piece in pieces) == 6000
     assert max(piece.rows.nbytes for piece in pieces) < 50_000_000
@@ -304,7 +305,7 @@ def test_columns_that_are_absent_are_said(flights: pa.Table) -> None:
     ("input_file", "content", "target", "problem"),
     [
         ("no.csv", None, "out.csv", r"no\.csv cannot be read: .*No such file"),
-        ("in.txt", b"", "out.csv", r"in\.txt: a name must end with \.csv, \.csv\.gz or \.parquet"),
+        ("in.xlsx", b"", "out.csv", r"in\.xlsx: a name must end with \.csv, \.tsv, \.txt, perhaps \.gz, or \.parquet"),
         ("in.csv", b"", "out.xlsx", r"out\.xlsx: a name must end with \.csv or \.parquet"),
         ("in.csv", b"", "out.csv", r"in\.csv is empty: the first line of a CSV file has the names"),
         ("in.csv", b"a,a\n1,2\n", "out.csv", r"in\.csv: column 'a' occurs twice"),

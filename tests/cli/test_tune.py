@@ -179,7 +179,7 @@ def test_other_data_or_another_space_is_another_search() -> None:
 
 
 def test_folds_go_forward_in_time_and_validation_and_test_are_never_seen() -> None:
-    split = parse(yaml.safe_load(Path("params.yaml").read_text())["split"])
+    split = parse(yaml.safe_load(Path("params.yaml").read_text())["split"], [])
     found = folds(split, ["2013-03", "2013-01", "2013-02", "2013-04"], 2)
     assert [([piece.batch for piece in fold.train], fold.name) for fold in found] == [
         (["2013-01", "2013-02"], "2013-03"),

@@ -28,6 +28,7 @@ ZONE = "America/New_York"
         ("kiban.sources.PackageCsv", {"package": "p"}, "option file: Missing required argument"),
         ("kiban.sources.Files", {"path": "{batch}/{batch}.csv"}, "only one {batch} and"),
         ("kiban.sources.Files", {"path": "in/**/{batch}.csv"}, "within a name are allowed"),
+        ("kiban.sources.Given", {"path": "x.csv"}, "option path: Unexpected"),
         ("kiban.sources.Files", {"path": 5}, "option path: Input should be a valid string"),
         ("kiban.sources.Sql", {"url_env": "U", "query": "select 1", "batches": "select 1"}, "needs :start and :end"),
         ("kiban.sources.Sql", {"url_env": "U", "query": "select :start, :end"}, "no parameter without"),
@@ -42,6 +43,7 @@ def test_every_kind_can_be_named() -> None:
     options = {
         "PackageCsv": {"package": "p", "file": "f"},
         "Files": {"path": "incoming/{batch}.csv"},
+        "Given": {},
         "Sql": {"url_env": "U", "query": "select 1"},
     }
     for kind in KINDS:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import validate_call
 
 from kiban.core.errors import KibanError, one_line
 from kiban.data.batches import Period
@@ -27,6 +28,10 @@ SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 
 class Given:
     """The source of a table whose files are given to `kiban init` and `kiban add`. It has nothing to take anew."""
+
+    @validate_call
+    def __init__(self) -> None:
+        pass
 
     def batches(self) -> list[str]:
         return []
