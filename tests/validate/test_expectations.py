@@ -28,7 +28,7 @@ def test_the_suite_is_the_contract() -> None:
         },
         expectations=[Expectation(type="expect_column_mean_to_be_between", kwargs={"column": "id", "min_value": 2})],
     )
-    suite = expectations.suite(table, bounds("2013-01", ZONE))
+    suite = expectations.suite(table, "2013-01", ZONE)
     assert [(config["type"], config["kwargs"].get("column"), config["severity"]) for config in suite] == [
         ("expect_table_columns_to_match_set", None, "critical"),
         ("expect_table_row_count_to_be_between", None, "critical"),

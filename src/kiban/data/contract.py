@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
 from kiban.core import paths
 from kiban.core.errors import KibanError
@@ -21,6 +21,9 @@ Type = Literal["string", "integer", "number", "boolean", "timestamp", "date"]
 Policy = Literal["reject", "warn"]
 Part = Literal["month", "weekday", "day_of_year", "hour", "day_number"]
 ADVICE = "correct the contract"
+ONLY_RAW = ("condition", "since", "until", "was")
+"""Settings of columns of raw tables alone."""
+
 ROW_HASH = "row_hash"
 """The column that ingest adds as the key of a table without one: row_hash.py makes it."""
 CODE = frozenset({"row_condition", "condition_parser", "$PARAMETER"})
@@ -29,6 +32,13 @@ CODE = frozenset({"row_condition", "condition_parser", "$PARAMETER"})
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Was(_Strict):
+    """What a column was before: its name, its type, or both."""
+
+    name: str | None = None
+    type: Type | None = None
 
 
 class Column(_Strict):
@@ -40,6 +50,7 @@ class Column(_Strict):
     With `compare_by` a batch is compared with earlier ones also by each level of the column.
     `parts` are what a model reads of a date or a timestamp (UTC); `day_number` is the number of days since 1970.
     `written` says how the values are written in CSV, where that is not as in JSON.
+    The column is absent in batches before `since`, or is there what it `was`, and absent in batches after `until`.
     """
 
     type: Type
@@ -57,6 +68,30 @@ class Column(_Strict):
     positive: str | int | None = None
     parts: list[Part] | None = Field(default=None, min_length=1)
     written: Written | None = None
+    since: str | None = None
+    until: str | None = None
+    was: Was | None = None
+
+    @field_validator("was", mode="before")
+    @classmethod
+    def _is_perhaps_a_name(cls, was: Any) -> Any:
+        return {"name": was} if isinstance(was, str) else was
+
+    @model_validator(mode="after")
+    def _has_had_its_time(self) -> Self:
+        if self.was is not None and self.since is None:
+            raise ValueError("was needs since, the first batch in which it is no longer so")
+        if not self.nullable and (self.until or (self.since and self.was is None)):
+            raise ValueError("a column with since or until must be nullable: it is null in the other batches")
+        return self
+
+    def at(self, batch: str, name: str) -> tuple[str, Type] | None:
+        """The name and the type that the column called `name` had in a batch, or None if it was absent there."""
+        if self.until is not None and batch > self.until:
+            return None
+        if self.since is None or batch >= self.since:
+            return name, self.type
+        return (self.was.name or name, self.was.type or self.type) if self.was else None
 
     @model_validator(mode="after")
     def _limits_fit_type(self) -> Self:
@@ -131,6 +166,18 @@ class Table(_Strict):
             raise ValueError(f"time names the column {self.time!r}, which must be of type timestamp")
         return self
 
+    def at(self, batch: str) -> "Table":
+        """The table as it was in a batch: with the columns, names and types of that time."""
+        then = {name: column.at(batch, name) for name, column in self.columns.items()}
+        if all(each == (name, self.columns[name].type) for name, each in then.items()):
+            return self
+        names = {name: each[0] for name, each in then.items() if each}
+        columns = {
+            each[0]: self.columns[name].model_copy(update={"type": each[1]}) for name, each in then.items() if each
+        }
+        time = names[self.time] if self.time else None
+        return self.model_copy(update={"key": [names[name] for name in self.key], "time": time, "columns": columns})
+
     def features(self) -> dict[str, Column]:
         """The feature columns by name, in the contract's order."""
         return {name: column for name, column in self.columns.items() if column.role == "feature"}
@@ -184,7 +231,8 @@ def derived(raw: Mapping[str, Table], where: str) -> bytes:
     (table,) = raw.values()
     content = table.model_dump(exclude_defaults=True)
     for column in content["columns"].values():
-        column.pop("condition", None)
+        for setting in ONLY_RAW:
+            column.pop(setting, None)
     return yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=120).encode()
 
 
@@ -213,8 +261,9 @@ def parse_prepared(content: bytes, where: str) -> Table:
     """Like `read_prepared`, from the content of a file that error messages call `where`."""
     table = parse(content, TypeAdapter(Table), where, ADVICE)
     for name, column in table.columns.items():
-        if column.condition is not None:
-            raise KibanError(f"{where}: columns.{name}.condition: only a raw table has conditions; {ADVICE}")
+        for setting in ONLY_RAW:
+            if getattr(column, setting) is not None:
+                raise KibanError(f"{where}: columns.{name}.{setting}: only a column of a raw table has it; {ADVICE}")
     target = table.columns[table.target()]
     if target.type in ("timestamp", "date"):
         raise KibanError(f"{where}: columns.{table.target()}.type: a target must not be a time")

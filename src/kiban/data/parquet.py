@@ -105,6 +105,25 @@ def typed(rows: pa.Table, contract: Table, where: str) -> pa.Table:
     return pa.table({name: _cast(rows[name], name, column, where) for name, column in contract.columns.items()})
 
 
+def as_now(rows: pa.Table, contract: Table, batch: str, where: str) -> pa.Table:
+    """The rows of a snapshot of a batch with the contract's present columns: renamed, widened, or null throughout.
+
+    Raises KibanError, which starts with `where`, if a value does not fit the present type of its column.
+    """
+    if contract.at(batch) is contract:
+        return rows
+    columns = {}
+    for name, column in contract.columns.items():
+        then = column.at(batch, name)
+        if then is None:
+            columns[name] = pa.chunked_array([pa.nulls(rows.num_rows, ARROW_TYPES[column.type])])
+        elif then[0] in rows.column_names:
+            old = rows[then[0]]
+            widened = column.model_copy(update={"written": None})
+            columns[name] = old if old.type == ARROW_TYPES[column.type] else _cast(old, name, widened, where)
+    return pa.table(columns)
+
+
 def _cast(values: pa.ChunkedArray, name: str, column: Column, where: str) -> pa.ChunkedArray:
     timezone = column.written.timezone if column.written else None
     if pa.types.is_timestamp(values.type) and values.type.tz is None and timezone:

@@ -29,7 +29,7 @@ def take(
     With `expected`, the entry of the ledger, raises KibanError if the SHA-256 differs; nothing is written then.
     """
     where = f"{path.parent.name} {batch} ({source.describe()})"
-    rows = parquet.conform(source.read(batch, period(batch, timezone)), contract, where)
+    rows = parquet.conform(source.read(batch, period(batch, timezone)), contract.at(batch), where)
     with files.whole(path) as beside:
         parquet.write(rows, beside)
         digest = files.sha256(beside)

@@ -1,11 +1,14 @@
 """Stage prepare: computes the prepared table from the accepted raw batches, one Parquet file for each batch."""
 
+from typing import Any
+
 from rich.progress import track
 
 from kiban.core import files, memo, paths
 from kiban.core.errors import exit_on_error
 from kiban.core.settings import Sections, read
 from kiban.data import contract, prepared, verdict
+from kiban.data.contract import Table
 from kiban.data.prepared import Counts
 from kiban.data.settings import Engine, Featured
 from kiban.prepare.batch import Prepared, batches_of, needed_by, prepare
@@ -39,7 +42,7 @@ def main() -> None:
             what="prepare",
             raw=needed,
             batch=batch,
-            contracts=[table.model_dump(mode="json"), {name: raw[name].time for name in needed}],
+            contracts=[table.model_dump(mode="json"), {name: _layout(raw[name]) for name in needed}],
             params=params.model_dump(mode="json"),
             code=code,
         )
@@ -53,6 +56,14 @@ def main() -> None:
     prepared.write_counts(counts)
     rows, left_out = (sum(getattr(count, name) for count in counts.values()) for name in Counts.model_fields)
     print(f"prepare: {rows:,} rows, {left_out:,} left out without a target; {computed} batches computed")
+
+
+def _layout(table: Table) -> dict[str, Any]:
+    """What tells how the snapshots of a raw table are read: its time, and the columns that were otherwise once."""
+    settings = ("type", "since", "until", "was")
+    changed = {name: column for name, column in table.columns.items() if column.since or column.until}
+    columns = {name: column.model_dump(mode="json", include=set(settings)) for name, column in changed.items()}
+    return {"time": table.time, "columns": columns}
 
 
 if __name__ == "__main__":

@@ -3,18 +3,32 @@
 from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import timedelta
+from functools import reduce
 from pathlib import Path
+from typing import BinaryIO
 
+import ibis
+import ibis.expr.types as ir
+from ibis.backends import BaseBackend
 from pydantic import BaseModel
 
 from kiban.core import files, paths
 from kiban.core.errors import KibanError
 from kiban.data import batches, parquet, verdict
-from kiban.data.contract import Table
+from kiban.data.contract import Table, Type
 from kiban.data.prepared import Counts
 from kiban.data.settings import Engine, Identity
 from kiban.prepare.engine import compute, connect
 from kiban.prepare.features import Features
+
+IBIS_TYPES: Mapping[Type, str] = {
+    "string": "string",
+    "integer": "int64",
+    "number": "float64",
+    "boolean": "boolean",
+    "timestamp": "timestamp('UTC', 6)",
+    "date": "date",
+}
 
 Hashes = Mapping[str, Mapping[str, str]]
 """SHA-256 by table and batch."""
@@ -80,11 +94,11 @@ def prepare(
     with ExitStack() as stack:
         for name, parts in needed.items():
             # The engine opens the file that was hashed, not what may stand at its path by then.
-            files_of_table = [
-                stack.enter_context(verdict.opened(paths.raw_file(dataset.name, name, part), digest))
+            files_of_table = {
+                part: stack.enter_context(verdict.opened(paths.raw_file(dataset.name, name, part), digest))
                 for part, digest in parts.items()
-            ]
-            rows = session.read_parquet([f"/dev/fd/{file.fileno()}" for file in files_of_table])
+            }
+            rows = _rows(session, raw[name], files_of_table)
             time = raw[name].time
             tables[name] = rows.filter(rows[time] >= since) if time and since else rows
         of_batch = features.compute(tables)
@@ -101,3 +115,21 @@ def prepare(
     parquet.write(complete, path)
     counts = Counts(rows=complete.num_rows, left_out_without_target=computed.num_rows - complete.num_rows)
     return Prepared(counts=counts, sha256=files.sha256(path))
+
+
+def _rows(session: BaseBackend, contract: Table, files_of_table: Mapping[str, BinaryIO]) -> ir.Table:
+    """The rows of open snapshots by batch, with the present columns: those of earlier layouts as they are now."""
+    paths_now = [f"/dev/fd/{file.fileno()}" for batch, file in files_of_table.items() if contract.at(batch) is contract]
+    parts = [session.read_parquet(paths_now)] if paths_now else []
+    for batch, file in files_of_table.items():
+        if contract.at(batch) is not contract:
+            parts.append(_as_now(session.read_parquet(f"/dev/fd/{file.fileno()}"), contract, batch))
+    return reduce(lambda one, other: one.union(other), parts)
+
+
+def _as_now(rows: ir.Table, contract: Table, batch: str) -> ir.Table:
+    columns = {}
+    for name, column in contract.columns.items():
+        kind, then = IBIS_TYPES[column.type], column.at(batch, name)
+        columns[name] = ibis.null(kind) if then is None else rows[then[0]].cast(kind)
+    return rows.select(**columns)

@@ -97,7 +97,7 @@ def recent_rows(dataset: Featured, asked: pa.Table, tables: Iterable[str]) -> di
         parts = []
         for batch, digest in needed.items():
             with verdict.opened(paths.raw_file(dataset.name, name, batch), digest) as file:
-                parts.append(parquet.read_open(file))
+                parts.append(parquet.as_now(parquet.read_open(file), raw[name], batch, file.name))
         recent[name] = pa.concat_tables([parquet.schema(raw[name]).empty_table(), *parts])
     return recent
 
@@ -114,7 +114,7 @@ def example(dataset: Featured, count: int = 5) -> pa.Table:
         raise KibanError(f"no batch of {name} is accepted: run `dvc repro`")
     last = max(accepted)
     with verdict.opened(paths.raw_file(dataset.name, name, last), accepted[last]) as file:
-        rows = parquet.read_open(file)
+        rows = parquet.as_now(parquet.read_open(file), raw[name], last, file.name)
     required = [column for column in rows.column_names if not raw[name].columns[column].nullable]
     return rows.select(required).slice(rows.num_rows * 9 // 10, count)
 

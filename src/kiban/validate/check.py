@@ -101,7 +101,7 @@ def _checked(file: BinaryIO, digest: str, contract: Table, table: str, batch: st
         return remembered
     from kiban.validate import conditions, expectations  # the import takes seconds
 
-    rows = parquet.read_open(file)
+    rows = parquet.as_now(parquet.read_open(file), contract, batch, f"{table} {batch}")
     parquet.check_types(rows, contract, f"{table} {batch}")
     checked = Checked(
         rows=rows.num_rows,

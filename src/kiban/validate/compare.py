@@ -98,6 +98,7 @@ def _sketch(version: Version, contract: Table, timezone: str) -> Sketch:
     rows = parquet.read_version(version.path, version.sha256)
     if rows is None:
         raise KibanError(f"{version.path} was changed meanwhile: run `dvc repro`")
+    rows = parquet.as_now(rows, contract, version.batch, str(version.path))
     made = sketch(rows, contract, version.batch, timezone)
     memo.remember(key, made)
     return made

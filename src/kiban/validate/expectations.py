@@ -16,17 +16,19 @@ from great_expectations.exceptions import GreatExpectationsError
 from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
 from kiban.core.errors import KibanError, one_line
-from kiban.data.batches import Period, period
-from kiban.data.contract import Column, Table
+from kiban.data.batches import period
+from kiban.data.contract import Column, Expectation, Table
 from kiban.data.verdict import Expected, Finding, as_text
 
 EXAMPLES = 5
+AT_ONCE = 100  # expectations: of 1,000 together each takes twenty times as long
 WARNING = "warning"  # Great Expectations' severity for what the contract calls warn
 Config = dict[str, Any]
 
 
-def suite(contract: Table, covered: Period | None) -> list[Config]:
-    """The expectations of a batch that covers a period: for its shape, its key, its time, and each column."""
+def suite(contract: Table, batch: str, timezone: str) -> list[Config]:
+    """The expectations of a batch: for its shape, its key, its time, and each column."""
+    covered = period(batch, timezone)
     configs: list[Config] = [
         _config("expect_table_columns_to_match_set", column_set=list(contract.columns), exact_match=True),
         _config("expect_table_row_count_to_be_between", min_value=1),
@@ -40,7 +42,18 @@ def suite(contract: Table, covered: Period | None) -> list[Config]:
         configs.append(_config("expect_column_values_to_be_between", column=contract.time, **limits))
     for name, column in contract.columns.items():
         configs.extend(_of_column(name, column))
-    return configs + [_config(extra.type, **extra.kwargs) for extra in contract.expectations]
+    return configs + [_config(extra.type, **extra.kwargs) for extra in _about(contract, batch)]
+
+
+def _about(contract: Table, batch: str) -> Iterable[Expectation]:
+    """The contract's own expectations, without those about a column that the batch does not have."""
+    absent = {name for name, column in contract.columns.items() if column.at(batch, name) is None}
+    for extra in contract.expectations:
+        named = {extra.kwargs.get(key) for key in ("column", "column_A", "column_B")} | set(
+            extra.kwargs.get("column_list", [])
+        )
+        if not named & absent:
+            yield extra
 
 
 def _of_column(name: str, column: Column) -> Iterable[Config]:
@@ -65,7 +78,7 @@ def expected(contract: Table, batch: str, timezone: str) -> list[Expected]:
             column=config["kwargs"].get("column"),
             expectation=_in_words(config["type"], config["kwargs"], contract.time),
         )
-        for config in suite(contract, period(batch, timezone))
+        for config in suite(contract, batch, timezone)
     ]
 
 
@@ -74,7 +87,7 @@ def check(rows: pa.Table, contract: Table, table: str, batch: str, timezone: str
 
     Raises KibanError if an expectation of the contract does not exist, or cannot be computed.
     """
-    failed = _failed(rows, contract.key, f"{table} {batch}", suite(contract, period(batch, timezone)))
+    failed = _failed(rows, contract.key, f"{table} {batch}", suite(contract, batch, timezone))
     return [_finding(table, batch, contract.time, result) for result in failed]
 
 
@@ -96,10 +109,13 @@ def _failed(rows: pa.Table, key: list[str], where: str, configs: list[Config]) -
     batch = _definition().get_batch(batch_parameters={"dataframe": rows.to_pandas()})
 
     def run(configs: list[Config], result_format: dict[str, Any]) -> list[ExpectationValidationResult]:
-        outcome = batch.validate(_named_suite(where, configs), result_format=result_format)
-        for result in outcome.results:
-            _check_computed(result, where)
-        return [result for result in outcome.results if not result.success]
+        failed = []
+        for start in range(0, len(configs), AT_ONCE):
+            some = _named_suite(where, configs[start : start + AT_ONCE])
+            for result in batch.validate(some, result_format=result_format).results:
+                _check_computed(result, where)
+                failed += [] if result.success else [result]
+        return failed
 
     failed = run(configs, {"result_format": "BOOLEAN_ONLY"})
     return run([result.expectation_config.to_json_dict() for result in failed], examples) if failed else []
