@@ -2,6 +2,7 @@
 
 import click
 
+from kiban.cli.add import add
 from kiban.cli.compose import compose
 from kiban.cli.data import data
 from kiban.cli.doctor import doctor
@@ -33,6 +34,7 @@ def commands() -> None:
     enter_root()
 
 
+commands.add_command(add)
 commands.add_command(compose)
 commands.add_command(data)
 commands.add_command(doctor)

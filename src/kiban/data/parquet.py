@@ -1,7 +1,7 @@
 """The contract's Arrow schema, and Parquet files: the same rows are always written as the same bytes."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,7 +14,7 @@ from kiban.core.errors import KibanError, one_line
 from kiban.core.text import plain
 from kiban.data import rules
 from kiban.data.contract import ROW_HASH, Column, Table, Type
-from kiban.data.row_hash import with_hash
+from kiban.data.row_hash import NOTHING, with_hash
 from kiban.data.written import MisreadError
 
 ARROW_TYPES: dict[str, pa.DataType] = {
@@ -67,10 +67,10 @@ def nulled(values: rules.Values, texts: Sequence[str]) -> rules.Values:
     return pc.if_else(is_null, pa.scalar(None, values.type), values) if pc.any(is_null).as_py() else values
 
 
-def conform(rows: pa.Table, contract: Table, where: str) -> pa.Table:
+def conform(rows: pa.Table, contract: Table, where: str, earlier: Mapping[str, int] = NOTHING) -> pa.Table:
     """`rows` in the contract's schema and order of columns, sorted by key, without metadata. Empty text becomes null.
 
-    Rows without their key get it, if the contract says so (row_hash.py).
+    Rows without their key get it, if the contract says so; `earlier` are the numbers of rows by hash (row_hash.py).
 
     Raises KibanError, which starts with `where`, if a column is missing, duplicated or not in the contract, or if a
     value cannot be converted to the type of its column without loss.
@@ -90,7 +90,7 @@ def conform(rows: pa.Table, contract: Table, where: str) -> pa.Table:
         raise KibanError(f"{where}: {', '.join(parts)}; correct the source, or the contract")
     table = typed(rows, contract.model_copy(update={"columns": columns}), where)
     if is_hashed:
-        table = with_hash(table, contract)
+        table = with_hash(table, contract, earlier)
     table = table.cast(schema(contract))
     order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in contract.key])
     return table.take(order).combine_chunks()

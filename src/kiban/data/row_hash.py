@@ -5,6 +5,8 @@ column that is added later does not change the rows from before.
 """
 
 import hashlib
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,13 +14,15 @@ import pyarrow.compute as pc
 from kiban.data.contract import ROW_HASH, Table
 
 DIGITS = 16  # in hex: of a million rows two have the same hash once in 30 million tables
+NOTHING: Mapping[str, int] = MappingProxyType({})
 NUMBER = "-"  # before the number of a row, from the second equal one on
 
 
-def with_hash(rows: pa.Table, contract: Table) -> pa.Table:
+def with_hash(rows: pa.Table, contract: Table, earlier: Mapping[str, int] = NOTHING) -> pa.Table:
     """`rows`, in the contract's types, with the column ROW_HASH as their first.
 
-    Rows that are equal but for their target are numbered in the order of the target.
+    Rows that are equal but for their target are numbered in the order of the target, from the number of `earlier` rows
+    with their hash on.
     """
     targets = [name for name, column in contract.columns.items() if column.role == "target"]
     hashes = pa.array(_hashes(rows.drop_columns([name for name in targets if name in rows.column_names])), pa.string())
@@ -28,7 +32,7 @@ def with_hash(rows: pa.Table, contract: Table) -> pa.Table:
     numbered: list[str] = [""] * len(order)
     before, number = None, 0
     for place, text in zip(order.to_pylist(), hashes.take(order).to_pylist(), strict=True):
-        number = number + 1 if text == before else 1
+        number = number + 1 if text == before else earlier.get(text, 0) + 1
         before = text
         numbered[place] = text if number == 1 else f"{text}{NUMBER}{number}"
     return rows.add_column(0, ROW_HASH, pa.array(numbered, pa.string()))
@@ -39,11 +43,17 @@ def without_number(hashes: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.utf8_slice_codeunits(hashes, 0, DIGITS)
 
 
+def contents(rows: pa.Table, names: Sequence[str]) -> list[str]:
+    """The hash of each row's values in the columns `names`: equal rows have equal ones."""
+    return _hashes(rows.select(list(names)))
+
+
 def _hashes(rows: pa.Table) -> list[str]:
     """The hash of each row's values that are not null, with the names of their columns."""
     texts = [pc.binary_join_element_wise(name, values.cast(pa.string()), "=") for name, values in _named(rows)]
-    joined = pc.binary_join_element_wise(*texts, "\x1f", null_handling="skip") if texts else pa.nulls(rows.num_rows)
-    return [hashlib.sha256((text or "").encode()).hexdigest()[:DIGITS] for text in joined.to_pylist()]
+    begin = pa.array([""] * rows.num_rows, pa.string())  # a row of nulls alone would be left out
+    joined = pc.binary_join_element_wise(begin, *texts, "\x1f", null_handling="skip")
+    return [hashlib.sha256(text.encode()).hexdigest()[:DIGITS] for text in joined.to_pylist()]
 
 
 def _named(rows: pa.Table) -> list[tuple[str, pa.ChunkedArray]]:

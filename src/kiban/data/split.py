@@ -13,6 +13,7 @@ from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
 
 from kiban.core.errors import KibanError
 from kiban.core.settings import TAGGED, Settings
+from kiban.data.batches import base
 from kiban.data.contract import ROW_HASH
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ class ByTime(Settings):
 
     def of(self, batch: str) -> list[SplitName]:
         """The split that `batch` belongs to, if any."""
-        return [split for split in SPLITS if getattr(self, split).first <= batch <= getattr(self, split).last]
+        name = base(batch)
+        return [split for split in SPLITS if getattr(self, split).first <= name <= getattr(self, split).last]
 
     def parts(self, batch: str, rows: "pa.Table", key: Sequence[str]) -> "dict[SplitName, pa.Table]":
         """The rows of a batch by split: all of them are in the one of the batch, if any."""
@@ -75,7 +77,7 @@ class ByNewest(Settings):
 
     def resolve(self, batches: Collection[str]) -> ByTime:
         """The split of these batches. Raises KibanError if there are too few, or if some have no period."""
-        names = sorted(batches)
+        names = sorted({base(batch) for batch in batches})
         last_train, last_validation = (
             len(names) - self.newest.test - self.newest.validation - 1,
             len(names) - self.newest.test - 1,

@@ -35,7 +35,7 @@ class Written(_Strict):
 
     missing: list[str] = []
     decimal: Literal[".", ","] = "."
-    thousands: Literal[".", ",", " ", "'", "\u00a0", "\u202f"] | None = None
+    thousands: Literal[".", ",", " ", "'", "\u2019", "\u00a0", "\u202f"] | None = None
     around: list[str] = []
     words: dict[str, bool] = {}
     dates: list[str] = []

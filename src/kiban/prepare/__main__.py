@@ -11,7 +11,7 @@ from kiban.data import contract, prepared, verdict
 from kiban.data.contract import Table
 from kiban.data.prepared import Counts
 from kiban.data.settings import Engine, Featured
-from kiban.prepare.batch import Prepared, batches_of, needed_by, prepare
+from kiban.prepare.batch import Prepared, batches_of, needed_by, prepare, superseding_of
 from kiban.prepare.features import load
 
 # The code on which a prepared batch depends. It also depends on the module of features, the bytes of its raw files,
@@ -37,10 +37,12 @@ def main() -> None:
     computed = 0
     for batch in track(batches_of(raw, accepted), description="prepare", transient=True):
         needed = needed_by(accepted, batch, features.lookback_days, dataset.timezone)
+        later = superseding_of(raw, accepted, features.rows_of, batch)
         path = paths.prepared_file(dataset.name, batch)
         key = memo.key(
             what="prepare",
             raw=needed,
+            superseding=later,
             batch=batch,
             contracts=[table.model_dump(mode="json"), {name: _layout(raw[name]) for name in needed}],
             params=params.model_dump(mode="json"),
@@ -48,7 +50,7 @@ def main() -> None:
         )
         result = memo.recall(key, Prepared)
         if result is None or not files.is_file(path, result.sha256):
-            result = prepare(dataset, params.engine, raw, table, features, batch, needed, path)
+            result = prepare(dataset, params.engine, raw, table, features, batch, needed, later, path)
             memo.remember(key, result)
             computed += 1
         counts[batch] = result.counts

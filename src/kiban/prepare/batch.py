@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from kiban.core import files, paths
 from kiban.core.errors import KibanError
 from kiban.data import batches, parquet, verdict
-from kiban.data.contract import Table, Type
+from kiban.data.contract import ROW_HASH, Table, Type
 from kiban.data.prepared import Counts
 from kiban.data.settings import Engine, Identity
 from kiban.prepare.engine import compute, connect
@@ -72,6 +72,17 @@ def needed_by(accepted: Hashes, batch: str, lookback: int, timezone: str) -> dic
     return needed
 
 
+def superseding_of(raw: Mapping[str, Table], accepted: Hashes, table: str, batch: str) -> dict[str, str]:
+    """The accepted batches whose rows take the place of rows of `batch` with the same key, with their hashes.
+
+    Rows without a key of their own are never replaced.
+    """
+    if raw[table].key == [ROW_HASH]:
+        return {}
+    hashes = accepted.get(table, {})
+    return {name: hashes[name] for name in batches.superseding(batch, hashes)}
+
+
 def prepare(
     dataset: Identity,
     engine: Engine,
@@ -80,9 +91,12 @@ def prepare(
     features: Features,
     batch: str,
     needed: Hashes,
+    later: Mapping[str, str],
     path: Path,
 ) -> Prepared:
     """Write the prepared rows of `batch` to `path`, without those that have no target.
+
+    Rows whose key is in one of the `later` batches, given by name with their hash, are left out: those replace them.
 
     Raises KibanError if a raw file changed after validation, or if the features cannot be computed or do not fit the
     contract.
@@ -100,6 +114,13 @@ def prepare(
             }
             rows = _rows(session, raw[name], files_of_table)
             time = raw[name].time
+            if name == features.rows_of and later:
+                files_of_later = {
+                    part: stack.enter_context(verdict.opened(paths.raw_file(dataset.name, name, part), digest))
+                    for part, digest in later.items()
+                }
+                keys = _rows(session, raw[name], files_of_later).select(raw[name].key)
+                rows = rows.anti_join(keys, raw[name].key)
             tables[name] = rows.filter(rows[time] >= since) if time and since else rows
         of_batch = features.compute(tables)
         if period and features.lookback_days and table.time is None:

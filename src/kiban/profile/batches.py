@@ -6,10 +6,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kiban.core.errors import KibanError
-from kiban.data.split import SPLITS, ByNewest, ByRow, Newest, Resolved
+from kiban.data.contract import Table
+from kiban.data.split import SPLITS, ByNewest, ByRow, ByTime, Newest, Resolved
 from kiban.profile.wishes import Wishes
 
 LEAST_MONTHS, LEAST_DAYS = 6, 10  # that a split by time needs
+VERBS = ("train", "validate", "test")
 HELD_OUT = 0.15  # the share of the rows, or of the batches, for validation, and for testing
 
 
@@ -48,8 +50,18 @@ def in_words(split: Resolved) -> str:
         train = 1 - split.validation - split.test
         return f"by hash of the {what}: {train:.0%} train, {split.validation:.0%} validate, {split.test:.0%} test"
     periods = [getattr(split, each) for each in SPLITS]
-    verbs = ("train", "validate", "test")
     return ", ".join(
         f"{period.first} to {period.last} {verb}" if period.first < period.last else f"{period.first} {verb}s"
-        for period, verb in zip(periods, verbs, strict=True)
+        for period, verb in zip(periods, VERBS, strict=True)
     )
+
+
+def counts(split: ByTime | ByRow | ByNewest, rows: Mapping[str, pa.Table], table: Table) -> str:
+    """Where new rows go: how many train, validate and test now; or that the windows of time move."""
+    if not isinstance(split, ByRow):
+        return "the split goes by time: `dvc repro` tells which batches train, validate and test now"
+    numbers = dict.fromkeys(SPLITS, 0)
+    for batch, of_batch in rows.items():
+        for each, part in split.parts(batch, of_batch, table.key).items():
+            numbers[each] += part.num_rows
+    return ", ".join(f"{number:,} {verb}" for number, verb in zip(numbers.values(), VERBS, strict=True))

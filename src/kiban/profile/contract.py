@@ -24,12 +24,14 @@ Uses = Mapping[str, Use]
 """The use of each column that is neither the target nor required."""
 
 
-def contract(table: Typed, target: Asked, written: WrittenFile, origin: str, wishes: Wishes) -> tuple[Table, Uses]:
-    """The contract of the table, and why its columns are used or not.
+def contract(
+    table: Typed, labels: pa.ChunkedArray, target: Asked, written: WrittenFile, origin: str, wishes: Wishes
+) -> tuple[Table, Uses]:
+    """The contract of the table, and why its columns are used or not. `labels` are the targets in the contract's type.
 
     Raises KibanError if a column that must have values lacks one, or if no column is of use.
     """
-    decided = _decided(table, target, origin, wishes)
+    decided = _decided(table, labels, target, origin, wishes)
     columns: dict[str, Column] = {}
     for name, read in table.columns.items():
         values = table.rows[name]
@@ -43,13 +45,11 @@ def contract(table: Typed, target: Asked, written: WrittenFile, origin: str, wis
     return Table.model_validate(content | ({"time": wishes.time} if wishes.time else {})), decided
 
 
-def _decided(table: Typed, target: Asked, origin: str, wishes: Wishes) -> Uses:
-    known = table.rows.filter(table.rows[wishes.target].is_valid())
+def _decided(table: Typed, labels: pa.ChunkedArray, target: Asked, origin: str, wishes: Wishes) -> Uses:
+    known = table.rows.filter(labels.is_valid())
     fixed = {wishes.target, *wishes.required}
     candidates = [name for name in table.columns if name not in fixed]
-    values = known[wishes.target]
-    as_contract = values.cast(pa.string()) if target.column.type == "string" else values
-    numbered = target_from_arrow(as_contract, target.column)
+    numbered = target_from_arrow(labels.drop_null(), target.column)
     decided = uses(known.select(candidates), table.columns, numbered, target.task)
     decided |= {name: Use("feature", note="kept, as --keep says") for name in wishes.keep if name in candidates}
     if not any(use.role == "feature" for use in decided.values()):

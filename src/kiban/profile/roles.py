@@ -24,6 +24,7 @@ ID_NAME = re.compile(r"(^|[^a-z])(id|ids|uid|uuid|guid|no|nr|num|number|key|code
 FIRST_ROWS, MOST_ROWS = 4000, 20_000  # of a first look, and of the second at what stood out
 STANDS_OUT, LOUD, LEAK = 0.95, 0.97, 0.999
 FOLDS = 4
+MOST_INTEGER = 2**53
 LEAST_ROWS = 20  # to tell an identifier from a number
 
 Role = Literal["feature", "info"]
@@ -72,6 +73,8 @@ def _useless(name: str, values: pa.ChunkedArray, read: Read, is_first: bool) -> 
             return "an identifier: another value in every row"
     elif read.type == "integer" and distinct > UNIQUE * len(present) >= LEAST_ROWS and ID_NAME.search(_words(name)):
         return "an identifier: another value in nearly every row"
+    if read.type == "integer" and max(abs(each) for each in pc.min_max(present).as_py().values()) > MOST_INTEGER:
+        return "whole numbers above 2**53, which JSON cannot tell apart"
     if read.type == "string" and rows >= LEAST_ROWS:
         return _of_text(present, distinct)
     return None
@@ -115,8 +118,8 @@ def _numbered(values: pa.ChunkedArray, read: Read) -> npt.NDArray[np.float64]:
     if read.type == "string":
         values = values.combine_chunks().dictionary_encode().indices
     elif read.type in ("date", "timestamp"):
-        values = values.cast(pa.timestamp("s", "UTC")).cast(pa.int64())
-    numbers: npt.NDArray[np.float64] = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        values = values.cast(pa.timestamp("s", "UTC"), safe=False).cast(pa.int64())
+    numbers: npt.NDArray[np.float64] = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     return numbers
 
 

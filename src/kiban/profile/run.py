@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from kiban.core import paths
 from kiban.core.errors import KibanError
+from kiban.core.text import plain
 from kiban.data.batches import STATIC
-from kiban.data.contract import Column, Table
+from kiban.data.contract import ROW_HASH, Column, Table
 from kiban.data.parquet import conform
 from kiban.data.parquet import typed as in_types
 from kiban.data.split import SPLITS, ByNewest, ByRow, Resolved, resolved
@@ -86,8 +87,10 @@ def plan(
         raise KibanError(f"{origin} has {rows.num_rows} rows: a model needs {LEAST_ROWS} at least")
     options = Options(wishes.decimal, wishes.dates, wishes.missing, wishes.timezone)
     table = _with_time(typed(rows, options, origin), rows, wishes, origin)
-    target = asked(wishes.target, table.rows[wishes.target], table.columns[wishes.target], wishes.task, wishes.positive)
-    described, uses = contract(table, target, written, origin, wishes)
+    target = asked(wishes, rows[wishes.target], table)
+    only = Table(description=origin, key=[wishes.target], columns={wishes.target: _never_null(target.column)})
+    labels = in_types(rows.select([wishes.target]), only, origin)[wishes.target]
+    described, uses = contract(table, labels, target, written, origin, wishes)
     cut = batches.cut(conform(rows, described, origin), name, wishes)
     split = batches.split(cut, wishes)
     choice = _choice(cut, described, split)
@@ -116,6 +119,11 @@ def plan(
     return Plan(name, described, target, uses, choice, resolved(split, cut), cut, marked, origin, told)
 
 
+def _never_null(column: Column) -> Column:
+    """The column as that of a key, which `Table` asks for."""
+    return column.model_copy(update={"nullable": False})
+
+
 def _name(text: str) -> str:
     """A name for the dataset, from what a person said or from the name of the file."""
     name = re.sub(r"[^a-z0-9]+", "_", text.split(".")[0].casefold()).strip("_")
@@ -132,8 +140,11 @@ def _chosen(rows: pa.Table, wishes: Wishes) -> pa.Table:
         for name in names:
             if name not in rows.column_names:
                 known = ", ".join(rows.column_names[:10]) + (", …" if rows.num_columns > 10 else "")
-                raise KibanError(f"{option} {name}: there is no such column; there are {known}")
-    return rows.drop_columns(list(wishes.drop))
+                raise KibanError(f"{option} {plain(name)}: there is no such column; there are {plain(known)}")
+    rows = rows.drop_columns(list(wishes.drop))
+    if ROW_HASH in rows.column_names and not wishes.key:
+        raise KibanError(f"a table without a key must not have a column {ROW_HASH}: give --key, or --drop {ROW_HASH}")
+    return rows
 
 
 def _with_time(table: Typed, rows: pa.Table, wishes: Wishes, origin: str) -> Typed:

@@ -11,6 +11,7 @@ from kiban.data.written import WrittenFile
 from kiban.sources.given import File
 
 DELIMITERS = (",", ";", "\t", "|")
+LEAST_SHARE = 0.5
 MOST_RECORDS = 5000  # that tell the sign between values
 
 
@@ -26,14 +27,17 @@ def sniffed(file: File) -> Sniffed:
     encoding, text, notes = _decoded(file)
     if not text.strip():
         raise KibanError(f"{file.name} is empty")
-    delimiter, width, share = max((_widths(text, sign) for sign in DELIMITERS), key=lambda tried: (tried[2], tried[1]))
-    if width == 1:
-        delimiter = ","
-    if share < 0.5:
+    ways = [_way(text, sign) for sign in DELIMITERS]
+    best = max(ways, key=lambda way: (way.width > 1, way.share, -way.before, way.width))
+    if best.share < LEAST_SHARE:
         raise KibanError(f"{file.name}: its lines have no common number of values: is it a table?")
-    skip = _lines_before(text, delimiter, width)
-    if skip:
-        notes.append(f"{skip} line{'s' * (skip > 1)} before the names of the columns: not read")
+    if best.is_narrow:
+        raise KibanError(
+            f"{file.name}: the line of names has one name fewer than the rows have values: name the first column"
+        )
+    if best.before:
+        notes.append(f"{best.before} line{'s' * (best.before > 1)} before the names of the columns: not read")
+    delimiter, skip = best.delimiter if best.width > 1 else ",", best.before
     return Sniffed(WrittenFile(delimiter=delimiter, encoding=encoding, skip=skip), notes)  # type: ignore[arg-type]
 
 
@@ -60,13 +64,14 @@ def _decode(file: File, encoding: str) -> str:
         raise KibanError(f"{file.name} is neither UTF-8 nor cp1252 ({error.reason}): save it as UTF-8") from None
 
 
-def _records(text: str, delimiter: str) -> list[list[str]]:
+def _records(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
+    """The first records, each with the number of its last line."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    records: list[list[str]] = []
+    records: list[tuple[int, list[str]]] = []
     try:
         for record in reader:
             if record:
-                records.append(record)
+                records.append((reader.line_num, record))
             if len(records) == MOST_RECORDS:
                 break
     except csv.Error:  # what is read so far tells enough; the strict reader names the row
@@ -74,26 +79,28 @@ def _records(text: str, delimiter: str) -> list[list[str]]:
     return records
 
 
-def _widths(text: str, delimiter: str) -> tuple[str, int, float]:
-    """The most usual number of values of a line with this sign, and the share of lines that have it, 0 if it is one."""
-    counts = Counter(len(record) for record in _records(text, delimiter))
-    if not counts:
-        return delimiter, 1, 0.0
-    width, lines = max(counts.items(), key=lambda pair: (pair[1], pair[0]))
-    share = lines / counts.total()
-    # A file of one column has no sign between values, and is taken as one only if nothing else fits.
-    return delimiter, width, share if width > 1 else min(share, 0.5)
+class Way(NamedTuple):
+    """What a sign between values makes of a text: the most usual number of values, and the share of lines that have it.
+
+    `before` is the number of lines before the first such, which do not count for the share. `is_narrow` says that the
+    last of these has one value less, as the line of names has that R writes with names of rows.
+    """
+
+    delimiter: str
+    width: int
+    share: float
+    before: int
+    is_narrow: bool
 
 
-def _lines_before(text: str, delimiter: str, width: int) -> int:
-    """The number of lines before the first record of this width."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    before = 0
-    try:
-        for record in reader:
-            if len(record) == width:
-                return before
-            before = reader.line_num
-    except csv.Error:
-        pass
-    return 0
+def _way(text: str, delimiter: str) -> Way:
+    records = _records(text, delimiter)
+    widths = [len(record) for _, record in records]
+    counts = Counter(widths)
+    width = max(counts, key=lambda each: (counts[each], each), default=1)
+    if width == 1:
+        return Way(delimiter, 1, 1.0 if len(counts) == 1 else 0.0, 0, False)
+    first = widths.index(width)
+    before = records[first - 1][0] if first else 0
+    is_narrow = first > 0 and width > 2 and widths[first - 1] == width - 1
+    return Way(delimiter, width, counts[width] / (len(widths) - first), before, is_narrow)

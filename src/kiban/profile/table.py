@@ -1,5 +1,6 @@
 """The columns of a table with their types, as they are decided from all of its values."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -11,9 +12,11 @@ from kiban.data import parquet, rules
 from kiban.data.contract import Column, Table, Type
 from kiban.data.written import Written
 from kiban.profile.questions import AmbiguousError
-from kiban.profile.types import Options, QuestionError, Read, read
+from kiban.profile.types import DAYS, MONTHS, Options, QuestionError, Read, read
 
-TOTALS = ("total", "totals", "grand total", "sum", "summe", "gesamt", "insgesamt", "total général", "合計")
+TOTALS = re.compile(
+    r"(grand |sub)?totals?|total (général|general)|sums?|(gesamt|end|zwischen)?summe|(ins)?gesamt|somme|totale|合計"
+)
 
 
 class Typed(NamedTuple):
@@ -66,12 +69,10 @@ def _read(name: str, values: pa.ChunkedArray, options: Options) -> Read:
     if rules.is_text(kind) or pa.types.is_null(kind):
         texts = values.cast(pa.string()).combine_chunks()
         encoded = texts.dictionary_encode()
-        counts = {
-            pair["values"]: pair["counts"]
-            for pair in pc.value_counts(encoded.dictionary.take(encoded.indices)).to_pylist()
-            if pair["values"] is not None and pair["values"].strip()
-        }
-        return read(name, counts, options, _First(texts))
+        present = pc.value_counts(encoded.dictionary.take(encoded.indices)).to_pylist()
+        counts = {pair["values"]: pair["counts"] for pair in present if pair["values"] and pair["values"].strip()}
+        blanks = any(pair["values"] and not pair["values"].strip() for pair in present)
+        return read(name, counts, options, _First(texts), blanks)
     notes = []
     written = None
     if pa.types.is_timestamp(kind) and kind.tz is None:
@@ -119,7 +120,8 @@ def _as_other_columns(columns: Mapping[str, Read], options: Options) -> Options:
     """The options, with the decimal sign and the order of day and month that all other columns of the file have."""
     writtens = [(each.type, each.written) for each in columns.values()]
     decimals = {"," if written and written.decimal == "," else "." for type, written in writtens if type == "number"}
-    forms = {form[:2] for _, written in writtens if written for form in written.dates if form[:2] in ("%d", "%m")}
+    days = {form.split()[0].split("T")[0] for _, written in writtens if written for form in written.dates}
+    forms = {form[:2] for form in days if form in (*DAYS, *MONTHS)}
     orders = {"%d": "day-first", "%m": "month-first"}
     return options._replace(
         decimal=options.decimal or (next(iter(decimals)) if len(decimals) == 1 else None),
@@ -144,7 +146,7 @@ def _check_total(rows: pa.Table, where: str) -> None:
     """Raise KibanError if the last row is a sum of the others: it would be taken as one more row."""
     last = rows.slice(rows.num_rows - 1).to_pylist()[0] if rows.num_rows > 2 else {}
     for name, value in last.items():
-        if isinstance(value, str) and value.strip().rstrip(":").casefold() in TOTALS:
+        if isinstance(value, str) and TOTALS.fullmatch(value.strip().rstrip(":").casefold()):
             raise KibanError(
                 f"{where}, row {rows.num_rows:,}: {value!r} in column {name!r} says that this row is a sum: remove it"
             )

@@ -2,7 +2,9 @@
 
 import re
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
 
 from kiban.config.composition import composed
 from kiban.core import files, paths
@@ -11,6 +13,7 @@ from kiban.data import parquet
 from kiban.ingest import ledger
 from kiban.ingest.ledger import Entry
 from kiban.profile import write
+from kiban.profile.later import Later
 from kiban.profile.run import Plan
 
 IGNORED = (Path("data/raw/.gitignore"), Path("data/prepared/.gitignore"))
@@ -55,22 +58,29 @@ def _snapshots(plan: Plan, folder: Path, recorded: dict[str, Entry]) -> dict[str
     folder.mkdir(parents=True)
     entries = {}
     for batch, rows in plan.rows.items():
-        path = folder / f"{batch}.parquet"
-        parquet.write(rows, path)
-        before = recorded.get(batch)
-        digest = files.sha256(path)
-        entries[batch] = (
-            before
-            if before is not None and before.sha256 == digest
-            else Entry(
-                rows=rows.num_rows,
-                bytes=path.stat().st_size,
-                sha256=digest,
-                source=plan.origin,
-                taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            )
-        )
+        entry, before = _snapshot(rows, folder / f"{batch}.parquet", plan.origin), recorded.get(batch)
+        entries[batch] = before if before is not None and before.sha256 == entry.sha256 else entry
     return entries
+
+
+def _snapshot(rows: pa.Table, path: Path, origin: str) -> Entry:
+    """Write rows as a snapshot, and return its entry of the ledger."""
+    parquet.write(rows, path)
+    return Entry(
+        rows=rows.num_rows,
+        bytes=path.stat().st_size,
+        sha256=files.sha256(path),
+        source=origin,
+        taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def take_later(found: Later, name: str, data: str) -> None:
+    """Write the batches of a later file of the dataset `name`, and then their entries of the ledger."""
+    path, origin = paths.ledger(name), PurePosixPath(data.rstrip("/")).name
+    entries = {batch: _snapshot(rows, paths.raw_file(name, name, batch), origin) for batch, rows in found.rows.items()}
+    recorded = ledger.read(path)
+    ledger.write(path, {**recorded, name: {**recorded[name], **entries}})
 
 
 def _ignore(path: Path, name: str) -> None:

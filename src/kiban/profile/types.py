@@ -16,19 +16,28 @@ from kiban.data.written import MisreadError, Written, is_doubled
 MISSING = ("na", "n/a", "n.a.", "n.a", "#n/a", "null", "none", "nan", "-", "--", "?", ".", "nil", "missing", "unknown")
 """Texts that stand for null, but only beside numbers, dates, or yes and no: NA is a country, and None a name."""
 
-WORDS = (("yes", "no"), ("true", "false"), ("y", "n"), ("t", "f"), ("ja", "nein"), ("oui", "non"), ("si", "no"))
-SIGNS = ("$", "€", "£", "¥", "%", "USD", "EUR", "GBP", "CHF", "JPY")
+WORDS = (
+    *(("yes", "no"), ("true", "false"), ("y", "n"), ("t", "f"), ("on", "off"), ("ja", "nein"), ("wahr", "falsch")),
+    *(("oui", "non"), ("vrai", "faux"), ("si", "no"), ("sí", "no"), ("sì", "no"), ("sim", "não"), ("ja", "nej")),
+    *(("tak", "nie"), ("да", "нет"), ("はい", "いいえ")),
+)
+SIGNS = (
+    *("US$", "R$", "$", "€", "£", "¥", "₹", "%", "USD", "EUR", "GBP", "CHF", "JPY", "SEK", "NOK", "DKK", "PLN", "INR"),
+    *("Fr.", "kr", "zł", "Kč"),
+)
 NUMBERS = (  # decimal, thousands
     (".", None),
     (".", ","),
     (".", " "),
     (".", "'"),
+    (".", "\u2019"),
     (".", "\u00a0"),
     (".", "\u202f"),
     (",", None),
     (",", "."),
     (",", " "),
     (",", "'"),
+    (",", "\u2019"),
     (",", "\u00a0"),
     (",", "\u202f"),
 )
@@ -71,15 +80,17 @@ class QuestionError(Exception):
         self.option = option
 
 
-def read(name: str, counts: Mapping[str, int], options: Options, where: Mapping[str, int]) -> Read:
+def read(
+    name: str, counts: Mapping[str, int], options: Options, where: Mapping[str, int], blanks: bool = False
+) -> Read:
     """The type of the column `name`, whose texts occur as often as `counts` says, blank ones aside.
 
-    `where` has the first row of each text. Raises QuestionError if the texts can be read in two ways, and KibanError if
-    nearly all are numbers and the others are neither.
+    `blanks` says whether there are such. `where` has the first row of each text. Raises QuestionError if the texts can
+    be read in two ways, and KibanError if nearly all are numbers and the others are neither.
     """
     found = _read(name, counts, options, where)
     written = found.written or Written()
-    as_it_is = True
+    as_it_is = not blanks
     for text in counts:
         try:
             as_it_is = text == written.canonical(text, found.type) and as_it_is
@@ -107,8 +118,12 @@ def _read(name: str, counts: Mapping[str, int], options: Options, where: Mapping
     odd = _odd_words(values, counts, texts)
     if odd is not None:
         numbers = [text for text in values if text not in odd]
+        tokens += sorted({text for text in values if text.casefold() in MISSING})
+        numbers = [text for text in numbers if text not in tokens]
         found = _typed(name, numbers, options)
         words = all(len(text.split()) <= MOST_ODD_WORDS and not re.search(r"\d", text) for text in odd)
+        if found is not None and found.type == "string":  # codes, of which some are words
+            return found
         if words and len(odd) <= MOST_ODD_WORDS and found is not None:
             times = sum(count for text, count in counts.items() if texts[text] in odd)
             return _with(found, [*tokens, *odd], [f"{_listed(odd)} among numbers: null, {times:,} times"])
@@ -118,11 +133,22 @@ def _read(name: str, counts: Mapping[str, int], options: Options, where: Mapping
             f"column {name!r}, row {row}: {first!r} is no number, but nearly all other values are: correct it, give "
             f"--missing {first!r} if it stands for null, or --drop {name!r}"
         )
-    notes = []
+    notes = _nearly(name, values, options)
     kept = sorted({text for text in values if text.casefold() in MISSING and len(text) > 1})
     if kept:
         notes.append(f"{_listed(kept)} {'is' if len(kept) == 1 else 'are'} taken as text, not as null")
     return Read("string", Written(missing=tokens), notes)
+
+
+def _nearly(name: str, values: Sequence[str], options: Options) -> list[str]:
+    """A note about texts of which most, but not all, are numbers or dates."""
+    dates = [text for text in values if any(_fits(form, [text]) for form in DATES)]
+    numbers = [text for text in values if re.fullmatch(r"[-+]?\d[\d.,]*", _bare(text), re.ASCII)]
+    for what, those in (("dates", dates), ("numbers", numbers)):
+        if len(values) / 2 < len(those) < len(values):
+            other = next(text for text in values if text not in those)
+            return [f"most are {what}, but not all, such as {other!r}: taken as text"]
+    return []
 
 
 def _with(read: Read, missing: Sequence[str], notes: Sequence[str]) -> Read:
@@ -136,13 +162,20 @@ def _listed(texts: Sequence[str]) -> str:
 
 def _odd_words(values: Sequence[str], counts: Mapping[str, int], texts: Mapping[str, str]) -> list[str] | None:
     """The few texts that are no numbers among many that are, or None if they are not few, or there is none."""
-    plain = re.compile(r"[-+]?(\d[\d.,' ]*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
-    odd = sorted({text for text in values if not plain.fullmatch(text)})
-    if not odd or len(odd) == len(set(values)):
+    plain = re.compile(r"[-+]?\s*(\d[\d.,'\u2019 \u00a0\u202f]*|\.\d+)([eE][-+]?\d+)?", re.ASCII)
+    odd = sorted({text for text in values if not plain.fullmatch(_bare(text)) and text.casefold() not in MISSING})
+    if not odd or not any(plain.fullmatch(_bare(text)) for text in values):
         return None
     total = sum(counts[raw] for raw, text in texts.items() if text)
     share = sum(counts[raw] for raw, text in texts.items() if text in odd) / total
     return odd if share <= MOST_ODD_SHARE else None
+
+
+def _bare(text: str) -> str:
+    """A text without signs of currency or percent."""
+    for sign in SIGNS:
+        text = text.removeprefix(sign).removesuffix(sign).strip()
+    return text
 
 
 def _typed(name: str, texts: Sequence[str], options: Options) -> Read | None:
@@ -153,6 +186,8 @@ def _typed(name: str, texts: Sequence[str], options: Options) -> Read | None:
 def _number(name: str, texts: Sequence[str], options: Options) -> Read | None:
     if all(re.fullmatch(r"[-+]?\d+", text, re.ASCII) for text in texts):
         return _whole(texts)
+    if any(re.fullmatch(r"\+[\d ()/-]{8,}", text, re.ASCII) for text in texts):  # of telephones
+        return None
     if all(re.fullmatch(r"\d+[eE]\d+|\d+", text, re.ASCII) for text in texts):  # 12E4 is a code
         return None
     signs = sorted({sign for sign in SIGNS for text in texts if sign in text})
@@ -164,20 +199,31 @@ def _number(name: str, texts: Sequence[str], options: Options) -> Read | None:
         if thousands is not None and thousands not in occurring:
             continue
         written = Written.model_validate({"decimal": decimal, "thousands": thousands, "around": signs})
-        if options.decimal in (None, decimal) and _reads(written, texts, "number"):
+        if _reads(written, texts, "number"):
             fitting.append(written)
     if not fitting:
         return None
-    meanings = {tuple(written.canonical(text, "number") for text in texts) for written in fitting}
+    if len(_meanings(fitting, texts)) > 1 and options.decimal:
+        fitting = [written for written in fitting if written.decimal == options.decimal] or fitting
+    meanings = _meanings(fitting, texts)
     if len(meanings) > 1:
         raise QuestionError(f"column {name!r}: is {texts[0]!r} a fraction, or are these thousands?", "--decimal . or ,")
     written = fitting[0]
-    whole = all(re.fullmatch(r"-?\d+", written.canonical(text, "number") or "", re.ASCII) for text in texts)
+    canonical = [written.canonical(text, "number") or "" for text in texts]
+    whole = all(re.fullmatch(r"-?\d+", text, re.ASCII) for text in canonical)
+    if whole and any(len(text) > 18 and not -(2**63) <= int(text) < 2**63 for text in canonical):
+        return None
     notes = [f"read like {texts[0]!r} = {written.canonical(texts[0], 'number')}"] * (written != Written())
     return Read("integer" if whole else "number", written, notes)
 
 
+def _meanings(writtens: Sequence[Written], texts: Sequence[str]) -> set[tuple[str | None, ...]]:
+    return {tuple(written.canonical(text, "number") for text in texts) for written in writtens}
+
+
 def _whole(texts: Sequence[str]) -> Read | None:
+    if any(text.startswith("+") and len(text) > 8 for text in texts):
+        return Read("string", None, ["numbers of telephones: text"])
     if any(re.match(r"[-+]?0\d", text) for text in texts):
         return Read("string", None, ["codes with leading zeros: text"])
     if any(not -(2**63) <= int(text) < 2**63 for text in texts if len(text) > 18):
@@ -203,13 +249,13 @@ def _boolean(texts: Sequence[str]) -> Read | None:
 
 
 def _moment(name: str, texts: Sequence[str], options: Options) -> Read | None:
-    if not all(re.search(r"\d", text) and len(text) <= 40 for text in texts):
+    if not all(re.search(r"\d", text) and re.search(r"[-./ ]", text) and len(text) <= 40 for text in texts):
         return None
     if (found := _iso(texts, options)) is not None:
         return found
     fitting = [(form, kind) for form, kind in _forms() if _fits(form, texts)]
     if not fitting:
-        return _of_several(texts, options)
+        return _of_several(name, texts, options)
     day_first = [pair for pair in fitting if pair[0].startswith("%d")]
     month_first = [pair for pair in fitting if pair[0].startswith("%m")]
     if day_first and month_first:
@@ -255,24 +301,38 @@ def _moments(form: str, texts: Sequence[str]) -> list[datetime]:
     return [datetime.strptime(text, form) for text in texts]
 
 
-def _of_several(texts: Sequence[str], options: Options) -> Read | None:
-    """Dates in several formats, of which each text fits one, and none has another meaning in another."""
-    left, chosen = list(texts), list[str]()
-    while left:
-        best, fitted = "", list[str]()
-        for form in DATES:
-            these = [text for text in left if _fits(form, [text])]
-            if len(these) > len(fitted):
-                best, fitted = form, these
-        if not fitted or len(chosen) == 3:
-            return None
-        chosen.append(best)
-        left = [text for text in left if text not in fitted]
-    for text in texts:
-        if len({datetime.strptime(text, form) for form in DATES if _fits(form, [text])}) > 1:
-            return None
+def _of_several(name: str, texts: Sequence[str], options: Options) -> Read | None:
+    """Dates in several formats, each of which is read in one way, with the day first or the month first throughout."""
+    ways = {
+        order: chosen
+        for order, left_out in (("day-first", MONTHS), ("month-first", DAYS))
+        if (chosen := _covering([form for form in DATES if form not in left_out], texts)) is not None
+    }
+    if not ways:
+        return None
+    if len(ways) == 2 and options.dates is None:
+        meanings = [Written(dates=chosen) for chosen in ways.values()]
+        for text in texts:
+            if len({written.canonical(text, "date") for written in meanings}) > 1:
+                raise QuestionError(
+                    f"column {name!r}: does {text!r} begin with the day or the month?", "--dates day-first"
+                )
+    chosen = ways[options.dates] if options.dates in ways else next(iter(ways.values()))
     read = _read_moment(chosen, "date", texts, options)
     return read._replace(notes=[f"dates in {len(chosen)} formats: {', '.join(chosen)}"])
+
+
+def _covering(forms: Sequence[str], texts: Sequence[str]) -> list[str] | None:
+    """Up to three of the formats that together read every text, or None."""
+    left, chosen = list(texts), list[str]()
+    while left:
+        fitted = {form: [text for text in left if _fits(form, [text])] for form in forms}
+        best = max(fitted, key=lambda form: len(fitted[form]))
+        if not fitted[best] or len(chosen) == 3:
+            return None
+        chosen.append(best)
+        left = [text for text in left if text not in fitted[best]]
+    return chosen
 
 
 def _read_moment(forms: list[str], kind: Type, texts: Sequence[str], options: Options) -> Read:

@@ -20,15 +20,23 @@ MARK_END = "): edit it freely; a second init does not overwrite an edited file.\
 WIDTH = 116
 
 
+class _OneLine(yaml.CSafeDumper):
+    """Writes a text with line ends in quotes, on one line."""
+
+
+def _quoted(dumper: yaml.CSafeDumper, text: str) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if text.isprintable() else '"')
+
+
+_OneLine.add_representer(str, _quoted)
+
+
 def flow(value: Any) -> str:
     """A value as YAML on one line."""
-    return (
-        yaml.dump(
-            value, Dumper=yaml.CSafeDumper, default_flow_style=True, sort_keys=False, allow_unicode=True, width=1 << 30
-        )
-        .removesuffix("\n...\n")
-        .rstrip("\n")
+    text: str = yaml.dump(
+        value, Dumper=_OneLine, default_flow_style=True, sort_keys=False, allow_unicode=True, width=1 << 30
     )
+    return text.removesuffix("\n...\n").rstrip("\n")
 
 
 def block(value: Any) -> str:

@@ -106,7 +106,7 @@ def from_arrow(rows: "pa.Table", features: Mapping[str, Column]) -> Columns:
         elif column.type in TIMES:
             columns |= _parts_of_arrow(name, column, rows[name])
         else:
-            columns[name] = (rows[name].cast("float64").to_numpy() - offset_of(column)).astype(np.float32)
+            columns[name] = (rows[name].cast("float64", safe=False).to_numpy() - offset_of(column)).astype(np.float32)
     return columns
 
 
@@ -146,8 +146,11 @@ def target_from_arrow(values: "pa.ChunkedArray", column: Column) -> Target:
         is_positive = values if column.positive is None else pc.equal(values, pa.scalar(column.positive, values.type))
         return is_positive.to_numpy()
     if task == "multiclass":
-        return pc.index_in(values, pa.array(column.levels, values.type)).to_numpy().astype(np.int64)
-    return values.cast("float64").to_numpy()
+        places = pc.index_in(values, pa.array(column.levels, values.type))
+        if places.null_count:
+            raise KibanError("a target is null or none of its levels, which no model can learn")
+        return places.to_numpy().astype(np.int64)
+    return values.cast("float64", safe=False).to_numpy()
 
 
 def without(columns: Columns, features: Mapping[str, Column], patterns: list[str]) -> Columns:

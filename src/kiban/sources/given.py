@@ -8,7 +8,7 @@ import io
 import json
 import zipfile
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -55,7 +55,7 @@ class File:
         self.content = content
 
     def is_text(self) -> bool:
-        return self.name.endswith(TEXT)
+        return self.name.lower().endswith(TEXT)
 
 
 def files(path: str) -> list[File]:
@@ -67,7 +67,10 @@ def files(path: str) -> list[File]:
         raise KibanError(f"{path} is an address: download the file, so that you can see it, and give its path")
     system = stores.system(path)
     pattern = f"{path.rstrip('/')}/*" if stores.reached(path, lambda: system.isdir(path)) else path
-    found = stores.reached(path, lambda: system.glob(pattern)) if path.startswith(stores.S3) else glob.glob(pattern)
+    if path.startswith(stores.S3):
+        found = stores.reached(path, lambda: system.glob(pattern))
+    else:  # a name may have brackets in it
+        found = [path] if Path(path).is_file() else glob.glob(pattern)
     names = sorted(name for name in found if not PurePosixPath(name).name.startswith((".", "_")))
     if not names:
         raise KibanError(f"there is no file {path}")
@@ -78,10 +81,10 @@ def _file(path: str, content: bytes) -> File:
     name = PurePosixPath(path).name
     if name.lower().endswith(SPREADSHEETS):
         raise KibanError(f"{name} is a spreadsheet: save the sheet as CSV, and give that")
-    if name.endswith(".gz"):
+    if name.lower().endswith(".gz"):
         content = text.Unpacked(io.BytesIO(content), len(content), name).read()
-        name = name.removesuffix(".gz")
-    elif name.endswith(".zip"):
+        name = name[: -len(".gz")]
+    elif name.lower().endswith(".zip"):
         name, content = _only_member(name, content)
     if not name.lower().endswith(SUFFIXES):
         raise KibanError(f"{name}: a name must end with {', '.join(SUFFIXES)}, perhaps followed by .gz or .zip")
@@ -123,7 +126,7 @@ def rows(given: Sequence[File], written: WrittenFile) -> pa.Table:
 def _rows(file: File, written: WrittenFile) -> pa.Table:
     if file.is_text():
         return text.rows(file.content, file.name, written.delimiter, written.encoding, written.skip)
-    if file.name.endswith(LINES):
+    if file.name.lower().endswith(LINES):
         return _of_json(file)
     try:
         table = pq.read_table(pa.BufferReader(file.content), page_checksum_verification=True)
@@ -139,7 +142,7 @@ def _of_json(file: File) -> pa.Table:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
+            record = json.loads(line, object_pairs_hook=_once)
         except ValueError as error:
             raise KibanError(f"{file.name}, line {number}, is not JSON: {one_line(error)}") from None
         if not isinstance(record, dict):
@@ -151,7 +154,20 @@ def _of_json(file: File) -> pa.Table:
     if not records:
         raise KibanError(f"{file.name} has no rows")
     names = list(dict.fromkeys(name for record in records for name in record))
-    return pa.table({name: pa.array([_text(record.get(name)) for record in records], pa.string()) for name in names})
+    try:
+        columns = {name: pa.array([_text(record.get(name)) for record in records], pa.string()) for name in names}
+    except UnicodeEncodeError as error:
+        raise KibanError(f"{file.name} has half of a character: {one_line(error)}; correct the file") from None
+    return pa.table(columns)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. Raises ValueError if it has a name twice, of which Python would take the last."""
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name!r} occurs twice")
+    return dict(pairs)
 
 
 def _text(value: Any) -> str | None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from kiban.core import memo
 from kiban.core.errors import KibanError
 from kiban.data import parquet
-from kiban.data.batches import STATIC, bounds
+from kiban.data.batches import DELIVERY, STATIC, base, bounds
 from kiban.data.contract import Table
 from kiban.data.sketch import Sketch, sketch
 from kiban.data.verdict import Finding
@@ -39,7 +39,7 @@ class Compared(BaseModel):
 
 def is_compared(contract: Table, batch: str) -> bool:
     """Whether batches of a table are compared with earlier ones."""
-    return contract.time is not None and batch != STATIC
+    return contract.time is not None and batch != STATIC and batch == base(batch) and not DELIVERY.fullmatch(batch)
 
 
 def can_be_compared(batch: str, earlier: Sequence[str], timezone: str) -> bool:
