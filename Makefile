@@ -107,8 +107,8 @@ lock: $(INSTALLED) ## resolve the requirements anew
 	$(COMPILE) --group serve -c requirements.lock -o requirements.serve.lock
 	set -e; for extra in $$(python -c "$$OTHER_EXTRAS" $(CORE_EXTRAS)); do \
 		$(COMPILE) pyproject.toml --extra $$extra -c requirements.lock -o requirements.$$extra.lock; done
-# The databases' clients, which the tests use. Every other extra has a lock of its own, so that none weighs on `make repro`.
-CORE_EXTRAS := postgresql bigquery redshift
+# The databases' clients and the examples' data, which the tests use. Every other extra has a lock of its own, so that none weighs on `make repro`.
+CORE_EXTRAS := postgresql bigquery redshift examples
 define OTHER_EXTRAS
 import sys, tomllib
 print(*sorted(set(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]) - set(sys.argv[1:])))

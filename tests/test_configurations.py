@@ -11,7 +11,7 @@ from kiban.core.settings import read
 from kiban.servable.load import load
 
 GROUPS = {  # not what a team has added
-    "dataset": ["flights"],
+    "dataset": ["flights", "penguins", "seattle_weather"],
     "decision": ["default"],
     "evaluation": ["default"],
     "experiment": ["all_known", "large_trees", "none", "regularized_logistic", "tuned_hist_gradient_boosting"],
@@ -29,7 +29,7 @@ CHOICES = [(group, name) for group, names in GROUPS.items() if group != "experim
 
 @pytest.mark.parametrize(("group", "name"), CHOICES)
 def test_every_choice_of_every_group_is_valid(project: Path, group: str, name: str) -> None:
-    if group == "split" or name == "flights":  # which the slice chooses
+    if group in ("dataset", "split") or name == "flights":  # which the slice chooses
         Path("params.yaml").write_bytes(composed(Path(), [f"{group}={name}"]))
     else:
         compose_here(f"{group}={name}")

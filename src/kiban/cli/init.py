@@ -71,7 +71,8 @@ def init(
 
     written = carry_out(plan, force, not no_default)
     folders = sorted({path.parts[0] if path.parts[0] == "conf" else str(path) for path in written})
-    print(f"\nNext:\n  dvc repro\n  make serve\nTo commit: git add {' '.join(folders)} dvc.lock reports")
+    switch = f"  kiban compose dataset={plan.name}\n" if no_default else ""
+    print(f"\nNext:\n{switch}  dvc repro\n  make serve\nTo commit: git add {' '.join(folders)} dvc.lock reports")
 
 
 def _of_files(data: str, wishes: object) -> "Plan":
