@@ -136,7 +136,7 @@ def _read(name: str, counts: Mapping[str, int], options: Options, where: Mapping
     notes = _nearly(name, values, options)
     kept = sorted({text for text in values if text.casefold() in MISSING and len(text) > 1})
     if kept:
-        notes.append(f"{_listed(kept)} {'is' if len(kept) == 1 else 'are'} taken as text, not as null")
+        notes.append(f"{_listed(kept)} is text here; --missing {kept[0]} makes it null")
     return Read("string", Written(missing=tokens), notes)
 
 

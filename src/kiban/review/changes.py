@@ -8,9 +8,10 @@ import ibis.expr.types as ir
 import pyarrow as pa
 from pydantic import BaseModel
 
-from kiban.data.contract import Column, Table
+from kiban.data.contract import ROW_HASH, Column, Table
 from kiban.data.distance import between as between_values
 from kiban.data.distance import spread, values_of
+from kiban.data.parquet import as_now
 from kiban.review.revision import Revision
 
 EXAMPLES = 5
@@ -194,8 +195,12 @@ def _in_table(name: str, old: Revision, new: Revision) -> TableChanges | None:
     }
     if before.keys() == after.keys() and not changed and not columns:
         return None
-    unchanged = {column: type for column, type in _columns(new.contracts.get(name)).items() if column not in columns}
-    rows_of = [{batch: side.rows(side.batches[name][batch]) for batch in side.batches.get(name, {})} for side in sides]
+    unchanged = {
+        column: type
+        for column, type in _columns(new.contracts.get(name)).items()
+        if column not in columns and column != ROW_HASH
+    }
+    rows_of = [{batch: _rows(side, name, batch) for batch in side.batches.get(name, {})} for side in sides]
     key = (new.contracts.get(name) or old.contracts[name]).key
     added = sorted(after.keys() - before.keys())
     compared = [rows_of[0], {batch: rows_of[1][batch] for batch in added} if before and added else rows_of[1]]
@@ -207,6 +212,12 @@ def _in_table(name: str, old: Revision, new: Revision) -> TableChanges | None:
         columns=columns,
         moved=_moved(list(compared[0].values()), list(compared[1].values()), unchanged),
     )
+
+
+def _rows(side: Revision, table: str, batch: str) -> pa.Table:
+    """The rows of a batch, in the layout that the contract of the version has now."""
+    rows, contract = side.rows(side.batches[table][batch]), side.contracts.get(table)
+    return rows if contract is None else as_now(rows, contract, batch, f"{table} {batch}")
 
 
 def _columns(contract: Table | None) -> Mapping[str, Column]:
