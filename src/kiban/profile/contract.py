@@ -40,7 +40,7 @@ def contract(
             raise KibanError(f"{origin}, row {row}: {name!r} is missing, which --time, --key and --group do not allow")
         use = decided.get(name, Use("info"))
         columns[name] = target.column if name == wishes.target else _column(name, values, read, use, wishes)
-    content = {"description": f"A row of {origin}", "columns": columns, "written": written}
+    content = {"description": f"{wishes.target} of a row of {origin}", "columns": columns, "written": written}
     content |= {"key": list(wishes.key)} if wishes.key else {}
     return Table.model_validate(content | ({"time": wishes.time} if wishes.time else {})), decided
 
