@@ -233,6 +233,15 @@ def derived(raw: Mapping[str, Table], where: str) -> bytes:
     for column in content["columns"].values():
         for setting in ONLY_RAW:
             column.pop(setting, None)
+    return _as_yaml(content)
+
+
+def as_yaml(table: Table) -> bytes:
+    """The table as the content of a prepared contract."""
+    return _as_yaml(table.model_dump(exclude_defaults=True))
+
+
+def _as_yaml(content: Any) -> bytes:
     return yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True, width=120).encode()
 
 

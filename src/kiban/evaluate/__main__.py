@@ -75,7 +75,7 @@ def main() -> None:
         },
         without={
             name: measured(of_split["test"].target, servable.score(columns.without(test, features, patterns)))
-            for name, patterns in params.missing.groups.items()
+            for name, patterns in params.missing.among(servable.contract).groups.items()
         },
         gate=judged(params.gate, task, results),
         by_batch={  # of a batch with rows of several splits, the last of them: the test rows

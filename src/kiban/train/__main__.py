@@ -16,8 +16,9 @@ from kiban.data.settings import Identity
 from kiban.data.split import SPLITS, Split, SplitName, batches_of, resolved
 from kiban.servable import columns, skops_file
 from kiban.servable.load import answers_of
+from kiban.tasks.metric import Scores
 from kiban.tasks.task import task_of
-from kiban.train import decide, estimator, example, export, fit, missing
+from kiban.train import choose, decide, estimator, example, export, fit, missing
 from kiban.train.settings import Decision, Model, Preprocessing
 
 # The code on which a fitted model depends. It also depends on the rows, the contract and the parameters.
@@ -25,6 +26,7 @@ CODE = (
     *("kiban.data.split", "kiban.servable.columns", "kiban.servable.skops_file"),
     *("kiban.train.estimator", "kiban.train.fit", "kiban.train.missing"),
 )
+MOST_ASKED = 20_000  # training rows, for whether the model gives more than one answer
 PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops")
 
 
@@ -50,8 +52,9 @@ class Params(Sections):
 
 def main() -> None:
     params = read(Params)
-    table = contract.prepared_of(params.dataset.name)
-    features = table.features()
+    whole = contract.prepared_of(params.dataset.name)
+    table = choose.used(whole, params.model)
+    features, groups = table.features(), params.missing.among(table)
     hashes = prepared.accepted()
     split_of_batches = resolved(params.split, hashes)
     params = params.model_copy(update={"split": split_of_batches})
@@ -87,7 +90,7 @@ def main() -> None:
         model = skops_file.loads(content, str(MODEL))
     else:
         model = estimator.pipeline(features, params.preprocessing, params.model, task)
-        training_columns, origin = missing.repeat_without(columns.from_arrow(rows, features), features, params.missing)
+        training_columns, origin = missing.repeat_without(columns.from_arrow(rows, features), features, groups)
         try:
             offset, scale = fit.fit(model, task, training_columns, target[origin])
         except ValueError as error:
@@ -95,7 +98,7 @@ def main() -> None:
         content = skops_file.dumps(model)
         memo.remember(key, Fitted(sha256=hashlib.sha256(content).hexdigest(), offset=offset, scale=scale))
     validation_columns = columns.from_arrow(validation_rows, features)
-    described = contract.prepared_content(params.dataset.name)
+    described = contract.prepared_content(params.dataset.name) if table is whole else contract.as_yaml(table)
     facts: dict[str, Any] = {
         "dataset": params.dataset.name,
         "parameters": params.model_dump(include={"split", "missing", "model", "preprocessing", "decision"}),
@@ -103,6 +106,8 @@ def main() -> None:
         "prepared": needed,
         "threshold": None,
     }
+    if "Dummy" not in params.model["_target_"]:
+        _check_answers(answers_of(model, columns.from_arrow(rows.slice(0, MOST_ASKED), features), task.name))
     validation_target = columns.target_from_arrow(validation_rows[table.target()], column)
     answers = answers_of(model, validation_columns, task.name)
     if task.name == "binary":
@@ -116,6 +121,15 @@ def main() -> None:
         beside.write_bytes(content)
         manifest = export.save(model, content, described, features, task.name, validation_columns, facts)
     print(f"train: {rows.num_rows:,} rows, served as {manifest.format}, {manifest.parity or 'no ONNX'}")
+
+
+def _check_answers(answers: Scores) -> None:
+    """Raise KibanError if the model gives the same answer for all of the first training rows, as a Dummy does."""
+    if (answers == answers[:1]).all():
+        raise KibanError(
+            "params.yaml: model: it gives one answer for all training rows, so it has learned nothing: a leaf needs "
+            "more rows than there are (min_samples_leaf), or there is too much shrinkage; `model=dummy` is the baseline"
+        )
 
 
 if __name__ == "__main__":

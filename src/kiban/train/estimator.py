@@ -16,6 +16,7 @@ from kiban.core.errors import KibanError, one_line
 from kiban.data.contract import Column
 from kiban.servable import columns
 from kiban.tasks.task import Task
+from kiban.train import choose
 from kiban.train.settings import Model, Preprocessing
 
 
@@ -80,7 +81,7 @@ def _estimator(model: Model) -> BaseEstimator:
     if "_target_" not in model:
         raise KibanError("params.yaml: model._target_: missing; choose one with `kiban compose model=NAME`")
     try:
-        estimator = _built(model, "model")
+        estimator = _built({name: value for name, value in model.items() if name != choose.KEY}, "model")
         is_suited = is_regressor(estimator) or (is_classifier(estimator) and hasattr(estimator, "predict_proba"))
     except KibanError:
         raise

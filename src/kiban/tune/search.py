@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,7 +27,7 @@ from kiban.servable import columns
 from kiban.servable.load import answers_of, of_all_levels
 from kiban.tasks.metric import Scored, Target
 from kiban.tasks.task import METRICS, task_of
-from kiban.train import estimator, fit, missing
+from kiban.train import choose, estimator, fit, missing
 from kiban.train.settings import Model, Preprocessing
 from kiban.tune.settings import Choice, Range, Tune
 from kiban.tune.trials import Trial
@@ -112,18 +112,18 @@ def cross_validate(
     model cannot be fitted.
     """
     settings = Trained.model_validate(with_values(params, values))
-    table = contract.prepared_of(dataset)
+    table = choose.used(contract.prepared_of(dataset), settings.model)
     features, column = table.features(), table.columns[table.target()]
     task = task_of(column)
     if metric not in task.metrics:
         raise KibanError(f"metric: {metric} is not one of {task.title}: choose one of {', '.join(task.metrics)}")
-    split, scores = json.dumps(params["split"]), []
+    split, names, scores = json.dumps(params["split"]), list(columns.inputs(features)), []
     for fold in folds:
-        rows, target = _rows(dataset, fold.train, split)
-        repeated, origin = missing.repeat_without(rows, features, settings.missing)
+        rows, target = _rows(dataset, fold.train, split, names)
+        repeated, origin = missing.repeat_without(rows, features, settings.missing.among(table))
         model = estimator.pipeline(features, settings.preprocessing, settings.model, task)
         offset, scale = fit.fit(model, task, repeated, target[origin])
-        test_rows, test_target = _rows(dataset, fold.test, split)
+        test_rows, test_target = _rows(dataset, fold.test, split, names)
         answers = answers_of(model, test_rows, task.name)
         if task.name == "multiclass":
             answers = of_all_levels(answers, model.classes_, len(column.levels or []))
@@ -154,9 +154,9 @@ def _piece(dataset: str, piece: Piece, split: str) -> tuple[columns.Columns, Tar
     return columns.from_arrow(rows, table.features()), target
 
 
-def _rows(dataset: str, pieces: tuple[Piece, ...], split: str) -> tuple[columns.Columns, Target]:
+def _rows(dataset: str, pieces: tuple[Piece, ...], split: str, names: Sequence[str]) -> tuple[columns.Columns, Target]:
+    """The inputs `names` and the target of some training rows."""
     parts = [_piece(dataset, piece, split) for piece in pieces]
-    names = parts[0][0]
     rows = {name: np.concatenate([features[name] for features, _ in parts]) for name in names}
     return rows, np.concatenate([target for _, target in parts])
 
