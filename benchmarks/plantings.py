@@ -128,7 +128,8 @@ def suits(kind: str, task: Name) -> bool:
 
 def numbered(frame: pd.DataFrame, target: str, task: Name) -> Values:
     values = frame[target]
-    return values.to_numpy(float) if is_number(task) else np.unique(values, return_inverse=True)[1]
+    numbers: Values = values.to_numpy(float) if is_number(task) else np.unique(values, return_inverse=True)[1]
+    return numbers
 
 
 def uses_of(frame: pd.DataFrame, labels: Values, task: Name) -> dict[str, Any]:
