@@ -83,6 +83,9 @@ def better(
     notes = []
     if rarest < LEAST_OF_CLASS:
         notes.append(f"a class has only {rarest} training rows: early stopping is off, the number of rounds fixed")
+    absent = classes - len(np.unique(target)) if task.name == "multiclass" else 0
+    if absent:
+        notes.append(f"{absent} of the {classes} classes have no training row: the model gives them no probability")
     tried = {"trees": trees(task, len(target), rarest, classes, by_time), "linear": linear(task)}
     rows = {name: values[drawn] for name, values in columns.items()}
     skill: dict[str, float] = {}

@@ -163,7 +163,7 @@ class TableChanges(BaseModel):
     `rows` has the numbers of rows [old, new]. `added` and `removed` name batches; `changed` has the changed rows by
     batch. `columns` has the types [old, new] of each column that differs between the contracts. `moved` has each other
     column that moved, the largest effect first: from the old rows to those of the batches that were added, or to all
-    new rows if none was.
+    new rows if none was. Without a key rows are known by the hash of their values.
     """
 
     rows: tuple[int, int]
@@ -172,6 +172,7 @@ class TableChanges(BaseModel):
     changed: dict[str, Rows]
     columns: dict[str, tuple[str | None, str | None]]
     moved: dict[str, Moved]
+    has_key: bool
 
 
 def between(old: Revision, new: Revision) -> dict[str, TableChanges]:
@@ -211,6 +212,7 @@ def _in_table(name: str, old: Revision, new: Revision) -> TableChanges | None:
         changed={batch: by_rows(rows_of[0][batch], rows_of[1][batch], key) for batch in changed},
         columns=columns,
         moved=_moved(list(compared[0].values()), list(compared[1].values()), unchanged),
+        has_key=key != [ROW_HASH],
     )
 
 
