@@ -29,7 +29,15 @@ pytest_plugins = ["servers"]
 # threads each on two cores make an evaluation take 13 seconds instead of 2. The workers start after this line.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-SLOWEST = ["e2e/test_pipeline", "track/test_main", "e2e/test_kills", "e2e/test_report", "cli/test_tune", "e2e/test_own_table", "e2e/test_api"]
+SLOWEST = [
+    "e2e/test_pipeline",
+    "track/test_main",
+    "e2e/test_kills",
+    "e2e/test_report",
+    "cli/test_tune",
+    "e2e/test_own_table",
+    "e2e/test_api",
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

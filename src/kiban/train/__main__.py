@@ -91,6 +91,7 @@ def main() -> None:
     else:
         model = estimator.pipeline(features, params.preprocessing, params.model, task)
         training_columns, origin = missing.repeat_without(columns.from_arrow(rows, features), features, groups)
+        fit.check_saved(model, task, training_columns, target[origin])
         try:
             offset, scale = fit.fit(model, task, training_columns, target[origin])
         except ValueError as error:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import StackingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
@@ -82,7 +83,9 @@ def _estimator(model: Model) -> BaseEstimator:
         raise KibanError("params.yaml: model._target_: missing; choose one with `kiban compose model=NAME`")
     try:
         estimator = _built({name: value for name, value in model.items() if name != choose.KEY}, "model")
-        is_suited = is_regressor(estimator) or (is_classifier(estimator) and hasattr(estimator, "predict_proba"))
+        # One of a stack tells only after the fit that it gives probabilities, if it has the final estimator by default.
+        gives_probabilities = hasattr(estimator, "predict_proba") or isinstance(estimator, StackingClassifier)
+        is_suited = is_regressor(estimator) or (is_classifier(estimator) and gives_probabilities)
     except KibanError:
         raise
     except Exception as error:  # each estimator has errors of its own

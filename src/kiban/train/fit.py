@@ -1,17 +1,41 @@
 """Fitting the pipeline, whose numbers are scaled, and the interval around the numbers that it expects."""
 
+import warnings
 from math import ceil
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import clone
 from sklearn.linear_model import GammaRegressor, PoissonRegressor, TweedieRegressor
 from sklearn.pipeline import Pipeline
 
+from kiban.servable import skops_file
 from kiban.servable.columns import Columns, frame
 from kiban.tasks.metric import Target
 from kiban.tasks.task import Task
 
 POSITIVE = (PoissonRegressor, GammaRegressor, TweedieRegressor)
+
+
+FEW = 200  # rows, on which a model is fitted to know whether it may be saved
+
+
+def check_saved(model: Pipeline, task: Task, columns: Columns, target: Target) -> None:
+    """Raise KibanError if the fitted model would hold types that may not be saved: a fit of a few rows tells, before
+    the one of all rows begins.
+
+    A model that cannot be fitted to so few rows is not tried.
+    """
+    first = np.concatenate([np.flatnonzero(target == each)[:2] for each in np.unique(target)[:FEW]])
+    few = np.unique(np.concatenate([first, np.arange(min(FEW, len(target)))]))[: 2 * FEW]
+    trial = clone(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            fit(trial, task, {name: values[few] for name, values in columns.items()}, target[few])
+        except ValueError:
+            return
+    skops_file.dumps(trial)
 
 
 def fit(model: Pipeline, task: Task, columns: Columns, target: Target) -> tuple[float, float]:
