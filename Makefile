@@ -101,6 +101,8 @@ bench: $(INSTALLED) ## print the benchmarks' tables
 	python benchmarks/batches.py
 	python benchmarks/serving.py
 	python benchmarks/scoring.py
+	python benchmarks/onboarding.py
+	python benchmarks/plantings.py
 
 lock: $(INSTALLED) ## resolve the requirements anew
 	$(COMPILE) pyproject.toml $(CORE_EXTRAS:%=--extra %) --group dev --group serve -o requirements.lock
