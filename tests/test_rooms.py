@@ -78,6 +78,7 @@ def test_a_contract_is_read_without_any_other_room_but_core() -> None:
         "kiban.core.errors",
         "kiban.core.paths",
         "kiban.core.settings",
+        "kiban.data.batches",
         "kiban.data.written",
     }
 

@@ -46,7 +46,10 @@ def add(data: str, replace: bool, drop: tuple[str, ...], dry_run: bool) -> None:
     name = params.dataset.name
     tables = contract.read_raw(paths.raw_contract(name))
     if set(params.dataset.tables) != {name} or not params.dataset.tables[name].source.target.endswith(".Given"):
-        raise KibanError(f"{name} was not made by `kiban init` from a file: `kiban ingest --new` takes its new batches")
+        raise KibanError(
+            f"{name} was not made by `kiban init` from a file: `kiban ingest --new` takes its new batches, and "
+            "`--refresh static` the rows of a query anew"
+        )
     table, path = tables[name], paths.ledger(name)
     if replace and table.key == [contract.ROW_HASH]:
         raise KibanError(f"--replace: {paths.raw_contract(name)} names no key, so that no row is known again")

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator,
 from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.core.settings import parse
+from kiban.data.batches import base
 from kiban.data.written import Written, WrittenFile
 
 Type = Literal["string", "integer", "number", "boolean", "timestamp", "date"]
@@ -87,7 +88,7 @@ class Column(_Strict):
 
     def at(self, batch: str, name: str) -> tuple[str, Type] | None:
         """The name and the type that the column called `name` had in a batch, or None if it was absent there."""
-        if self.until is not None and batch > self.until:
+        if self.until is not None and base(batch) > self.until:
             return None
         if self.since is None or batch >= self.since:
             return name, self.type

@@ -125,12 +125,7 @@ def as_now(rows: pa.Table, contract: Table, batch: str, where: str) -> pa.Table:
 
 
 def _cast(values: pa.ChunkedArray, name: str, column: Column, where: str) -> pa.ChunkedArray:
-    timezone = column.written.timezone if column.written else None
-    if pa.types.is_timestamp(values.type) and values.type.tz is None and timezone:
-        try:
-            values = pc.assume_timezone(values.cast(pa.timestamp("us")), timezone, ambiguous="earliest")
-        except pa.ArrowInvalid as error:
-            raise KibanError(f"{where}: column {name!r}: {one_line(error)}; correct it at its source") from None
+    values = localized(values, column, f"{where}: column {name!r}")
     if pa.types.is_timestamp(values.type) and values.type.tz is None:
         raise KibanError(f"{where}: column {name!r} has times without a time zone; the contract's timestamps are UTC")
     if column.written is not None and rules.is_text(values.type):
@@ -145,6 +140,20 @@ def _cast(values: pa.ChunkedArray, name: str, column: Column, where: str) -> pa.
         if column.type == "timestamp" and LOCAL_TIME.fullmatch(value.strip("'")):
             reason += ": it has no time zone, as in 2013-01-31T15:00:00Z or 2013-01-31 10:00:00-05:00"
         raise KibanError(reason) from None
+
+
+def localized(values: rules.Values, column: Column, where: str) -> rules.Values:
+    """Times without a zone as those of the column's `written`. Other values are as they are.
+
+    Raises KibanError, which starts with `where`, for a time that a clock change skips.
+    """
+    timezone = column.written.timezone if column.written else None
+    if not pa.types.is_timestamp(values.type) or values.type.tz is not None or timezone is None:
+        return values
+    try:
+        return pc.assume_timezone(values.cast(pa.timestamp("us")), timezone, ambiguous="earliest")
+    except pa.ArrowInvalid as error:
+        raise KibanError(f"{where}: {one_line(error)}; correct it at its source") from None
 
 
 def canonical(values: rules.Values, column: Column) -> tuple[pa.Array, dict[int, str]]:

@@ -5,7 +5,7 @@ readers of files and of requests use it, so that they cannot differ.
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from functools import lru_cache
 from typing import Literal, Self
 from zoneinfo import ZoneInfo
@@ -91,12 +91,17 @@ class Written(_Strict):
     def _moment(self, text: str, type: str) -> str:
         moment = self._parsed(text)
         if type == "date":
+            if moment.tzinfo is not None or moment.time() != time():
+                raise MisreadError(f"{text!r} is a time, not a date")
             return moment.date().isoformat()
         if moment.tzinfo is None and self.timezone is not None:
             moment = _localized(moment, self.timezone, text)
         if moment.tzinfo is None:
             raise MisreadError(f"{text!r} has no time zone")
-        return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        try:
+            return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        except OverflowError:
+            raise MisreadError(f"{text!r} is outside the years 1 to 9999") from None
 
     def _example(self) -> str:
         return f"1{self.thousands or ''}234{self.decimal}5"
@@ -124,7 +129,12 @@ class MisreadError(ValueError):
 def _localized(moment: datetime, timezone: str, text: str) -> datetime:
     """The time in its zone: the first of two that a clock change doubles. Raises MisreadError if there is none."""
     local = moment.replace(tzinfo=_zone(timezone))
-    if local.astimezone(UTC).astimezone(local.tzinfo).replace(tzinfo=None) != moment:
+    try:
+        exists = local.astimezone(UTC).astimezone(local.tzinfo).replace(tzinfo=None) == moment
+    except OverflowError:
+        raise MisreadError(f"{text!r} is outside the years 1 to 9999") from None
+    # The beginning of a day that the clocks skip is the first moment of the day that exists.
+    if not exists and ":" in text:
         raise MisreadError(f"{text!r} does not exist in {timezone}: the clocks skip it")
     return local
 

@@ -2,9 +2,9 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,7 +18,8 @@ from kiban.data.row_hash import contents, without_number
 from kiban.ingest.ledger import Entry
 from kiban.profile.sniff import sniffed
 from kiban.profile.table import typed
-from kiban.profile.types import Options
+from kiban.profile.types import Options, Read
+from kiban.profile.write import flow
 from kiban.sources import given
 
 NEWEST = "9999"  # sorts after all batches
@@ -58,15 +59,15 @@ def later(
     raw = raw.drop_columns([each for each in drop if each in raw.column_names])
     batch = _delivery(origin, recorded)
     layout = table.at(NEWEST)
-    _check_columns(raw, layout, name, origin, batch, list(recorded))
-    rows = _conformed(raw, layout, name, origin, batch)
+    first = _first_batch(raw, layout, batch, timezone, recorded, origin)
+    _check_columns(raw, layout, name, origin, first, list(recorded))
+    rows = _conformed(raw, layout, name, origin, first)
     _check_values(rows, layout, name, origin)
     there = _there(name, name, recorded)
-    fresh, replaced = (
-        (_not_there(rows, there, layout), 0)
-        if table.key == [ROW_HASH]
-        else _by_key(rows, there, table, origin, replace)
-    )
+    if table.key == [ROW_HASH]:
+        fresh, replaced = _not_there(rows, there, table), 0
+    else:
+        fresh, replaced = _by_key(rows, there, table, timezone, origin, replace)
     notes = _unusual(fresh, layout)
     if table.key == [ROW_HASH]:
         earlier = Counter[str]()
@@ -85,6 +86,19 @@ def _delivery(origin: str, recorded: Mapping[str, Entry]) -> str:
     return f"{max(numbers, default=0) + 1:03d}-{stem if stem[:1].isalpha() else f'file-{stem}'}"
 
 
+def _first_batch(
+    rows: pa.Table, table: Table, delivery: str, timezone: str, recorded: Iterable[str], origin: str
+) -> str:
+    """The first batch that the rows would be of, for the advice about a column: the delivery, or the first period."""
+    if table.time is None or table.time not in rows.column_names:
+        return delivery
+    only = table.model_copy(update={"columns": {table.time: table.columns[table.time]}})
+    try:
+        return min(_periods(parquet.typed(rows.select([table.time]), only, origin), table, timezone, recorded))
+    except KibanError:
+        return "BATCH"
+
+
 def _check_columns(rows: pa.Table, table: Table, name: str, origin: str, batch: str, recorded: Sequence[str]) -> None:
     """Raise KibanError, with the edit that would take the file, if its columns are not those of the contract."""
     where = f"{paths.raw_contract(name)}, columns of {name}"
@@ -97,17 +111,26 @@ def _check_columns(rows: pa.Table, table: Table, name: str, origin: str, batch: 
             f"{missing[0]!r}: rename that column in {where}, and add `since: {batch}, was: {missing[0]}` to it"
         )
     if extra:
-        read = typed(rows.select(extra[:1]), Options(), origin).columns[extra[0]]
+        settings = flow({**_as_read(rows, extra[0], origin), "since": batch, "description": extra[0]})
         raise KibanError(
-            f"{origin} has {_listed(extra)}, which the contract lacks. To take it, add to {where}: `{extra[0]}: "
-            f"{{type: {read.type}, role: feature, nullable: true, since: {batch}, description: {extra[0]}}}`; to leave "
-            f"it out, give --drop {extra[0]!r}"
+            f"{origin} has {_listed(extra)}, which the contract lacks. To take it, add to {where}: "
+            f"`{extra[0]}: {settings}`; to leave it out, give --drop {extra[0]!r}"
         )
     if missing:
         raise KibanError(
             f"{origin} lacks {_listed(missing)}. If it has no such column from now on: add `until: "
             f"{max(recorded)}` to {missing[0]!r} in {where}"
         )
+
+
+def _as_read(rows: pa.Table, name: str, origin: str) -> dict[str, Any]:
+    """What the contract would say of a new column. One that can be read in two ways is text, for a person to mend."""
+    try:
+        read = typed(rows.select([name]), Options(), origin).columns[name]
+    except KibanError:
+        read = Read("string", None, [])
+    written = {"written": read.written.model_dump(exclude_defaults=True)} if read.written else {}
+    return {"type": read.type, "role": "feature", "nullable": True, **written}
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -166,51 +189,84 @@ def _there(dataset: str, table: str, recorded: Mapping[str, Entry]) -> dict[str,
 def _not_there(rows: pa.Table, there: Mapping[str, pa.Table], table: Table) -> pa.Table:
     """The rows that no batch has, each as often as the file has it beyond that.
 
-    Rows are compared on the columns that the batch has: a column that came later says nothing about its rows.
+    Rows are compared on the columns that both have: a column that came later says nothing about the rows before it.
     """
-    names = [name for name in table.columns if name != ROW_HASH]
     left = [True] * rows.num_rows
-    by_layout: dict[tuple[str, ...], Counter[str]] = {}
+    counts: dict[tuple[str, ...], Counter[str]] = {}
     for batch, old in there.items():
-        then = {name: column.at(batch, name) for name, column in table.columns.items() if name in names}
         now = parquet.as_now(old, table, batch, batch)
-        layout = tuple(name for name in names if then[name] is not None and name in now.column_names)
-        by_layout.setdefault(layout, Counter()).update(contents(now, layout))
-    for layout, counts in by_layout.items():
-        for place, content in enumerate(contents(rows, layout)):
-            if left[place] and counts[content]:
-                counts[content] -= 1
+        names = _shared(rows, table, batch)
+        counts.setdefault(names, Counter()).update(contents(now, names))
+    for names, of_names in counts.items():
+        for place, content in enumerate(contents(rows, names)):
+            if left[place] and of_names[content]:
+                of_names[content] -= 1
                 left[place] = False
     return rows.filter(pa.array(left, pa.bool_()))
 
 
+def _shared(rows: pa.Table, table: Table, batch: str) -> tuple[str, ...]:
+    """The columns, without the hash, that a batch had and that the new rows have."""
+    return tuple(
+        name
+        for name, column in table.columns.items()
+        if name != ROW_HASH and name in rows.column_names and column.at(batch, name) is not None
+    )
+
+
+class Known(NamedTuple):
+    """The newest row with a key: the hash of its values in the columns `names`, and the period of its batch."""
+
+    content: str
+    names: tuple[str, ...]
+    period: str
+
+
 def _by_key(
-    rows: pa.Table, there: Mapping[str, pa.Table], table: Table, origin: str, replace: bool
+    rows: pa.Table, there: Mapping[str, pa.Table], table: Table, timezone: str, origin: str, replace: bool
 ) -> tuple[pa.Table, int]:
     """The rows that no batch has with these values, and how many of them have a key that is there."""
-    current: dict[str, tuple[str, tuple[str, ...]]] = {}
-    names = [name for name in table.columns if name not in table.key]
+    current: dict[str, Known] = {}
     for batch, old in there.items():  # in order: the newest delivery wins
         now = parquet.as_now(old, table, batch, batch)
-        layout = tuple(name for name in names if table.columns[name].at(batch, name) is not None)
-        for key, content in zip(contents(now, table.key), contents(now, layout), strict=True):
-            current[key] = content, layout
+        names = _shared(rows, table, batch)
+        for key, content in zip(contents(now, table.key), contents(now, names), strict=True):
+            current[key] = Known(content, names, batches.base(batch))
     keys = contents(rows, table.key)
-    by_layout = {layout: contents(rows, layout) for layout in {layout for _, layout in current.values()}}
-    known = [key in current for key in keys]
-    same = [
-        is_known and by_layout[current[key][1]][place] == current[key][0]
-        for place, (key, is_known) in enumerate(zip(keys, known, strict=True))
-    ]
-    changed = [place for place, is_known in enumerate(known) if is_known and not same[place]]
+    known = [current.get(key) for key in keys]
+    of_names = {names: contents(rows, names) for names in {each.names for each in current.values()}}
+    same = [each is not None and of_names[each.names][place] == each.content for place, each in enumerate(known)]
+    changed = [place for place, each in enumerate(known) if each is not None and not same[place]]
+    _check_periods(rows, changed, known, table, _periods(rows, table, timezone, there), origin)
     if changed and not replace:
-        record = rows.slice(changed[0], 1).to_pylist()[0]
-        key = ", ".join(f"{name} {plain(record[name])}" for name in table.key)
         raise KibanError(
-            f"{origin} has other values than the batches that are there for {len(changed):,} keys, such as {key}: "
-            "--replace takes them as corrections"
+            f"{origin} has other values than the batches that are there for {len(changed):,} keys, such as "
+            f"{_key(rows, table, changed[0])}: --replace takes them as corrections"
         )
     return rows.filter(pa.array([not each for each in same], pa.bool_())), len(changed)
+
+
+def _check_periods(
+    rows: pa.Table,
+    changed: Sequence[int],
+    known: Sequence[Known | None],
+    table: Table,
+    periods: Sequence[str],
+    origin: str,
+) -> None:
+    """Raise KibanError if a changed row is of another period than the one with its key: both would be rows then."""
+    for place in changed if table.time else []:
+        earlier = known[place]
+        if earlier is not None and earlier.period != periods[place]:
+            raise KibanError(
+                f"{origin} has {_key(rows, table, place)} in {periods[place]}, and it is there in {earlier.period}: a "
+                f"correction stays in its period; if both rows are right, add {table.time} to the key"
+            )
+
+
+def _key(rows: pa.Table, table: Table, place: int) -> str:
+    record = rows.slice(place, 1).to_pylist()[0]
+    return ", ".join(f"{name} {plain(record[name])}" for name in table.key)
 
 
 def _unusual(rows: pa.Table, table: Table) -> list[str]:
@@ -226,18 +282,26 @@ def _unusual(rows: pa.Table, table: Table) -> list[str]:
     return notes
 
 
+def _periods(rows: pa.Table, table: Table, timezone: str, recorded: Iterable[str]) -> list[str]:
+    """The period of each row, a day or a month like those of the batches that are there; none without a time."""
+    if table.time is None:
+        return []
+    is_by_day = any(len(batches.base(each)) > len("2024-01") for each in recorded)
+    local = pc.local_timestamp(rows[table.time].cast(pa.timestamp("us", timezone)))
+    periods: list[str] = pc.strftime(local, "%Y-%m-%d" if is_by_day else "%Y-%m").to_pylist()
+    return periods
+
+
 def _cut(rows: pa.Table, batch: str, table: Table, timezone: str, recorded: Mapping[str, Entry]) -> dict[str, pa.Table]:
     """The rows by batch: one delivery, or by the period of the table's batches, with a number where there is one."""
     if not len(rows):
         return {}
     if table.time is None:
         return {batch: rows}
-    periods = {batches.base(each) for each in recorded}
-    form = "%Y-%m-%d" if any(len(each) > len("2024-01") for each in periods) else "%Y-%m"
-    local = pc.local_timestamp(rows[table.time].cast(pa.timestamp("us", timezone)))
-    names = pc.strftime(local, form)
+    periods = _periods(rows, table, timezone, recorded)
     cut = {}
-    for period in sorted(names.unique().to_pylist()):
+    for period in sorted(set(periods)):
         taken = sum(batches.base(each) == period for each in recorded)
-        cut[f"{period}.{taken + 1}" if taken else period] = rows.filter(pc.equal(names, period))
+        inside = pa.array([each == period for each in periods])
+        cut[f"{period}.{taken + 1}" if taken else period] = rows.filter(inside)
     return cut

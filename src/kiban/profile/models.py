@@ -39,8 +39,8 @@ class Choice(NamedTuple):
 def trees(task: Task, rows: int, rarest: int, classes: int, by_time: bool) -> Tried:
     """Boosted trees for a table of this many training rows, of which `rarest` are of the rarest class.
 
-    The setting suits tables of any size: on 9 of 11 real tables it is better than scikit-learn's defaults, and worse on
-    none (docs/your-data.md).
+    The setting suits tables of any size: on 9 of 11 real tables it was better than scikit-learn's defaults, and on none
+    worse.
     """
     sums = classes if task.name == "multiclass" else 1
     most = max(50, min(ROUNDS, MOST_ROUNDS // (FOLDS * sums)))

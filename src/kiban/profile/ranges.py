@@ -5,6 +5,7 @@ import math
 import pyarrow as pa
 import pyarrow.compute as pc
 
+MOST = 1e18  # a margin of greater numbers may be none that a file can have
 MARGIN = 0.1  # of the range, on each side
 DIGITS = 2  # of the margin that count
 
@@ -16,6 +17,8 @@ def limits(values: pa.ChunkedArray, type: str) -> tuple[int | float | None, int 
     """
     low, high = pc.min_max(values).as_py().values()
     if low is None:
+        return None, None
+    if max(abs(low), abs(high)) > MOST:
         return None, None
     margin = MARGIN * (high - low) or abs(high) or 1
     step = 10.0 ** (math.floor(math.log10(margin)) - DIGITS + 2)

@@ -24,7 +24,7 @@ ID_NAME = re.compile(r"(^|[^a-z])(id|ids|uid|uuid|guid|no|nr|num|number|key|code
 FIRST_ROWS, MOST_ROWS = 4000, 20_000  # of a first look, and of the second at what stood out
 STANDS_OUT, LOUD, LEAK = 0.95, 0.97, 0.999
 FOLDS = 4
-MOST_INTEGER = 2**53
+MOST_INTEGER, MOST_NUMBER = 2**53, 3e38
 LEAST_ROWS = 20  # to tell an identifier from a number
 
 Role = Literal["feature", "info"]
@@ -75,6 +75,8 @@ def _useless(name: str, values: pa.ChunkedArray, read: Read, is_first: bool) -> 
         return "an identifier: another value in nearly every row"
     if read.type == "integer" and max(abs(each) for each in pc.min_max(present).as_py().values()) > MOST_INTEGER:
         return "whole numbers above 2**53, which JSON cannot tell apart"
+    if read.type == "number" and max(abs(each) for each in pc.min_max(present).as_py().values()) > MOST_NUMBER:
+        return "numbers beyond single precision, which models read"
     if read.type == "string" and rows >= LEAST_ROWS:
         return _of_text(present, distinct)
     return None

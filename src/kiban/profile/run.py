@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
+import yaml
 
 from kiban.core import paths
 from kiban.core.errors import KibanError
@@ -61,7 +62,10 @@ def of_files(path: str, wishes: Wishes) -> Plan:
     for name, way in ways.items():
         if way.written != written:
             raise KibanError(f"{name} is written otherwise than {next(iter(ways))}: give files of one kind")
-    return plan(given.rows(files, written), written, notes, PurePosixPath(path.rstrip("/")).name, GIVEN, wishes)
+    has_types = files[0].name.lower().endswith(".parquet")
+    return plan(
+        given.rows(files, written), written, notes, PurePosixPath(path.rstrip("/")).name, GIVEN, wishes, has_types
+    )
 
 
 def of_query(file: str, url_env: str, wishes: Wishes) -> Plan:
@@ -73,25 +77,36 @@ def of_query(file: str, url_env: str, wishes: Wishes) -> Plan:
     query = Path(file).read_text(encoding="utf-8")
     rows = Sql(url_env, query).read(STATIC, None)
     source = {"_target_": "kiban.sources.Sql", "options": {"url_env": url_env, "query": query}}
-    of_query = plan(rows, WrittenFile(), [], PurePosixPath(file).name, source, wishes)
+    of_query = plan(rows, WrittenFile(), [], PurePosixPath(file).name, source, wishes, has_types=True)
     return replace(of_query, rows={STATIC: next(iter(of_query.rows.values()))})
 
 
 def plan(
-    rows: pa.Table, written: WrittenFile, notes: Sequence[str], origin: str, source: Mapping[str, Any], wishes: Wishes
+    rows: pa.Table,
+    written: WrittenFile,
+    notes: Sequence[str],
+    origin: str,
+    source: Mapping[str, Any],
+    wishes: Wishes,
+    has_types: bool,
 ) -> Plan:
-    """The plan for the rows of a source. `origin` is what the ledger calls it."""
+    """The plan for the rows of a source. `origin` is what the ledger calls it, `has_types` as of `typed`."""
     name = _name(wishes.name or origin)
     rows = _chosen(rows, wishes)
     if rows.num_rows < LEAST_ROWS:
         raise KibanError(f"{origin} has {rows.num_rows} rows: a model needs {LEAST_ROWS} at least")
     options = Options(wishes.decimal, wishes.dates, wishes.missing, wishes.timezone)
-    table = _with_time(typed(rows, options, origin), rows, wishes, origin)
+    table = _with_time(typed(rows, options, origin, has_types), rows, wishes, origin)
     target = asked(wishes, rows[wishes.target], table)
     only = Table(description=origin, key=[wishes.target], columns={wishes.target: _never_null(target.column)})
     labels = in_types(rows.select([wishes.target]), only, origin)[wishes.target]
     described, uses = contract(table, labels, target, written, origin, wishes)
-    cut = batches.cut(conform(rows, described, origin), name, wishes)
+    conformed = conform(rows, described, origin)
+    if conformed.group_by(described.key).aggregate([]).num_rows < conformed.num_rows:
+        raise KibanError(
+            f"--key {', '.join(wishes.key)}: two rows of {origin} have the same; name more columns, or none"
+        )
+    cut = batches.cut(conformed, name, wishes)
     split = batches.split(cut, wishes)
     choice = _choice(cut, described, split)
     options_of_groups = {
@@ -129,6 +144,8 @@ def _name(text: str) -> str:
     name = re.sub(r"[^a-z0-9]+", "_", text.split(".")[0].casefold()).strip("_")
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise KibanError(f"{text!r} gives no name for the dataset: give one by --name, of letters, digits and _")
+    if not isinstance(yaml.load(name, yaml.CSafeLoader), str):
+        raise KibanError(f"{name!r} is a word of YAML, and no name for the dataset: give one by --name")
     return name
 
 
@@ -153,7 +170,10 @@ def _with_time(table: Typed, rows: pa.Table, wishes: Wishes, origin: str) -> Typ
         return table
     read = table.columns[wishes.time]
     if read.type != "date" or pa.types.is_date(rows[wishes.time].type):
-        raise KibanError(f"--time {wishes.time}: its values are of type {read.type}, and a batch needs times")
+        raise KibanError(
+            f"--time {wishes.time}: its values are of type {read.type}, and a batch needs times: save them as "
+            "times, or as text in CSV"
+        )
     written = (read.written or Written()).model_copy(update={"timezone": wishes.timezone})
     column = Column(type="timestamp", written=written, description=wishes.time)
     only = Table(description=origin, key=[wishes.time], columns={wishes.time: column})

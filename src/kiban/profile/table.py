@@ -26,8 +26,8 @@ class Typed(NamedTuple):
     columns: dict[str, Read]
 
 
-def typed(rows: pa.Table, options: Options, where: str) -> Typed:
-    """The rows with types. `where` is the name of the file.
+def typed(rows: pa.Table, options: Options, where: str, has_types: bool = False) -> Typed:
+    """The rows with types. `where` is the name of the file, `has_types` says that text is so by choice, as in Parquet.
 
     Raises KibanError if the names or the values are those of no table, and AmbiguousError if some can be read in two
     ways.
@@ -38,7 +38,7 @@ def typed(rows: pa.Table, options: Options, where: str) -> Typed:
     asked: dict[str, QuestionError] = {}
     for name in rows.column_names:
         try:
-            columns[name] = _read(name, rows[name], options)
+            columns[name] = _read(name, rows[name], options, has_types)
         except QuestionError as error:
             asked[name] = error
         except KibanError as error:
@@ -47,7 +47,7 @@ def typed(rows: pa.Table, options: Options, where: str) -> Typed:
     questions = []
     for name, question in asked.items():
         try:
-            columns[name] = _read(name, rows[name], again)
+            columns[name] = _read(name, rows[name], again, has_types)
         except QuestionError:
             questions.append(f"{question} (give {question.option})")
     if questions:
@@ -64,7 +64,7 @@ def typed(rows: pa.Table, options: Options, where: str) -> Typed:
     return Typed(parquet.typed(rows, contract, where), ordered)
 
 
-def _read(name: str, values: pa.ChunkedArray, options: Options) -> Read:
+def _read(name: str, values: pa.ChunkedArray, options: Options, has_types: bool) -> Read:
     kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
     if rules.is_text(kind) or pa.types.is_null(kind):
         texts = values.cast(pa.string()).combine_chunks()
@@ -72,7 +72,10 @@ def _read(name: str, values: pa.ChunkedArray, options: Options) -> Read:
         present = pc.value_counts(encoded.dictionary.take(encoded.indices)).to_pylist()
         counts = {pair["values"]: pair["counts"] for pair in present if pair["values"] and pair["values"].strip()}
         blanks = any(pair["values"] and not pair["values"].strip() for pair in present)
-        return read(name, counts, options, _First(texts), blanks)
+        found = read(name, counts, options, _First(texts), blanks)
+        if has_types and found.type != "string" and found.written is None:  # `kiban score` must know that it is text
+            return found._replace(written=Written())
+        return found
     notes = []
     written = None
     if pa.types.is_timestamp(kind) and kind.tz is None:

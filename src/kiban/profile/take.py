@@ -25,11 +25,13 @@ def carry_out(plan: Plan, force: bool, is_default: bool) -> list[Path]:
     Raises KibanError if a person has edited a file that would be overwritten, or if the ledger has other data, unless
     `force` is given. Nothing is written then.
     """
-    if not force:
-        write.check(plan.texts)
+    write.check(plan.texts, force)
     path = paths.ledger(plan.name)
     with ledger.locked(path):
-        recorded = ledger.read(path).get(plan.name, {})
+        whole = ledger.read(path)
+        if paths.prepared_contract(plan.name).exists() or whole.keys() - {plan.name}:
+            raise KibanError(f"there is a dataset {plan.name} with features or tables of its own: give another --name")
+        recorded = whole.get(plan.name, {})
         folder = paths.raw_folder(plan.name) / plan.name
         with files.whole(folder) as beside:
             entries = _snapshots(plan, beside, recorded)
@@ -47,8 +49,7 @@ def carry_out(plan: Plan, force: bool, is_default: bool) -> list[Path]:
         _ignore(each, plan.name)
     written = [*plan.texts, path, *IGNORED]
     if is_default:
-        files.write(paths.CONFIG, _with_dataset(plan.name))
-        files.write(paths.PARAMS, composed(Path(), []))
+        _make_default(plan.name)
         written += [paths.CONFIG, paths.PARAMS]
     return written
 
@@ -88,6 +89,17 @@ def _ignore(path: Path, name: str) -> None:
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     if f"/{name}" not in lines:
         files.write(path, "".join(f"{line}\n" for line in [*lines, f"/{name}"]).encode())
+
+
+def _make_default(name: str) -> None:
+    """Name the dataset in conf/config.yaml, and compose params.yaml. Both are as before if that fails."""
+    before = paths.CONFIG.read_bytes()
+    files.write(paths.CONFIG, _with_dataset(name))
+    try:
+        files.write(paths.PARAMS, composed(Path(), []))
+    except KibanError:
+        files.write(paths.CONFIG, before)
+        raise
 
 
 def _with_dataset(name: str) -> bytes:

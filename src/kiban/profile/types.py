@@ -90,7 +90,7 @@ def read(
     """
     found = _read(name, counts, options, where)
     written = found.written or Written()
-    as_it_is = not blanks
+    as_it_is = not (blanks or options.missing)
     for text in counts:
         try:
             as_it_is = text == written.canonical(text, found.type) and as_it_is
@@ -104,7 +104,7 @@ def read(
 def _read(name: str, counts: Mapping[str, int], options: Options, where: Mapping[str, int]) -> Read:
     """`read`, with what is written like JSON too."""
     texts = {text: text.strip() for text in counts}
-    tokens = [text for text in texts.values() if text in options.missing]
+    tokens = list(options.missing)
     values = [text for text in texts.values() if text and text not in options.missing]
     if not values:
         return Read("string", Written(missing=tokens), [])
@@ -190,7 +190,8 @@ def _number(name: str, texts: Sequence[str], options: Options) -> Read | None:
         return None
     if all(re.fullmatch(r"\d+[eE]\d+|\d+", text, re.ASCII) for text in texts):  # 12E4 is a code
         return None
-    signs = sorted({sign for sign in SIGNS for text in texts if sign in text})
+    present = {sign for sign in SIGNS for text in texts if sign in text}
+    signs = sorted(sign for sign in present if not any(sign in other for other in present - {sign}))  # $ of US$
     if len(signs) > 1 or ("%" in signs and not all("%" in text for text in texts)):
         return None  # other currencies are other numbers, and so are percentages
     fitting: list[Written] = []

@@ -62,14 +62,16 @@ def is_edited(content: bytes) -> bool:
     return not mark or begin not in ("", GLOBAL) or digest != _digest(body)
 
 
-def check(texts: Mapping[Path, bytes]) -> None:
-    """Raise KibanError if a file would be overwritten that a person has edited."""
-    edited = [
-        str(path)
-        for path, content in texts.items()
-        if path.exists() and path.read_bytes() != content and is_edited(path.read_bytes())
-    ]
-    if edited:
+def check(texts: Mapping[Path, bytes], force: bool) -> None:
+    """Raise KibanError if a file would be overwritten that a person has edited, unless with `force`, or one that is not
+    by `kiban init` at all: others may use it.
+    """
+    changed = {path: path.read_bytes() for path, text in texts.items() if path.exists() and path.read_bytes() != text}
+    others = [str(path) for path, content in changed.items() if MARK.encode() not in content]
+    if others:
+        raise KibanError(f"{', '.join(others)}: there already, and not by `kiban init`: give the table another --name")
+    edited = [str(path) for path, content in changed.items() if is_edited(content)]
+    if edited and not force:
         raise KibanError(f"{', '.join(edited)}: edited since, and not overwritten; --force does so")
 
 

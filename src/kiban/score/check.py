@@ -43,11 +43,21 @@ def check_columns(columns: pa.Schema, features: Mapping[str, Column], is_text: b
             if not column.nullable:
                 names = ", ".join(columns.names[:5]) + (", …" if len(columns.names) > 5 else "")
                 raise KibanError(f"{where} has no column {name!r}, which the model requires; it has {names}")
-        elif not is_text and not rules.is_of(columns.field(name).type, column.type):
+        elif not is_text and not _is_fit(columns.field(name).type, column):
             kind = columns.field(name).type
             raise KibanError(f"{where}: column {name!r} is of type {kind}, but the model needs {column.type}")
-        elif not is_text and column.type == "timestamp" and getattr(columns.field(name).type, "tz", None) is None:
+        elif not is_text and column.type == "timestamp" and not _has_zone(columns.field(name).type, column):
             raise KibanError(f"{where}: column {name!r} has times without a time zone, but the model needs UTC")
+
+
+def _is_fit(kind: pa.DataType, column: Column) -> bool:
+    """Whether a column of Parquet may have the values of a feature: as they are, or as text that the contract reads."""
+    return rules.is_of(kind, column.type) or (rules.is_text(kind) and column.written is not None)
+
+
+def _has_zone(kind: pa.DataType, column: Column) -> bool:
+    has_own = rules.is_text(kind) or getattr(kind, "tz", None) is not None or pa.types.is_null(kind)
+    return has_own or (column.written is not None and column.written.timezone is not None)
 
 
 def check(rows: pa.Table, schema: Schema, is_text: bool) -> Checked:
@@ -60,8 +70,10 @@ def check(rows: pa.Table, schema: Schema, is_text: bool) -> Checked:
     values = {name: pa.nulls(rows.num_rows, _type(column)) for name, column in schema.features.items()}
     passes = pa.array([True] * rows.num_rows, pa.bool_())
     for name, cells in cells_by_name.items():
-        read, _ = parquet.canonical(cells, schema.features[name]) if is_text else (cells, {})
-        values[name] = _values(read, schema.features[name], is_text)
+        column = schema.features[name]
+        of_text = is_text or (rules.is_text(cells.type) and column.written is not None)
+        read, _ = parquet.canonical(cells, column) if of_text else (parquet.localized(cells, column, name), {})
+        values[name] = _values(read, column, of_text)
         passes = pc.and_(passes, _passes(values[name], cells, schema.features[name]))
     doubtful = pc.indices_nonzero(pc.invert(passes))
     rejected: dict[int, str] = {}

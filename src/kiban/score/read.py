@@ -103,9 +103,12 @@ def _parquet(raw: BinaryIO) -> Input:
 
 
 def _csv(raw: BinaryIO, path: str, size: int, written: WrittenFile) -> Input:
-    stream: text.Readable = text.Unpacked(raw, size, path) if path.endswith(".gz") else raw
-    if written.encoding != "utf-8":
-        stream = text.Recoded(stream, written.encoding, path)
+    def unpacked() -> text.Readable:
+        raw.seek(0)
+        return text.Unpacked(raw, size, path) if path.endswith(".gz") else raw
+
+    is_other = written.encoding != "utf-8" and not text.is_utf8(unpacked())
+    stream = text.Recoded(unpacked(), written.encoding, path) if is_other else unpacked()
     names, parts = text.read(stream, path, written.delimiter, written.skip)
     schema = pa.schema([(name, pa.string()) for name in names])
 

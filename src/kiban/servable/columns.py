@@ -94,7 +94,10 @@ def moment(text: str, column: Column) -> date | datetime:
     parsed = datetime.fromisoformat(text)
     if parsed.tzinfo is None:
         raise ValueError("it has no time zone")
-    return parsed.astimezone(UTC)
+    try:
+        return parsed.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("it is outside the years 1 to 9999") from None
 
 
 def from_arrow(rows: "pa.Table", features: Mapping[str, Column]) -> Columns:

@@ -71,7 +71,8 @@ def files(path: str) -> list[File]:
         found = stores.reached(path, lambda: system.glob(pattern))
     else:  # a name may have brackets in it
         found = [path] if Path(path).is_file() else glob.glob(pattern)
-    names = sorted(name for name in found if not PurePosixPath(name).name.startswith((".", "_")))
+    visible = [name for name in found if not PurePosixPath(name).name.startswith((".", "_"))]
+    names = sorted(name for name in visible if stores.reached(path, lambda name=name: system.isfile(name)))  # type: ignore[misc]
     if not names:
         raise KibanError(f"there is no file {path}")
     return [_file(name, stores.reached(path, lambda name=name: system.cat_file(name))) for name in names]  # type: ignore[misc]
@@ -125,7 +126,8 @@ def rows(given: Sequence[File], written: WrittenFile) -> pa.Table:
 
 def _rows(file: File, written: WrittenFile) -> pa.Table:
     if file.is_text():
-        return text.rows(file.content, file.name, written.delimiter, written.encoding, written.skip)
+        encoding = "utf-8" if text.is_utf8(io.BytesIO(file.content)) else written.encoding
+        return text.rows(file.content, file.name, written.delimiter, encoding, written.skip)
     if file.name.lower().endswith(LINES):
         return _of_json(file)
     try:

@@ -66,6 +66,18 @@ class Unpacked:
         return content
 
 
+def is_utf8(stream: Readable) -> bool:
+    """Whether all that is left of the stream is UTF-8. The first of two files may have been in another encoding."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        while content := stream.read(PIECE):
+            decoder.decode(content)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 class Recoded:
     """A text file in another encoding, as it is read in UTF-8. Raises KibanError if it is not in that encoding."""
 
