@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from sklearn import datasets
-from slice import run_stage
+from slice import STAGES, run_stage
 
 from kiban.cli import commands
 from kiban.core import paths
@@ -171,3 +171,50 @@ def test_a_target_and_a_key_stay_what_they_are(keyed: None, change: object, said
         add(change(FRAME.iloc[400:]), "march")  # type: ignore[operator]
     assert said in str(raised.value)
     assert batches() == {"001-clinic": 400}
+
+
+def test_a_column_that_went_from_a_table_with_a_key(keyed: None) -> None:
+    RAW.write_text(RAW.read_text().replace("beds: {", "beds: {until: 001-clinic, ", 1))
+    assert "400 are there already, 169 are new" in add(FRAME.drop(columns="beds"), "march")
+
+
+def test_a_later_file_may_be_in_another_encoding(project: Path) -> None:
+    frame = FIRST.assign(town=np.resize(["Köln", "München"], len(FIRST)))
+    Path("clinic.csv").write_bytes(frame.to_csv(index=False).encode("cp1252"))
+    kiban("init", "clinic.csv", "--target", "malignant")
+    told = add(frame, "again")  # in UTF-8
+    assert "400 are there already, 0 are new" in told
+
+
+TIMED = FRAME.assign(at=(pd.Timestamp("2024-01-03") + pd.to_timedelta(np.arange(len(FRAME)) * 10, "h")).astype(str))
+"""From January to August."""
+
+
+@pytest.fixture
+def timed(project: Path) -> None:
+    TIMED.iloc[:500].to_csv("clinic.csv", index=False)
+    kiban("init", "clinic.csv", "--target", "malignant", "--time", "at", "--key", "patient")
+
+
+def test_later_rows_of_a_month_that_is_there_are_a_batch_of_their_own(timed: None) -> None:
+    assert list(batches()) == [f"2024-0{month}" for month in range(1, 8)]
+    told = add(TIMED, "august")
+    assert "569 rows: 500 are there already, 69 are new" in told
+    assert set(batches()) == {*(f"2024-0{month}" for month in range(1, 9)), "2024-07.2"}
+    for stage in STAGES:
+        run_stage(stage)
+    prepared = pa.concat_tables(parquet.read(paths.prepared_file("clinic", batch)) for batch in batches())
+    assert prepared.num_rows == 569
+
+
+def test_a_correction_stays_in_its_period(timed: None) -> None:
+    add(TIMED.iloc[:1].assign(texture=1.0), "correction", "--replace")
+    assert "2024-01.2" in batches()
+    moved = TIMED.iloc[1:2].assign(at="2024-05-05 10:00:00")
+    with pytest.raises(KibanError, match=r"has patient 10 in 2024-05, and it is there in 2024-01: a correction stays"):
+        add(moved, "moved", "--replace")
+
+
+def test_the_advice_about_a_table_of_time_names_its_period(timed: None) -> None:
+    with pytest.raises(KibanError, match=r"ward: .type: number, .*decimal: ','.*since: 2024-07, "):
+        add(TIMED.iloc[500:].assign(ward=np.resize(["1,5", "2,25"], 69)), "august")

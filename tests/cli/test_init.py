@@ -9,6 +9,7 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from sklearn import datasets
+from slice import STAGES, run_stage
 
 from kiban.cli import commands
 from kiban.core.errors import KibanError
@@ -136,3 +137,46 @@ def test_the_kinds_of_files_give_the_same_table(project: Path) -> None:
         (entry,) = yaml.safe_load(ledger(name).read_text())[name].values()
         hashes.add(entry["sha256"])
         assert len(hashes) == 1, path
+
+
+def test_a_name_or_a_file_that_is_another_s_is_refused_and_all_stays(project: Path) -> None:
+    CANCER.to_csv("cancer.csv", index=False)
+    before = written()
+    group = ("--group", "mean radius")
+    for arguments, said in {
+        ("--name", "no"): "'no' is a word of YAML",
+        (
+            "--name",
+            "flights",
+            "--force",
+        ): "conf/dataset/flights.yaml: there already, and not by",
+        ("--name", "by_row", "--force", *group): "conf/split/by_row.yaml: there already, and not by `kiban init`",
+        ("--key", "target"): "--key target: two rows of cancer.csv have the same",
+    }.items():
+        with pytest.raises(KibanError, match=said):
+            init("cancer.csv", "--target", "target" if "--key" not in arguments else "mean radius", *arguments)
+        assert written() == before, arguments
+
+
+def test_numbers_beyond_single_precision_are_left_out(project: Path) -> None:
+    CANCER.assign(huge=CANCER["mean radius"] * 1e300, serial=2**60 + CANCER.index % 7).to_csv("cancer.csv", index=False)
+    init("cancer.csv", "--target", "target")
+    text = Path("conf/contract/cancer/raw.yaml").read_text()
+    assert "left out: numbers beyond single precision" in text
+    assert "left out: whole numbers above 2**53" in text
+
+
+def test_the_parquet_file_that_trained_the_model_is_scored(project: Path) -> None:
+    times = pd.date_range("2024-01-01", periods=len(CANCER), freq="h")
+    table = CANCER.assign(
+        at=times, size=CANCER["mean radius"].astype(str), town=np.where(CANCER.index % 2, "Ulm ", "Bonn")
+    )
+    table.to_parquet("cancer.parquet", index=False)
+    init("cancer.parquet", "--target", "target", "--timezone", "Europe/Berlin")
+    for stage in STAGES:
+        run_stage(stage)
+    told = CliRunner().invoke(
+        commands, ["score", "cancer.parquet", "scored.csv", "--any-model"], catch_exceptions=False
+    )
+    assert "score: 569 rows" in told.output
+    assert "outside" not in told.output

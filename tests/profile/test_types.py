@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from kiban.core.errors import KibanError
+from kiban.data.written import MisreadError, Written
 from kiban.profile.types import Options, QuestionError, Read, read
 
 NUMBERS = [str(number) for number in range(100)]
@@ -31,6 +32,7 @@ def read_of(texts: list[str], **options: object) -> Read:
         (["5 €", "-6,50 €"], "number", ["5", "-6.50"]),
         (["5%", "6.5%"], "number", ["5", "6.5"]),
         (["$5", "€6"], "string", ["$5", "€6"]),
+        (["US$5.50", "US$7"], "number", ["5.50", "7"]),
         (["5%", "6"], "string", ["5%", "6"]),
         (["01234", "23456"], "string", ["01234", "23456"]),
         (["12E4", "13E5"], "string", ["12E4", "13E5"]),
@@ -92,3 +94,25 @@ def test_times_without_a_zone_are_taken_in_the_given_one() -> None:
     assert "the first is taken" in doubled.notes[1]
     assert doubled.written is not None
     assert doubled.written.canonical("2024-10-27 02:30", "timestamp") == "2024-10-27T00:30:00Z"
+
+
+def test_what_stands_for_null_does_so_in_later_files_too() -> None:
+    found = read_of(["1", "2"], missing=("NA",))
+    assert found.written is not None
+    assert found.written.canonical("NA", "integer") is None
+
+
+def test_a_day_begins_with_the_first_moment_that_exists() -> None:
+    """In Sao Paulo the clocks went from 23:59 to 01:00."""
+    written = Written(timezone="America/Sao_Paulo")
+    assert written.canonical("2018-11-04", "timestamp") == "2018-11-04T03:00:00Z"
+    with pytest.raises(MisreadError, match="does not exist in America/Sao_Paulo"):
+        written.canonical("2018-11-04 00:30", "timestamp")
+
+
+@pytest.mark.parametrize(
+    ("text", "type"), [("0001-01-01 00:00:00", "timestamp"), ("2024-01-31 23:30:00+05:00", "date")]
+)
+def test_what_is_no_such_moment_is_refused(text: str, type: str) -> None:
+    with pytest.raises(MisreadError):
+        Written(timezone="Europe/Berlin").canonical(text, type)
