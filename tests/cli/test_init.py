@@ -103,6 +103,12 @@ def test_what_is_ambiguous_ends_with_status_2_and_all_options(project: Path) -> 
     assert (columns["day"].type, columns["price"].type) == ("date", "number")
 
 
+def test_a_time_zone_must_be_one(wine: str) -> None:
+    refused = init(wine, "--target", "target", "--timezone", "Berlin")
+    assert refused.exit_code == 2
+    assert "must be a time zone of the IANA database" in refused.output
+
+
 def test_a_column_that_is_left_out_comes_back_with_one_word(project: Path) -> None:
     CANCER.assign(outcome=CANCER.target).to_csv("cancer.csv", index=False)
     init("cancer.csv", "--target", "target")

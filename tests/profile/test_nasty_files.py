@@ -53,6 +53,9 @@ def written(draft: Draft, path: Path) -> str:
     return str(path)
 
 
+AT_ONCE = 30  # of the hundred; the others are long
+
+
 def check_table(draft: Draft, plan: run.Plan) -> None:
     """Fail unless the rows are those that the file was made from, and the contract that is written says the same."""
     table = pa.concat_tables(plan.rows.values()).drop_columns([ROW_HASH])
@@ -71,7 +74,10 @@ def cheap(columns: object, features: object, target: Any, task: Any, classes: in
     return models.Choice("linear", {"linear": models.linear(task)}, {"linear": 0.0}, len(target), [])
 
 
-@pytest.mark.parametrize("seed", range(100))
+SEEDS = [*range(AT_ONCE), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(AT_ONCE, 100))]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_nasty_file_is_read_right_or_refused_clearly(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ) -> None:

@@ -10,6 +10,15 @@ if TYPE_CHECKING:
     from kiban.profile.run import Plan
 
 
+def _time_zone(context: click.Context, parameter: click.Parameter, name: str) -> str:
+    from kiban.data.settings import time_zone
+
+    try:
+        return time_zone(name)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
 @click.command()
 @click.argument("data", type=Place(), required=False)
 @click.option("--target", metavar="COLUMN", required=True, help="The column to predict.")
@@ -19,7 +28,9 @@ if TYPE_CHECKING:
 @click.option("--group", metavar="COLUMN", help="Rows with the same value, such as a customer, stay together.")
 @click.option("--task", type=click.Choice(["binary", "multiclass", "regression"]), help="What to predict.")
 @click.option("--positive", metavar="VALUE", help="The value of the target that counts as yes.")
-@click.option("--timezone", default="UTC", show_default=True, help="The zone of times that have none.")
+@click.option(
+    "--timezone", default="UTC", show_default=True, callback=_time_zone, help="The zone of times that have none."
+)
 @click.option("--decimal", type=click.Choice([".", ","]), help="The decimal sign, where the values do not tell.")
 @click.option("--dates", type=click.Choice(["day-first", "month-first"]), help="What 01/02/2024 begins with.")
 @click.option("--missing", metavar="TEXT", multiple=True, help="A text that stands for null in every column.")

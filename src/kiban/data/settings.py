@@ -8,7 +8,8 @@ from pydantic import AfterValidator, Field
 from kiban.core.settings import Sections
 
 
-def _time_zone(name: str) -> str:
+def time_zone(name: str) -> str:
+    """The name of a time zone. Raises ValueError if there is none of that name."""
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
@@ -20,7 +21,7 @@ class Identity(Sections):
     """The keys of the section that most stages read. Contracts, ledger and data folders have `name` in their paths."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-    timezone: Annotated[str, AfterValidator(_time_zone)]
+    timezone: Annotated[str, AfterValidator(time_zone)]
 
 
 class Featured(Identity):
