@@ -245,12 +245,16 @@ def test_a_winner_becomes_an_overlay_and_main_stays_the_composition(experiments:
     output = run(year, "kiban", "compose", "--adopt", "thirty_rounds")
     assert "conf/experiment/thirty_rounds.yaml is the default now; run `dvc repro`, then commit" in output
     overlay = (year / "conf/experiment/thirty_rounds.yaml").read_text()
-    assert overlay.endswith("defaults:\n  - override /model: hist_gradient_boosting\nmodel:\n  max_iter: 30\n")
+    applies = "applies_to:\n  dataset: flights\n"
+    assert overlay.endswith(
+        f"defaults:\n  - override /model: hist_gradient_boosting\n{applies}model:\n  max_iter: 30\n"
+    )
     run(year, "git", "checkout", "-q", "src")  # the experiment had its own code
     run(year, "kiban", "compose", "--check")
     assert ran(run(year, "dvc", "repro")) == ["config", "evaluate", "track"]  # the model itself is the experiment's
     now = yaml.safe_load((year / "params.yaml").read_text())
-    assert {**now, "conf_digest": ""} == {**applied, "conf_digest": ""}
+    asides = {"conf_digest": "", "applies_to": None}
+    assert {**now, **asides} == {**applied, **asides}
     run(year, "git", "clean", "-qfd", "conf")
     restore(year)
 

@@ -11,11 +11,9 @@ import yaml
 from kiban.core import files
 from kiban.core.errors import KibanError
 from kiban.core.paths import CONFIG, EXPERIMENTS, PARAMS
-from kiban.core.settings import Nested, changed, leaves, load
+from kiban.core.settings import APPLIES_TO, Nested, changed, leaves, load
 
 LISTED = 3  # keys that are named in a sentence
-APPLIES_TO = "applies_to"
-"""The section that says what an overlay is for."""
 
 
 def composed(root: Path, overrides: list[str]) -> bytes:

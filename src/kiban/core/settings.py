@@ -19,6 +19,9 @@ TAGGED = "~"
 DIGEST = "conf_digest"
 """The key of params.yaml that holds the digest of the conf/ it is composed from. It does not change what runs."""
 
+APPLIES_TO = "applies_to"
+"""The key of params.yaml that says what an overlay is for. It does not change what runs."""
+
 COMPOSE = "run `kiban compose`"
 
 MOST_ALIASED = 10_000
@@ -152,12 +155,15 @@ def leaves(node: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The pair [before, after] of each dotted key that differs, sorted. The digest of conf/ is not considered.
+    """The pair [before, after] of each dotted key that differs, sorted.
+
+    The digest of conf/, and what an overlay is for, are not considered.
 
     An absent value is None, though a key that only one side has does differ.
     """
     absent = object()
-    old, new = (leaves({name: value for name, value in side.items() if name != DIGEST}) for side in (before, after))
+    asides = (DIGEST, APPLIES_TO)
+    old, new = (leaves({name: value for name, value in side.items() if name not in asides}) for side in (before, after))
     keys = sorted(key for key in old.keys() | new.keys() if old.get(key, absent) != new.get(key, absent))
     return {key: (old.get(key), new.get(key)) for key in keys}
 
