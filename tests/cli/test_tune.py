@@ -12,7 +12,7 @@ import mlflow
 import pytest
 import yaml
 from filelock import FileLock
-from slice import ROOT, compose_here, run_stage
+from slice import compose_here, run_stage
 
 from kiban.cli.compose import compose
 from kiban.cli.tune import tune
