@@ -22,10 +22,9 @@ def cut(rows: pa.Table, name: str, wishes: Wishes) -> dict[str, pa.Table]:
     """
     if wishes.time is None:
         return {f"001-{name}": rows}
-    local = pc.local_timestamp(rows[wishes.time].cast(pa.timestamp("us", wishes.timezone)))
     distinct: list[str] = []
     for form, least in (("%Y-%m", LEAST_MONTHS), ("%Y-%m-%d", LEAST_DAYS)):
-        names = pc.strftime(local, form)
+        names = periods(rows, wishes.time, wishes.timezone, form)
         distinct = sorted(names.unique().to_pylist())
         if len(distinct) >= least:
             return {each: rows.filter(pc.equal(names, each)) for each in distinct}
@@ -33,6 +32,11 @@ def cut(rows: pa.Table, name: str, wishes: Wishes) -> dict[str, pa.Table]:
         f"--time {wishes.time}: the rows are of {len(distinct)} days; a split by time needs {LEAST_DAYS} days, or "
         f"{LEAST_MONTHS} months"
     )
+
+
+def periods(rows: pa.Table, time: str, timezone: str, form: str) -> pa.ChunkedArray:
+    """The name of the month (%Y-%m) or the day (%Y-%m-%d) of each row, by its time in the zone."""
+    return pc.strftime(pc.local_timestamp(rows[time].cast(pa.timestamp("us", timezone))), form)
 
 
 def split(batches: Mapping[str, pa.Table], wishes: Wishes) -> ByRow | ByNewest:

@@ -16,6 +16,7 @@ from kiban.data import batches, parquet, rules
 from kiban.data.contract import ROW_HASH, Column, Table
 from kiban.data.row_hash import contents, without_number
 from kiban.ingest.ledger import Entry
+from kiban.profile.batches import periods
 from kiban.profile.sniff import sniffed
 from kiban.profile.table import typed
 from kiban.profile.types import Options, Read
@@ -66,14 +67,13 @@ def later(
     there = _there(name, name, recorded)
     if table.key == [ROW_HASH]:
         fresh, replaced = _not_there(rows, there, table), 0
-    else:
-        fresh, replaced = _by_key(rows, there, table, timezone, origin, replace)
-    notes = _unusual(fresh, layout)
-    if table.key == [ROW_HASH]:
         earlier = Counter[str]()
         for old in there.values():
             earlier.update(without_number(old[ROW_HASH]).to_pylist())
         fresh = parquet.conform(fresh.drop_columns(ROW_HASH), layout, origin, earlier)
+    else:
+        fresh, replaced = _by_key(rows, there, table, timezone, origin, replace)
+    notes = _unusual(fresh, layout)
     return Later(
         _cut(fresh, batch, table, timezone, recorded), rows.num_rows, rows.num_rows - len(fresh), replaced, notes
     )
@@ -273,9 +273,9 @@ def _unusual(rows: pa.Table, table: Table) -> list[str]:
     """What the contract warns about in new rows, by column."""
     notes = []
     for name, column in table.columns.items():
-        broken = pc.sum(rules.breaks(rows[name], column, "warn")).as_py() or 0
-        if broken:
-            examples = rows[name].filter(rules.breaks(rows[name], column, "warn")).unique().to_pylist()[:3]
+        breaks = rules.breaks(rows[name], column, "warn")
+        if broken := pc.sum(breaks).as_py():
+            examples = rows[name].filter(breaks).unique().to_pylist()[:3]
             what = "are not among the levels" if column.levels is not None else "are outside the range"
             shown = ", ".join(plain(example) for example in examples)
             notes.append(f"{name}: {broken:,} values {what}, such as {shown}")
@@ -287,9 +287,8 @@ def _periods(rows: pa.Table, table: Table, timezone: str, recorded: Iterable[str
     if table.time is None:
         return []
     is_by_day = any(len(batches.base(each)) > len("2024-01") for each in recorded)
-    local = pc.local_timestamp(rows[table.time].cast(pa.timestamp("us", timezone)))
-    periods: list[str] = pc.strftime(local, "%Y-%m-%d" if is_by_day else "%Y-%m").to_pylist()
-    return periods
+    names: list[str] = periods(rows, table.time, timezone, "%Y-%m-%d" if is_by_day else "%Y-%m").to_pylist()
+    return names
 
 
 def _cut(rows: pa.Table, batch: str, table: Table, timezone: str, recorded: Mapping[str, Entry]) -> dict[str, pa.Table]:
@@ -298,10 +297,10 @@ def _cut(rows: pa.Table, batch: str, table: Table, timezone: str, recorded: Mapp
         return {}
     if table.time is None:
         return {batch: rows}
-    periods = _periods(rows, table, timezone, recorded)
+    names = _periods(rows, table, timezone, recorded)
     cut = {}
-    for period in sorted(set(periods)):
+    for period in sorted(set(names)):
         taken = sum(batches.base(each) == period for each in recorded)
-        inside = pa.array([each == period for each in periods])
+        inside = pa.array([each == period for each in names])
         cut[f"{period}.{taken + 1}" if taken else period] = rows.filter(inside)
     return cut

@@ -51,7 +51,7 @@ def trees(task: Task, rows: int, rarest: int, classes: int, by_time: bool) -> Tr
         "learning_rate": round(RATE * ROUNDS / most, 3),
         "max_iter": most if stops else min(most, FIXED_ROUNDS),
         "max_leaf_nodes": 8,
-        "min_samples_leaf": max(5, min(100, round(rows**0.5 / 3))),
+        "min_samples_leaf": _leaf(rows),
         "max_features": 0.5,
         "l2_regularization": 1.0,
         "early_stopping": stops,
@@ -59,6 +59,11 @@ def trees(task: Task, rows: int, rarest: int, classes: int, by_time: bool) -> Tr
         "random_state": 0,
     }
     return model, Preprocessing(categories="ordinal", numbers="as_is")
+
+
+def _leaf(rows: int) -> int:
+    """The least rows of a leaf of trees for so many training rows."""
+    return max(5, min(100, round(rows**0.5 / 3)))
 
 
 def linear(task: Task) -> Tried:
@@ -102,7 +107,7 @@ def better(
 
 def space(rows: int) -> dict[str, Any]:
     """The ranges of a search for better trees, for a table of this many training rows."""
-    leaf = max(5, min(100, round(rows**0.5 / 3)))
+    leaf = _leaf(rows)
     return {
         "model.learning_rate": {"low": 0.02, "high": 0.2, "log": True},
         "model.max_leaf_nodes": {"low": 4, "high": 32, "log": True},

@@ -109,12 +109,13 @@ def plan(
     cut = batches.cut(conformed, name, wishes)
     split = batches.split(cut, wishes)
     choice = _choice(cut, described, split)
+    is_clustered = bool(wishes.group or wishes.time)
     options_of_groups = {
-        "split": name if wishes.group or wishes.time else "by_row",
+        "split": name if is_clustered else "by_row",
         "model": f"{name}_{choice.name}",
         "missing": "none",
         "plots": target.task,
-        "gate": name if wishes.group or wishes.time else "skill",
+        "gate": name if is_clustered else "skill",
     }
     texts = {
         paths.raw_contract(name): write.contract(name, described, uses, {wishes.target: f"target: {target.reason}"}),
@@ -126,7 +127,7 @@ def plan(
             name, "rmse" if target.task == "regression" else "log_loss", choice.rows, models.space(choice.rows)
         ),
     }
-    if options_of_groups["split"] == name:
+    if is_clustered:
         texts[paths.CONF / f"split/{name}.yaml"] = write.split(split)
         texts[paths.CONF / f"gate/{name}.yaml"] = write.gate(wishes.group or "day")
     told = {"": [*notes, *choice.notes], **{each: read.notes for each, read in table.columns.items() if read.notes}}

@@ -68,8 +68,7 @@ def _read(name: str, values: pa.ChunkedArray, options: Options, has_types: bool)
     kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
     if rules.is_text(kind) or pa.types.is_null(kind):
         texts = values.cast(pa.string()).combine_chunks()
-        encoded = texts.dictionary_encode()
-        present = pc.value_counts(encoded.dictionary.take(encoded.indices)).to_pylist()
+        present = pc.value_counts(texts).to_pylist()
         counts = {pair["values"]: pair["counts"] for pair in present if pair["values"] and pair["values"].strip()}
         blanks = any(pair["values"] and not pair["values"].strip() for pair in present)
         found = read(name, counts, options, _First(texts), blanks)

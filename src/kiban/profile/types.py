@@ -142,7 +142,7 @@ def _read(name: str, counts: Mapping[str, int], options: Options, where: Mapping
 
 def _nearly(name: str, values: Sequence[str], options: Options) -> list[str]:
     """A note about texts of which most, but not all, are numbers or dates."""
-    dates = [text for text in values if any(_fits(form, [text]) for form in DATES)]
+    dates = [text for text in values if _is_like_a_moment(text) and any(_fits(form, [text]) for form in DATES)]
     numbers = [text for text in values if re.fullmatch(r"[-+]?\d[\d.,]*", _bare(text), re.ASCII)]
     for what, those in (("dates", dates), ("numbers", numbers)):
         if len(values) / 2 < len(those) < len(values):
@@ -249,8 +249,13 @@ def _boolean(texts: Sequence[str]) -> Read | None:
     return None
 
 
+def _is_like_a_moment(text: str) -> bool:
+    """Whether a text has what every format of a date has. To try all formats takes a hundred times as long."""
+    return bool(re.search(r"\d", text) and re.search(r"[-./ ]", text))
+
+
 def _moment(name: str, texts: Sequence[str], options: Options) -> Read | None:
-    if not all(re.search(r"\d", text) and re.search(r"[-./ ]", text) and len(text) <= 40 for text in texts):
+    if not all(_is_like_a_moment(text) and len(text) <= 40 for text in texts):
         return None
     if (found := _iso(texts, options)) is not None:
         return found
