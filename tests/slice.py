@@ -42,6 +42,7 @@ PICTURES = [  # the names of the files that the plots of dvc.yaml are drawn to, 
     "auc-by-month",
     "late-rate-by-month",
     "permutation-importance",
+    "cost-by-threshold",
 ]
 HISTORY = History.model_validate(yaml.safe_load((ROOT / "params.yaml").read_text())["validation"]["history"])
 SMALL_TREES = ["model.min_samples_leaf=50", "model.max_iter=20"]

@@ -28,6 +28,9 @@ def edited(tmp_path: Path, key: str, value: Any) -> Path:
     return path
 
 
+SAME_NAME = yaml.safe_load((ROOT / "params.yaml").read_bytes())["plots"]["one"]
+
+
 def test_the_committed_params_are_valid() -> None:
     assert read(Params, ROOT / "params.yaml").dataset.name == "flights"
 
@@ -43,10 +46,11 @@ def test_the_committed_params_are_valid() -> None:
         ("decision.threshold", "high", "decision.threshold: Input should be a valid number, not 'high'"),
         ("decision.threshold", True, "decision.threshold: Input should be a valid number, not True"),
         ("decision.threshold", 1.5, "decision.threshold: Input should be less than 1, not 1.5"),
-        ("plots.five.second", None, "plots.five.second: missing"),
-        ("plots.one.second", "x", "plots.one.second: unknown key"),
-        ("plots.one.file", "../x", "plots.one.file: String should match pattern"),
-        ("plots.one.name", "Calibration", "plots: two plots have the same name"),
+        ("plots.five.Late rate by month.x", None, "plots.five.Late rate by month.x: missing"),
+        ("plots.one.ROC.second", "x", "plots.one.ROC.second: unknown key"),
+        ("plots.one.ROC.y", {"../x.csv": "y"}, "String should match pattern"),
+        ("plots.one", {}, "plots.one: Dictionary should have at least 1 item"),
+        ("plots.seven", SAME_NAME, "plots: two plots have the same name"),
         ("gate.metric", "nosuch", "gate: metric must be one of roc_auc, "),
         ("engine", "spark", "engine: Input should be 'duckdb', not 'spark'"),
         ("dataset.timezone", "Mars/Olympus", "dataset.timezone: must be a time zone"),

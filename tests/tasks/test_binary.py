@@ -3,7 +3,7 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from kiban.tasks.binary import METRICS
-from kiban.tasks.metric import Scored
+from kiban.tasks.metric import Cost, Scored, Terms
 
 ORACLES = {
     "roc_auc": sklearn_metrics.roc_auc_score,
@@ -34,4 +34,13 @@ def test_a_metric_is_scikit_learns(name: str, seed: int) -> None:
 def test_what_ranks_needs_both_values(value: bool) -> None:
     rows = Scored(np.array([value, value]), np.array([0.2, 0.7])).weighted()
     undefined = {name for name, metric in METRICS.items() if np.isnan(metric.value(rows))}
-    assert undefined == {"roc_auc", "average_precision", "skill"}  # the baseline is not known
+    # Neither the baseline nor a threshold is known.
+    assert undefined == {"roc_auc", "average_precision", "skill", "precision", "recall", "cost"}
+
+
+def test_errors_at_the_threshold_have_their_cost() -> None:
+    terms = Terms(threshold=0.5, cost=Cost(false_positive=1, false_negative=5))
+    rows = Scored(np.array([True, True, False, False]), np.array([0.9, 0.1, 0.5, 0.2]), np.array([1, 2, 3, 4.0]), terms)
+    assert METRICS["cost"].value(rows.weighted()) == pytest.approx((5 * 2 + 3) / 10)
+    assert METRICS["precision"].value(rows.weighted()) == 0.25
+    assert METRICS["recall"].value(rows.weighted(np.array([1.0, 0, 1, 1]))) == 1  # a draw without the second row

@@ -26,6 +26,7 @@ from kiban.servable.evaluation import Evaluation
 from kiban.servable.load import Servable, load
 from kiban.serve.model import Served
 from kiban.serve.settings import Serving
+from kiban.tasks.metric import Terms
 from kiban.track import mlflow_store, plots, run
 
 TREES = "sklearn.ensemble.HistGradientBoosting"
@@ -145,28 +146,30 @@ def test_the_description_and_the_page_speak_of_the_task(case: Case, servable: Se
         assert servable.task.metrics[name].label in html
 
 
-def test_its_six_plots_are_drawn(case: Case, servable: Servable, repository: Path) -> None:
+def test_its_seven_plots_are_drawn(case: Case, servable: Servable, repository: Path) -> None:
     drawn = plots.specifications(Path())
     words = yaml.safe_load(Path("params.yaml").read_bytes())["plots"]
-    assert list(drawn) == [plot["name"] for plot in words.values()]
+    assert list(drawn) == [name for plot in words.values() for name in plot]
     for name, file in plots.draw(drawn, Path("pictures")).items():
         assert file.stat().st_size > 8_000, name
-    for plot in words.values():
-        with Path(f"reports/plots/{plot['file']}.csv").open() as table:
-            assert {plot["x"], plot["y"], plot.get("second", plot["y"])} <= set(next(csv.reader(table)))
+    for plot in (plot for named in words.values() for plot in named.values()):
+        ((file, y),) = plot["y"].items()
+        with Path(file).open() as table:
+            assert {plot["x"], *([y] if isinstance(y, str) else y)} <= set(next(csv.reader(table)))
 
 
 def test_two_versions_are_compared_by_its_metrics(case: Case, servable: Servable) -> None:
     predictions = pq.read_table(paths.PREDICTIONS).replace_schema_metadata(None)
     gate = read(Params).gate
     rows = comparison.paired(predictions, predictions, gate.split)
-    baseline = Evaluation.model_validate_json(paths.EVALUATION.read_bytes()).baseline
-    scores = comparison.measured(rows, gate, servable.contract, "America/New_York", (baseline, baseline))
-    assert set(scores.overall) == set(servable.task.metrics)
-    assert all(difference.low == difference.high == 0 for difference in scores.overall.values())
     report = Evaluation.model_validate_json(paths.EVALUATION.read_bytes())
+    terms = Terms(np.asarray(report.baseline), report.threshold)
+    scores = comparison.measured(rows, gate, servable.contract, "America/New_York", (terms, terms))
+    reported = report.splits[gate.split]
+    assert set(scores.overall) == {name for name in servable.task.metrics if reported.get(name) is not None}
+    assert all(difference.low == difference.high == 0 for difference in scores.overall.values())
     for name, difference in scores.overall.items():
-        assert difference.after == pytest.approx(report.splits[gate.split][name], rel=1e-5)
+        assert difference.after == pytest.approx(reported[name], rel=1e-5)
 
 
 def test_mlflow_has_a_model_that_answers_in_the_unit_of_the_target(case: Case, servable: Servable) -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from kiban.tasks.metric import Scored
+from kiban.tasks.metric import Scored, Terms
 from kiban.tasks.multiclass import METRICS
 
 CLASSES = 4
@@ -40,7 +40,7 @@ def test_a_metric_is_scikit_learns(name: str, seed: int) -> None:
 
 def test_a_class_without_a_row_leaves_only_its_ranking_undefined() -> None:
     scores = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1]])
-    rows = Scored(np.array([0, 1]), scores, np.array([0.5, 0.5, 0.0])).weighted()
+    rows = Scored(np.array([0, 1]), scores, terms=Terms(np.array([0.5, 0.5, 0.0]))).weighted()
     assert {name for name, metric in METRICS.items() if np.isnan(metric.value(rows))} == {"roc_auc_ovr"}
 
 

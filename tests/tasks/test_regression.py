@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from kiban.tasks.metric import Scored
+from kiban.tasks.metric import Scored, Terms
 from kiban.tasks.regression import METRICS
 
 ORACLES = {
@@ -25,5 +25,5 @@ def test_a_metric_is_scikit_learns(name: str, scale: float) -> None:
 
 def test_equal_targets_have_no_variance_to_explain() -> None:
     target = np.full(3, 0.1)  # whose mean is another number
-    rows = Scored(target, np.array([1.0, 2.0, 3.0]), np.asarray(target.mean())).weighted()
+    rows = Scored(target, np.array([1.0, 2.0, 3.0]), terms=Terms(np.asarray(target.mean()))).weighted()
     assert {name for name, metric in METRICS.items() if np.isnan(metric.value(rows))} == {"r2", "skill"}

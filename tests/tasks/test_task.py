@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kiban.data.contract import Column
-from kiban.tasks.metric import Scored, Scores, Target
+from kiban.tasks.metric import Scored, Scores, Target, Terms
 from kiban.tasks.task import BINARY, METRICS, MULTICLASS, REGRESSION, TASKS, Task, task_of
 
 ROWS = 50
@@ -38,10 +38,10 @@ def test_the_skill_of_the_baseline_is_nothing_and_that_of_the_truth_is_all(task:
     target, scores = rows_of(task)
     baseline = task.baseline(target, 3)
     skill = task.metrics["skill"].value
-    assert skill(Scored(target, np.broadcast_to(baseline, scores.shape), baseline).weighted()) == 0
+    assert skill(Scored(target, np.broadcast_to(baseline, scores.shape), terms=Terms(baseline)).weighted()) == 0
     truth = np.eye(3)[target] if task is MULTICLASS else target.astype(np.float64)
-    assert skill(Scored(target, truth, baseline).weighted()) == pytest.approx(1)
-    assert 0 < skill(Scored(target, truth * 0.9 + baseline * 0.1, baseline).weighted()) < 1
+    assert skill(Scored(target, truth, terms=Terms(baseline)).weighted()) == pytest.approx(1)
+    assert 0 < skill(Scored(target, truth * 0.9 + baseline * 0.1, terms=Terms(baseline)).weighted()) < 1
 
 
 def test_metrics_of_one_name_have_one_direction_and_one_label() -> None:

@@ -19,7 +19,8 @@ SCORES = np.array([0.9, 0.7, 0.6, 0.2, 0.1])
 
 
 def decision(**rule: object) -> Decision:
-    return Decision.model_validate({"threshold": None, "cost": None, "capacity": None, "interval": 0.9, **rule})
+    nothing = {"threshold": None, "cost": None, "capacity": None, "calibration": None}
+    return Decision.model_validate({**nothing, "interval": 0.9, **rule})
 
 
 @pytest.mark.parametrize(

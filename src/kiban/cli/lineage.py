@@ -34,7 +34,7 @@ def lineage(model_id: str, as_json: bool) -> None:
 
 def _print(model: "Lineage") -> None:
     from kiban.core.settings import leaves
-    from kiban.tasks.task import METRICS
+    from kiban.tasks.own import every_metric
 
     commit = model.commit
     print(f"model   {model.model_id}")
@@ -52,7 +52,7 @@ def _print(model: "Lineage") -> None:
     for level, verdict in model.verdicts.items():
         print(f"  {level:<11} {verdict.in_words() if verdict else 'not here: `dvc fetch --all-commits` brings it'}")
     reported = list(dict.fromkeys(name for figures in model.metrics.values() for name in figures))
-    names = [name for name in reported if name == "rows" or name in METRICS]
+    names = [name for name in reported if name == "rows" or name in every_metric()]
     rows = [
         [split, *("-" if figures.get(name) is None else f"{figures[name]:,}" for name in names)]
         for split, figures in model.metrics.items()

@@ -5,6 +5,7 @@ the Great Expectations suite, train/ the preprocessing, request/ the schema of a
 function of features, the contract of its prepared table is derived from that of its raw table.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -27,6 +28,8 @@ ONLY_RAW = ("condition", "since", "until", "was")
 
 ROW_HASH = "row_hash"
 """The column that ingest adds as the key of a table without one: row_hash.py makes it."""
+NO_KEY = re.compile(r"split|target|weight|(score|before|after)( \d+)?")
+"""The names of the columns of predictions, and of pairs of them, that do not identify a row."""
 CODE = frozenset({"row_condition", "condition_parser", "$PARAMETER"})
 """Arguments that Great Expectations evaluates. It gives the first to pandas' query, which can call any function."""
 
@@ -51,13 +54,14 @@ class Column(_Strict):
     With `compare_by` a batch is compared with earlier ones also by each level of the column.
     `parts` are what a model reads of a date or a timestamp (UTC); `day_number` is the number of days since 1970.
     `written` says how the values are written in CSV, where that is not as in JSON.
+    A column of role weight says how much a row counts in training and in every metric; callers are not asked for it.
     The column is absent in batches before `since`, or is there what it `was`, and absent in batches after `until`.
     """
 
     type: Type
     description: str
     unit: str | None = None
-    role: Literal["feature", "target", "info"] = "info"
+    role: Literal["feature", "target", "weight", "info"] = "info"
     nullable: bool = False
     min: int | float | None = None
     max: int | float | None = None
@@ -108,7 +112,15 @@ class Column(_Strict):
             raise ValueError("parts need a feature of type date or timestamp")
         if "hour" in (self.parts or []) and self.type == "date":
             raise ValueError("the part hour needs type timestamp")
+        if self.role == "weight":
+            self._check_weight()
         return self
+
+    def _check_weight(self) -> None:
+        if self.type not in ("integer", "number") or self.nullable:
+            raise ValueError("role weight needs type integer or number, and not nullable")
+        if self.min is None or self.min <= 0 or self.out_of_range != "reject":
+            raise ValueError("role weight needs a min above 0, and out_of_range: reject")
 
     def _check_positive(self) -> None:
         if self.role != "target":
@@ -165,6 +177,9 @@ class Table(_Strict):
                 raise ValueError(f"key or time names the column {name!r}, which must not be nullable")
         if self.time and self.columns[self.time].type != "timestamp":
             raise ValueError(f"time names the column {self.time!r}, which must be of type timestamp")
+        weights = [name for name, column in self.columns.items() if column.role == "weight"]
+        if len(weights) > 1:
+            raise ValueError(f"only one column may have role weight, and {', '.join(weights)} have it")
         return self
 
     def at(self, batch: str) -> "Table":
@@ -182,6 +197,10 @@ class Table(_Strict):
     def features(self) -> dict[str, Column]:
         """The feature columns by name, in the contract's order."""
         return {name: column for name, column in self.columns.items() if column.role == "feature"}
+
+    def weight(self) -> str | None:
+        """The name of the column that says how much a row counts, or None if each counts the same."""
+        return next((name for name, column in self.columns.items() if column.role == "weight"), None)
 
     def target(self) -> str:
         """The name of the target column. Raises KibanError if there is not exactly one."""
@@ -274,6 +293,9 @@ def parse_prepared(content: bytes, where: str) -> Table:
         for setting in ONLY_RAW:
             if getattr(column, setting) is not None:
                 raise KibanError(f"{where}: columns.{name}.{setting}: only a column of a raw table has it; {ADVICE}")
+    for name in [*table.key, *([table.time] if table.time else [])]:
+        if NO_KEY.fullmatch(name):
+            raise KibanError(f"{where}: key or time names the column {name!r}, whose name predictions need: rename it")
     target = table.columns[table.target()]
     if target.type in ("timestamp", "date"):
         raise KibanError(f"{where}: columns.{table.target()}.type: a target must not be a time")

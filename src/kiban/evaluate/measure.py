@@ -14,26 +14,59 @@ from kiban.evaluate.settings import EvaluationSettings, Gate
 from kiban.servable import columns
 from kiban.servable.evaluation import BatchFigures, Figures, GateResult
 from kiban.servable.load import Servable
-from kiban.tasks.metric import Scored, Scores, Target
+from kiban.tasks.metric import Cost, Scored, Scores, Target, Terms, Weights
+from kiban.tasks.own import metrics_of
 from kiban.tasks.task import Task
 
 
 class Part(NamedTuple):
-    """Rows, their targets and their scores."""
+    """Rows, their targets, their scores, and how much each counts."""
 
     rows: pa.Table
     target: Target
     scores: Scores
+    weights: Weights | None
+
+    def scored(self, terms: Terms) -> Scored:
+        return Scored(self.target, self.scores, self.weights, terms)
+
+    def answered(self, answer: Scores, terms: Terms) -> Scored:
+        """The rows, if every one had the same score."""
+        return Scored(self.target, np.broadcast_to(answer, self.scores.shape), self.weights, terms)
+
+
+def scored(servable: Servable, rows: pa.Table) -> Part:
+    contract = servable.contract
+    return Part(
+        rows,
+        columns.target_from_arrow(rows[contract.target()], servable.target),
+        servable.score(columns.from_arrow(rows, contract.features())),
+        columns.weights_from_arrow(rows, contract),
+    )
 
 
 def joined(split: SplitName, parts: Sequence[Part]) -> Part:
     """The rows of all parts. Raises KibanError if there are none."""
     if not parts:
         raise KibanError(f"params.yaml: split.{split}: it contains no row")
+    weights = [part.weights for part in parts if part.weights is not None]
     return Part(
         pa.concat_tables([part.rows for part in parts]),
         np.concatenate([part.target for part in parts]),
         np.concatenate([part.scores for part in parts]),
+        np.concatenate(weights) if weights else None,
+    )
+
+
+def terms_of(servable: Servable, training: Part) -> Terms:
+    """By what the scores of a servable are measured. The baseline is that of the training rows."""
+    manifest = servable.manifest
+    cost = manifest.parameters.get("decision", {}).get("cost")
+    return Terms(
+        servable.task.baseline(training.target, len(servable.target.levels or []), training.weights),
+        manifest.threshold,
+        Cost(**cost) if cost else None,
+        manifest.interval,
     )
 
 
@@ -58,19 +91,27 @@ def compared_between_versions(task: Task, results: dict[SplitName, Figures]) -> 
 
 def judged(gate: Gate, task: Task, results: dict[SplitName, Figures]) -> GateResult:
     """Whether the model passes the gate. Raises KibanError if the gate's metric is of another task."""
-    if gate.metric not in task.metrics:
-        names = ", ".join(task.metrics)
+    metrics = metrics_of(task)
+    if gate.metric not in metrics:
+        names = ", ".join(metrics)
         raise KibanError(
             f"params.yaml: gate.metric: {gate.metric} is not a metric of {task.title}: choose one of {names}"
         )
+    if gate.metric not in results[gate.split]:
+        raise KibanError(f"params.yaml: gate.metric: {gate.metric} needs decision.{gate.metric}, which is null")
     value = results[gate.split][gate.metric]
     return GateResult(
-        metric=gate.metric, split=gate.split, threshold=gate.threshold, value=value, passed=gate.passed(value)
+        metric=gate.metric,
+        split=gate.split,
+        threshold=gate.threshold,
+        value=value,
+        passed=gate.passed(value),
+        greater_is_better=metrics[gate.metric].greater_is_better,
     )
 
 
 def predictions_of(servable: Servable, of_split: Mapping[SplitName, Part], cluster: str) -> pa.Table:
-    """The key, time, cluster, split, target and scores of each row of every split.
+    """The key, time, cluster, split, target, scores and perhaps weight of each row of every split.
 
     The scores are one column, `score`, or one for each class, `score 0` and so on. The schema's metadata has the
     model's id.
@@ -84,6 +125,8 @@ def predictions_of(servable: Servable, of_split: Mapping[SplitName, Part], clust
         rows, scores = of_split[split].rows, of_split[split].scores
         part = rows.select([*key, target]).rename_columns([*key, "target"])
         part = part.append_column("split", pa.repeat(split, len(scores)))
+        if of_split[split].weights is not None:
+            part = part.append_column("weight", pa.array(of_split[split].weights))
         for name, values in score_columns(scores).items():
             part = part.append_column(name, pa.array(values))
         parts.append(part)
@@ -108,12 +151,12 @@ def write_plots(
     features = servable.contract.features()
     inputs = {name: columns.inputs_of(features, name) for name in features}
     importance = metrics.permutation_importance(
-        task, servable.score, test, inputs, rows.target, settings.importance.rows, settings.importance.seed
+        task, servable.score, test, inputs, rows, settings.importance.rows, settings.importance.seed
     )
     plots = {
         **metrics.curves(task, rows, servable.target.levels or []),
         "by_batch": [
-            {"batch": batch, "split": batch_figures.split, **{name: batch_figures.figures[name] for name in names}}
+            {"batch": batch, "split": batch_figures.split, **{name: batch_figures.figures.get(name) for name in names}}
             for batch, batch_figures in by_batch.items()
         ],
         "importance": importance,

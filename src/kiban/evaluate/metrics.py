@@ -6,15 +6,18 @@ its import takes longer than the rest of the stage.
 
 import csv
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kiban.servable.columns import Columns
 from kiban.servable.evaluation import Figures
-from kiban.tasks.metric import Scored, Scores, Target
+from kiban.tasks.binary import COST, labelled
+from kiban.tasks.metric import Cost, Scored, Scores
+from kiban.tasks.own import metrics_of
 from kiban.tasks.task import Name, Task
 
 DECIMALS = 6
@@ -24,52 +27,25 @@ CALIBRATION_BINS = 15
 Row = dict[str, Any]
 
 
-class Decided(NamedTuple):
-    """How scores are answered: from which probability on the label is true, what errors cost, and how far a number may
-    be from the expected one; None where it does not apply."""
+def summary(task: Task, rows: Scored) -> Figures:
+    """The figures of scored rows, rounded; one that is not defined is None.
 
-    threshold: float | None = None
-    cost: Mapping[str, float] | None = None
-    interval: float | None = None
-
-
-def summary(task: Task, rows: Scored, decided: Decided = Decided()) -> Figures:  # noqa: B008
-    """The metrics of scored rows, rounded; a metric that is not defined is None.
-
-    `coverage` is the share of rows whose number lies within the interval. At the threshold there are the numbers of
-    rows by target and label, `precision`, `recall`, and the mean `cost` of a row.
+    These are the task's metrics and the team's own, and `coverage`, the share of rows whose number lies within the
+    interval. At the threshold there are the rows by target and label: their number, or the sum of their weights.
     """
-    weighted, target, scores = rows.weighted(), rows.target, rows.scores
-    values: dict[str, Any] = {name: metric.value(weighted) for name, metric in task.metrics.items()}
+    weighted, target = rows.weighted(), rows.target
+    metrics = metrics_of(task)
+    values = {name: metric.value(weighted) for name, metric in metrics.items() if metric is not COST or rows.terms.cost}
     if task.name != "multiclass":
-        values |= {"base_rate" if task.name == "binary" else "mean_target": target.mean()}
-        values |= {"mean_prediction": scores.mean()}
-    counts: Figures = {}
-    if decided.interval is not None:
-        values["coverage"] = np.mean(np.abs(target - scores) <= decided.interval)
-    if task.name == "binary" and decided.threshold is not None:
-        counts = _by_label(target, scores >= decided.threshold)
-        values |= _at_threshold(counts, decided.cost)
+        values["base_rate" if task.name == "binary" else "mean_target"] = weighted.mean(target)
+        values["mean_prediction"] = weighted.mean(rows.scores)
+    if rows.terms.interval is not None:
+        values["coverage"] = weighted.mean(np.abs(target - rows.scores) <= rows.terms.interval)
     rounded = {name: None if np.isnan(value) else _rounded(float(value)) for name, value in values.items()}
-    return {"rows": len(target), **rounded, **counts}
-
-
-def _by_label(target: Target, label: Target) -> Figures:
-    pairs = {"true_positives": target & label, "false_positives": ~target & label}
-    pairs |= {"false_negatives": target & ~label, "true_negatives": ~target & ~label}
-    return {name: int(rows.sum()) for name, rows in pairs.items()}
-
-
-def _at_threshold(counts: Figures, cost: Mapping[str, float] | None) -> dict[str, float]:
-    right, wrong, missed = (counts[name] or 0 for name in ("true_positives", "false_positives", "false_negatives"))
-    figures = {
-        "precision": right / (right + wrong) if right + wrong else np.nan,
-        "recall": right / (right + missed) if right + missed else np.nan,
-    }
-    if cost is None:
-        return figures
-    total = cost["false_positive"] * wrong + cost["false_negative"] * missed
-    return {**figures, "cost": total / sum(value or 0 for value in counts.values())}
+    counts = labelled(weighted) if task.name == "binary" else None
+    sides = counts._asdict() if counts else {}
+    by_label = {name: int(value) if rows.weights is None else _rounded(value) for name, value in sides.items()}
+    return {"rows": len(target), **rounded, **by_label}
 
 
 def _rounded(value: float) -> float:
@@ -84,45 +60,47 @@ def curves(task: Task, rows: Scored, levels: Sequence[str]) -> dict[str, list[Ro
         return {
             "confusion": confusion(rows, levels),
             "levels": recall_by_level(rows, levels),
-            "calibration": calibration(is_right, rows.scores.max(axis=1)),
+            "calibration": calibration(Scored(is_right, rows.scores.max(axis=1), rows.weights)),
         }
     if task.name == "regression":
         return {
             "predictions": beside_truth(rows),
             "errors": errors(rows),
-            "calibration": calibration(rows.target, rows.scores),
+            "calibration": calibration(rows),
         }
     return {
-        "roc": roc(rows.target, rows.scores),
-        "precision_recall": precision_recall(rows.target, rows.scores),
-        "calibration": calibration(rows.target, rows.scores),
+        "roc": roc(rows),
+        "precision_recall": precision_recall(rows),
+        "calibration": calibration(rows),
+        "thresholds": thresholds(rows),
     }
 
 
 BY_BATCH: dict[Name, tuple[str, ...]] = {
     "binary": ("roc_auc", "base_rate", "mean_prediction"),
-    "multiclass": ("roc_auc_ovr", "macro_f1", "accuracy"),
-    "regression": ("rmse", "mean_target", "mean_prediction"),
+    "multiclass": ("roc_auc_ovr", "macro_f1", "accuracy", "skill"),
+    "regression": ("rmse", "mean_target", "mean_prediction", "coverage"),
 }
 """The figures that are drawn by batch."""
 
 
 def confusion(rows: Scored, levels: Sequence[str]) -> list[Row]:
-    """The number of rows of each level that are given each label."""
+    """The rows of each level that are given each label: their number, or the sum of their weights."""
     number = rows.scores.shape[1]
-    counts = np.bincount(rows.target * number + rows.scores.argmax(axis=1), minlength=number**2)
+    counts = np.bincount(rows.target * number + rows.scores.argmax(axis=1), rows.weights, number**2)
+    shown = counts.tolist() if rows.weights is None else [_rounded(count) for count in counts.tolist()]
     return [
-        {"actual": levels[actual], "predicted": levels[predicted], "rows": int(counts[actual * number + predicted])}
-        for actual in range(number)
-        for predicted in range(number)
+        {"actual": levels[actual], "predicted": levels[predicted], "rows": shown[place]}
+        for place, (actual, predicted) in enumerate(product(range(number), repeat=2))
     ]
 
 
 def recall_by_level(rows: Scored, levels: Sequence[str]) -> list[Row]:
     """The share of the rows of each level that have it as label; levels without a row are left out."""
     is_right = rows.scores.argmax(axis=1) == rows.target
-    counts = np.bincount(rows.target, minlength=len(levels))
-    right = np.bincount(rows.target, is_right, len(levels))
+    weights = rows.weighted().weights
+    counts = np.bincount(rows.target, weights, len(levels))
+    right = np.bincount(rows.target, weights * is_right, len(levels))
     return [
         {"level": level, "recall": _rounded(float(hits / count))}
         for level, count, hits in zip(levels, counts, right, strict=True)
@@ -137,8 +115,9 @@ def errors(rows: Scored) -> list[Row]:
     """
     values = rows.target - rows.scores
     low, high = np.quantile(values, (0.005, 0.995))
-    counts, edges = np.histogram(values, 40, (low, high) if low < high else (low - 0.5, low + 0.5))
-    return _curve(error=(edges[:-1] + edges[1:]) / 2, share=counts / len(values))
+    weights = rows.weighted().weights
+    counts, edges = np.histogram(values, 40, (low, high) if low < high else (low - 0.5, low + 0.5), weights=weights)
+    return _curve(error=(edges[:-1] + edges[1:]) / 2, share=counts / weights.sum())
 
 
 def beside_truth(rows: Scored) -> list[Row]:
@@ -147,35 +126,49 @@ def beside_truth(rows: Scored) -> list[Row]:
     return _curve(prediction=rows.scores[order], actual=rows.target[order])
 
 
-def roc(target: Target, scores: Scores) -> list[Row]:
+def roc(rows: Scored) -> list[Row]:
     """The ROC curve, thinned to at most 200 points."""
-    rows = Scored(target, scores).weighted()
-    true, false = (np.append(0, counts) for counts in (rows.true, rows.false))
+    weighted = rows.weighted()
+    true, false = (np.append(0, counts) for counts in (weighted.true, weighted.false))
     return _curve(false_positive_rate=false / false[-1], true_positive_rate=true / true[-1])
 
 
-def precision_recall(target: Target, scores: Scores) -> list[Row]:
+def precision_recall(rows: Scored) -> list[Row]:
     """The precision-recall curve, thinned to at most 200 points.
 
     The start of the curve, with a recall below 1/200, is left out: it rests on few rows and is noise.
     """
-    rows = Scored(target, scores).weighted()
-    recall, precision = rows.true / rows.true[-1], rows.true / rows.all
+    weighted = rows.weighted()
+    recall = weighted.true / weighted.true[-1]
     stable = recall >= 1 / CURVE_POINTS
-    return _curve(recall=recall[stable], precision=precision[stable])
+    return _curve(recall=recall[stable], precision=weighted.true[stable] / weighted.all[stable])
 
 
-def calibration(target: Target, scores: Scores) -> list[Row]:
+def thresholds(rows: Scored) -> list[Row]:
+    """The mean cost of a row by the threshold from which on it is labelled true, with the share of such rows.
+
+    Every error costs 1 if the decision has no cost. Thresholds are distinct scores, thinned to at most 200.
+    """
+    weighted = rows.weighted()
+    cost, total = rows.terms.cost or Cost(1, 1), weighted.all[-1]
+    errors = cost.false_positive * weighted.false + cost.false_negative * (weighted.true[-1] - weighted.true)
+    return _curve(threshold=rows.scores[rows.order][rows.ends], cost=errors / total, labelled=weighted.all / total)
+
+
+def calibration(rows: Scored) -> list[Row]:
     """The mean score and the mean target, such as the share of positives, in each of up to 15 bins of about equally
     many rows.
 
     Equal scores are in the same bin.
     """
-    edges = np.quantile(scores, np.linspace(0, 1, CALIBRATION_BINS + 1))
-    bins = np.searchsorted(edges[1:-1], scores)
-    rows = np.bincount(bins)
-    filled = rows > 0
-    predicted, observed = (np.bincount(bins, values)[filled] / rows[filled] for values in (scores, target))
+    edges = np.quantile(rows.scores, np.linspace(0, 1, CALIBRATION_BINS + 1))
+    bins = np.searchsorted(edges[1:-1], rows.scores)
+    weights = rows.weighted().weights
+    counts = np.bincount(bins, weights)
+    filled = counts > 0
+    predicted, observed = (
+        np.bincount(bins, weights * values)[filled] / counts[filled] for values in (rows.scores, rows.target)
+    )
     return _curve(mean_prediction=predicted, observed_rate=observed)
 
 
@@ -190,23 +183,24 @@ def permutation_importance(
     score: Callable[[Columns], Scores],
     columns: Columns,
     features: Mapping[str, Sequence[str]],
-    target: Target,
-    rows: int,
+    rows: Scored,
+    most_rows: int,
     seed: int,
 ) -> list[Row]:
     """How much worse the task's metric is when the values of a feature are shuffled, for each, the most first.
 
     `features` have the names of their inputs, whose values are shuffled together. It is measured on a random sample of
-    `rows` rows. Method: Breiman, Random Forests (2001), section 10.
+    `most_rows` of the rows. Method: Breiman, Random Forests (2001), section 10.
     scikit-learn's function needs an estimator, and a servable is not one.
     """
     random = np.random.default_rng(seed)
-    sample = random.choice(len(target), size=min(rows, len(target)), replace=False)
-    drawn, labels = {name: values[sample] for name, values in columns.items()}, target[sample]
+    sample = random.choice(len(rows.target), size=min(most_rows, len(rows.target)), replace=False)
+    drawn, labels = {name: values[sample] for name, values in columns.items()}, rows.target[sample]
+    weights = None if rows.weights is None else rows.weights[sample]
     sign = 1 if task.importance.greater_is_better else -1
 
     def measured(columns: Columns) -> float:
-        return sign * task.importance.value(Scored(labels, score(columns)).weighted())
+        return sign * task.importance.value(Scored(labels, score(columns), weights).weighted())
 
     full = measured(drawn)
     losses = {}

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from kiban.core.settings import Settings
 from kiban.data.split import SplitName
-from kiban.tasks.task import METRICS
+from kiban.tasks.own import every_metric
 
 
 class Importance(Settings):
@@ -21,38 +21,35 @@ class EvaluationSettings(Settings):
 
 
 class Plot(Settings):
-    """A plot of dvc.yaml: its name and template, the file under reports/plots with its columns, and its words."""
+    """A plot in DVC's own words: its template, the columns of a file under reports/plots, and its titles."""
 
-    name: Annotated[str, Field(min_length=1)]
     template: Annotated[str, Field(pattern=r"^\w+$")]
-    file: Annotated[str, Field(pattern=r"^\w+$")]
     x: str
-    y: str
+    y: Annotated[dict[Annotated[str, Field(pattern=r"^reports/plots/\w+\.csv$")], str | list[str]], Field(min_length=1)]
     title: str
     x_label: str
     y_label: str
 
 
-class PlotOfTwo(Plot):
-    """A plot of two columns, `y` and `second`."""
-
-    second: str
+Named = Annotated[dict[Annotated[str, Field(min_length=1)], Plot], Field(min_length=1, max_length=1)]
+"""A plot by its name."""
 
 
 class Plots(Settings):
-    """The six plots of dvc.yaml."""
+    """The seven plots of dvc.yaml."""
 
-    one: Plot
-    two: Plot
-    three: Plot
-    four: Plot
-    five: PlotOfTwo
-    six: Plot
+    one: Named
+    two: Named
+    three: Named
+    four: Named
+    five: Named
+    six: Named
+    seven: Named
 
     @model_validator(mode="after")
     def _have_names_of_their_own(self) -> Self:
-        names = [plot.name for plot in (self.one, self.two, self.three, self.four, self.five, self.six)]
-        if len(set(names)) < len(names):
+        named = [self.one, self.two, self.three, self.four, self.five, self.six, self.seven]
+        if len({name for each in named for name in each}) < len(named):
             raise ValueError("two plots have the same name")
         return self
 
@@ -84,12 +81,12 @@ class Gate(Settings):
 
     @model_validator(mode="after")
     def _has_a_metric(self) -> Self:
-        if self.metric not in METRICS:
-            raise ValueError(f"metric must be one of {', '.join(METRICS)}")
+        if self.metric not in every_metric():
+            raise ValueError(f"metric must be one of {', '.join(every_metric())}")
         return self
 
     def passed(self, value: float | None) -> bool:
         """Whether the metric reaches the threshold. None, a metric that is not defined, does not."""
         if value is None:
             return False
-        return value >= self.threshold if METRICS[self.metric].greater_is_better else value <= self.threshold
+        return value >= self.threshold if every_metric()[self.metric].greater_is_better else value <= self.threshold

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from kiban.core.errors import KibanError
 from kiban.core.settings import changed
-from kiban.data.contract import Table
+from kiban.data.contract import NO_KEY, Table
 from kiban.data.prepared import TABLE
 from kiban.evaluate.bootstrap import Difference, differences
 from kiban.evaluate.settings import Gate
@@ -22,15 +22,13 @@ from kiban.review.changes import TableChanges
 from kiban.review.gate import GateJudgement, judged
 from kiban.review.revision import Revision
 from kiban.servable.columns import target_from_arrow
-from kiban.tasks.metric import Scored
-from kiban.tasks.task import METRICS, task_of
+from kiban.tasks.metric import Cost, Scored, Terms
+from kiban.tasks.own import every_metric, metrics_of
+from kiban.tasks.task import task_of
 
 Judgement = Literal["unchanged", "better", "worse", "no clear difference", "not comparable"]
-Baseline = float | list[float] | None
 ROW = "row"  # each is a cluster
 CALENDAR = ("day", "week", "month")
-NOT_KEY = re.compile(r"split|target|(score|before|after)( \d+)?")
-"""The names of the columns of predictions, and of pairs of them, that do not identify a row."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def clear(overall: Mapping[str, Difference]) -> tuple[dict[str, Difference], dic
     worse: dict[str, Difference] = {}
     for name, difference in overall.items():
         if difference.low > 0 or difference.high < 0:
-            is_better = (difference.change > 0) == METRICS[name].greater_is_better
+            is_better = (difference.change > 0) == every_metric()[name].greater_is_better
             (better if is_better else worse)[name] = difference
     return better, worse
 
@@ -105,8 +103,7 @@ def _judged(before: Revision, after: Revision, gate: Gate, table: Table) -> tupl
     rows = paired(before.predictions, after.predictions, gate.split)
     if rows.num_rows == 0:
         return None, "not comparable", f"no row of the {gate.split} split was scored by both versions"
-    baselines = before.evaluation.baseline, after.evaluation.baseline
-    scores = measured(rows, gate, table, after.params["dataset"]["timezone"], baselines)
+    scores = measured(rows, gate, table, after.params["dataset"]["timezone"], _terms(before, after))
     if gate.metric not in scores.overall:
         reason = f"{gate.metric} cannot be measured if all targets are equal, or on one {gate.cluster}"
         return scores, "not comparable", reason
@@ -120,49 +117,67 @@ def _target(side: Revision) -> tuple[Any, ...]:
     return table.target(), column.type, column.unit, column.levels, column.positive
 
 
+def _terms(before: Revision, after: Revision) -> tuple[Terms, Terms]:
+    """By what the scores of each version are measured. Errors cost what the first version says that has costs."""
+    decisions = [side.params.get("decision") for side in (before, after)]
+    costs = [decision["cost"] for decision in decisions if isinstance(decision, dict) and decision.get("cost")]
+    cost = Cost(**costs[0]) if costs else None
+    old, new = (
+        Terms(
+            None if (known := side.evaluation).baseline is None else np.asarray(known.baseline), known.threshold, cost
+        )
+        for side in (before, after)
+    )
+    return old, new
+
+
 def judge(difference: Difference, gate: Gate) -> Judgement:
     """Better or worse only if the whole interval is beyond the gate's smallest change that matters."""
     is_greater = difference.low > gate.minimum_change
     if not is_greater and difference.high >= -gate.minimum_change:
         return "no clear difference"
-    return "better" if is_greater == METRICS[gate.metric].greater_is_better else "worse"
+    return "better" if is_greater == every_metric()[gate.metric].greater_is_better else "worse"
 
 
 def paired(before: pa.Table | None, after: pa.Table | None, split: str) -> pa.Table:
     """The rows of `split` that are in both predictions, joined by the columns that identify a row.
 
-    The result has these columns, `target` (from `after`), and the scores `before` and `after`. It is empty if the
-    schemas of the two differ.
+    The result has these columns, `target` and `weight` (from `after`, which may have no weights), and the scores
+    `before` and `after`. It is empty if the schemas of the two differ otherwise.
     """
-    if before is None or after is None or before.schema != after.schema:
+    if before is None or after is None or _without_weight(before.schema) != _without_weight(after.schema):
         return pa.table({})
-    key = [name for name in after.column_names if not NOT_KEY.fullmatch(name)]
+    key = [name for name in after.column_names if not NO_KEY.fullmatch(name)]
     scores = [name for name in after.column_names if re.fullmatch(r"score( \d+)?", name)]
     sides = [side.filter(pc.field("split") == split) for side in (before, after)]
     renamed = {side: [name.replace("score", side) for name in scores] for side in ("before", "after")}
     old = sides[0].select([*key, *scores]).rename_columns([*key, *renamed["before"]])
-    new = sides[1].select([*key, "target", *scores]).rename_columns([*key, "target", *renamed["after"]])
+    kept = [*key, "target", *(["weight"] if "weight" in after.column_names else [])]
+    new = sides[1].select([*kept, *scores]).rename_columns([*kept, *renamed["after"]])
     return new.join(old, key, join_type="inner").sort_by([(name, "ascending") for name in key])
 
 
+def _without_weight(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([field for field in schema if field.name != "weight"])
+
+
 def measured(
-    rows: pa.Table, gate: Gate, table: Table, timezone: str, baselines: tuple[Baseline, Baseline] = (None, None)
+    rows: pa.Table, gate: Gate, table: Table, timezone: str, terms: tuple[Terms, Terms] = (Terms(), Terms())
 ) -> Scores:
-    """The differences on paired rows. `baselines` are what the baselines of the two versions answer, if it is known.
+    """The differences on paired rows. `terms` are those of the two versions.
 
     Raises KibanError if the gate's cluster is neither a calendar unit nor a column that identifies rows.
     """
     codes = clusters(rows, gate.cluster, table.time, timezone)
     column = table.columns[table.target()]
-    metrics = task_of(column).metrics
+    metrics = metrics_of(task_of(column))
     target = target_from_arrow(rows["target"], column)
-    sides = [
-        (_scores(rows, name), None if baseline is None else np.asarray(baseline))
-        for name, baseline in zip(("before", "after"), baselines, strict=True)
-    ]
+    weights = rows["weight"].to_numpy() if "weight" in rows.column_names else None
+    sides = [(_scores(rows, name), each) for name, each in zip(("before", "after"), terms, strict=True)]
 
     def differing(mask: npt.NDArray[np.bool_], clusters: npt.NDArray[np.int64]) -> dict[str, Difference]:
-        old, new = (Scored(target[mask], scores[mask], baseline) for scores, baseline in sides)
+        some = None if weights is None else weights[mask]
+        old, new = (Scored(target[mask], scores[mask], some, each) for scores, each in sides)
         return differences(metrics, old, new, clusters)
 
     months: dict[str, dict[str, Difference]] = {}
@@ -188,7 +203,7 @@ def clusters(rows: pa.Table, cluster: str, time: str | None, timezone: str) -> n
 
     Raises KibanError if `cluster` is neither a calendar unit nor a column that identifies rows.
     """
-    columns = [name for name in rows.column_names if not NOT_KEY.fullmatch(name)]
+    columns = [name for name in rows.column_names if not NO_KEY.fullmatch(name)]
     if cluster == ROW:
         return np.arange(rows.num_rows)
     if cluster in CALENDAR and time:

@@ -10,7 +10,7 @@ from kiban.core.errors import KibanError
 from kiban.core.settings import explain
 from kiban.evaluate.settings import Gate
 from kiban.review.revision import Revision
-from kiban.tasks.task import METRICS
+from kiban.tasks.own import every_metric
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class GateJudgement:
     def figures(self) -> str:
         """The metric, its value and the threshold as text."""
         value = "not defined" if self.value is None else f"{self.value:.4f}"
-        metric, split = METRICS[self.gate.metric], self.gate.split
+        metric, split = every_metric()[self.gate.metric], self.gate.split
         limit = f"the {'minimum' if metric.greater_is_better else 'maximum'} {self.gate.threshold:.4f}"
         return f"{metric.title} on the {split} rows is {value}, {limit}"
 

@@ -13,7 +13,7 @@ from kiban.data.verdict import LEVELS, Verdict
 from kiban.evaluate.bootstrap import Difference
 from kiban.review.comparison import Comparison, clear
 from kiban.review.revision import Revision
-from kiban.tasks.task import METRICS
+from kiban.tasks.own import every_metric
 
 PICTURES = "<!-- pictures -->"
 """The line before the pictures. A consumer that cannot show pictures cuts the report there."""
@@ -36,7 +36,7 @@ def markdown(before: Revision, after: Revision, comparison: Comparison, pictures
         after=after,
         comparison=comparison,
         names=[side.label + (f" ({side.commit[:7]})" if side.commit else "") for side in (before, after)],
-        metrics={name: metric.title for name, metric in METRICS.items()},
+        metrics={name: metric.title for name, metric in every_metric().items()},
         figures=_figures(before, after, comparison.gate.split),
         verdicts={level: [_in_words(side.verdicts[level]) for side in (before, after)] for level in LEVELS},
         findings=findings[:MOST_FINDINGS],
@@ -49,7 +49,9 @@ def markdown(before: Revision, after: Revision, comparison: Comparison, pictures
 def _figures(before: Revision, after: Revision, split: str) -> dict[str, tuple[Any, Any]]:
     """The metrics that each version reported, each measured on its own rows."""
     sides = [side.evaluation.splits[split] for side in (before, after)]
-    return {name: (sides[0].get(name), sides[1].get(name)) for name in METRICS if any(name in side for side in sides)}
+    return {
+        name: (sides[0].get(name), sides[1].get(name)) for name in every_metric() if any(name in side for side in sides)
+    }
 
 
 def row(difference: Difference) -> str:

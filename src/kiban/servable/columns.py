@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kiban.core.errors import KibanError
-from kiban.data.contract import Column, Part
-from kiban.tasks.metric import Target
+from kiban.data.contract import Column, Part, Table
+from kiban.tasks.metric import Target, Weights
 from kiban.tasks.task import task_of
 
 if TYPE_CHECKING:
@@ -154,6 +154,12 @@ def target_from_arrow(values: "pa.ChunkedArray", column: Column) -> Target:
             raise KibanError("a target is null or none of its levels, which no model can learn")
         return places.to_numpy().astype(np.int64)
     return values.cast("float64", safe=False).to_numpy()
+
+
+def weights_from_arrow(rows: "pa.Table", table: Table) -> Weights | None:
+    """How much each of n rows counts, of shape (n,), or None if the contract has no column of role weight."""
+    name = table.weight()
+    return None if name is None else rows[name].cast("float64", safe=False).to_numpy()
 
 
 def without(columns: Columns, features: Mapping[str, Column], patterns: list[str]) -> Columns:

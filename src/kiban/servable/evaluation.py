@@ -15,17 +15,22 @@ class _Model(BaseModel):
 
 
 class GateResult(_Model):
-    """Whether `metric` reached `threshold` on `split`. Earlier releases wrote it as `minimum`."""
+    """Whether `metric` reached `threshold` on `split`. Earlier releases wrote it as `minimum`.
+
+    `greater_is_better` is of the metric; earlier releases had only metrics of the tasks, and did not write it.
+    """
 
     metric: str
     split: SplitName
     threshold: float = Field(validation_alias=AliasChoices("threshold", "minimum"))
     value: float | None
     passed: bool
+    greater_is_better: bool | None = None
 
     def in_words(self) -> str:
         """The state and the rule, such as `passed (test roc_auc >= 0.7)`."""
-        sign = ">=" if METRICS[self.metric].greater_is_better else "<="
+        is_least = METRICS[self.metric].greater_is_better if self.greater_is_better is None else self.greater_is_better
+        sign = ">=" if is_least else "<="
         return f"{'passed' if self.passed else 'not passed'} ({self.split} {self.metric} {sign} {self.threshold:g})"
 
 
@@ -47,8 +52,9 @@ class Evaluation(_Model):
     """The figures of the model `model_id` on each split.
 
     `baseline` is what the baseline answers for every row: the share of positives in training, of each class, or the
-    mean; None in earlier releases. `prior` are its figures. `without` are the figures on the test rows with a group of
-    features null, by name of the group.
+    mean. `threshold` is that of the decision of a binary model. Earlier releases wrote neither of the two. `prior` are
+    the baseline's figures. `without` are the figures on the test rows with a group of features null, by name of the
+    group.
     """
 
     model_id: str
@@ -56,6 +62,7 @@ class Evaluation(_Model):
     validation: Figures
     test: Figures
     baseline: float | list[float] | None = None
+    threshold: float | None = None
     prior: dict[SplitName, Figures]
     without: dict[str, Figures]
     gate: GateResult

@@ -12,6 +12,7 @@ from kiban.core.errors import KibanError, one_line
 from kiban.data import contract
 from kiban.data.contract import Column, Table
 from kiban.servable import manifest
+from kiban.servable.calibration import calibrated
 from kiban.servable.columns import Columns, frame
 from kiban.servable.columns import inputs as inputs_of
 from kiban.servable.manifest import Manifest
@@ -66,19 +67,22 @@ def load(folder: Path = paths.SERVABLE) -> Servable:
 
 def _scores(answers: Callable[[Columns], Scores], described: Manifest, target: Column) -> Callable[[Columns], Scores]:
     """What a servable gives, from the answers of its file."""
-    if described.classes is not None:
-        levels = target.levels or []
-        places = [levels.index(name) for name in described.classes]
-        if places == list(range(len(levels))):
-            return answers
-        return lambda columns: of_all_levels(answers(columns), places, len(levels))
     if task_of(target).name == "regression":
         return lambda columns: described.offset + described.scale * answers(columns)
-    return answers
+    calibrations = described.calibration
+    if calibrations is not None and len(calibrations) != len(described.classes or ["true"]):
+        raise KibanError(f"the manifest has {len(calibrations)} calibrations, not one for each class")
+    if described.classes is None:
+        return lambda columns: calibrated(answers(columns), calibrations)
+    levels = target.levels or []
+    places = [levels.index(name) for name in described.classes]
+    return lambda columns: of_all_levels(calibrated(answers(columns), calibrations), places, len(levels))
 
 
 def of_all_levels(answers: Scores, places: Sequence[int], levels: int) -> Scores:
     """The probabilities of all levels, of shape (n, levels), from those of the levels at `places`: others have none."""
+    if list(places) == list(range(levels)):
+        return answers
     scores = np.zeros((len(answers), levels))
     scores[:, places] = answers
     return scores

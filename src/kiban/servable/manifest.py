@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from kiban.core.errors import KibanError
 from kiban.core.files import sha256
+from kiban.servable.calibration import Isotonic, Sigmoid
 
 FILE = "manifest.json"
 CONTRACT = "contract.yaml"
@@ -43,6 +44,7 @@ class Manifest(BaseModel):
     `threshold` is of a binary model: the least probability that is labelled true. `classes` are of a multiclass model:
     the levels whose probabilities its file gives, in order. A regression's file gives (y - offset) / scale, and a
     number lies within `interval` of its prediction as often as params.yaml asks; None if validation has too few rows.
+    `calibration` turns the probabilities of the file into those that are answered: one, or one for each of `classes`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,6 +57,7 @@ class Manifest(BaseModel):
     offset: float = 0.0
     scale: float = 1.0
     interval: float | None = None
+    calibration: list[Annotated[Sigmoid | Isotonic, Field(discriminator="kind")] | None] | None = None
     parity: Parity | None
     parameters: dict[str, Any]
     example: dict[str, str | int | float | bool | None]

@@ -4,6 +4,8 @@ They equal those of scikit-learn with `sample_weight` (a test compares them). Ro
 that a bootstrap of 500 draws takes a twentieth of the time.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from kiban.tasks.metric import Metric, Scores, Target, Weighted, log_of, mean_of, skill_by
@@ -34,10 +36,58 @@ def _logarithmic(target: Target, scores: Scores) -> Scores:
     return -log_of(np.where(target, scores, 1 - scores))
 
 
+class Labelled(NamedTuple):
+    """The weight of the rows by their target and their label."""
+
+    true_positives: float
+    false_positives: float
+    false_negatives: float
+    true_negatives: float
+
+
+def labelled(rows: Weighted) -> Labelled | None:
+    """The rows by target and label at the decision threshold, or None if it is not known."""
+    if rows.terms.threshold is None:
+        return None
+    target, label = rows.target, rows.scores >= rows.terms.threshold
+    sides = target & label, ~target & label, target & ~label, ~target & ~label
+    return Labelled(*(float(rows.weights @ side) for side in sides))
+
+
+def _precision(rows: Weighted) -> float:
+    """The share of the rows labelled true that are true, or NaN if there are none."""
+    at = labelled(rows)
+    return _share(at.true_positives, at.false_positives) if at else np.nan
+
+
+def _recall(rows: Weighted) -> float:
+    """The share of the true rows that are labelled so, or NaN if there are none."""
+    at = labelled(rows)
+    return _share(at.true_positives, at.false_negatives) if at else np.nan
+
+
+def _cost(rows: Weighted) -> float:
+    """The mean cost of a row at the decision threshold, or NaN if errors have no cost."""
+    at, cost = labelled(rows), rows.terms.cost
+    if at is None or cost is None:
+        return np.nan
+    total = cost.false_positive * at.false_positives + cost.false_negative * at.false_negatives
+    return float(total / rows.weights.sum())
+
+
+def _share(part: float, others: float) -> float:
+    return part / (part + others) if part + others else np.nan
+
+
 ROC_AUC = Metric("roc_auc", "ROC AUC", True, roc_auc)
 AVERAGE_PRECISION = Metric("average_precision", "average precision", True, _average_precision)
 BRIER = Metric("brier", "Brier score", False, mean_of(_squared))
 LOG_LOSS = Metric("log_loss", "log loss", False, mean_of(_logarithmic))
 SKILL = skill_by(_logarithmic)
+PRECISION = Metric("precision", "precision", True, _precision)
+RECALL = Metric("recall", "recall", True, _recall)
+COST = Metric("cost", "cost of a row", False, _cost)
 
-METRICS = {metric.name: metric for metric in (ROC_AUC, AVERAGE_PRECISION, BRIER, LOG_LOSS, SKILL)}
+METRICS = {
+    metric.name: metric for metric in (ROC_AUC, AVERAGE_PRECISION, BRIER, LOG_LOSS, SKILL, PRECISION, RECALL, COST)
+}

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,16 +20,40 @@ Loss = Callable[[Target, Scores], npt.NDArray[np.float64]]
 """The loss of each row, of shape (n,)."""
 
 
+class Cost(NamedTuple):
+    """What a row costs that is labelled true and is not, and one that is true and is not labelled so."""
+
+    false_positive: float
+    false_negative: float
+
+
+class Terms(NamedTuple):
+    """By what scores are measured, besides the targets; None where it does not apply, or is not known.
+
+    `baseline` is what the baseline gives for every row: a number, or shape (k,) for k classes. A binary model labels
+    true from `threshold` on. A number should lie within `interval` of its prediction.
+    """
+
+    baseline: Scores | None = None
+    threshold: float | None = None
+    cost: Cost | None = None
+    interval: float | None = None
+
+
+NOTHING = Terms()
+
+
 @dataclass(frozen=True)
 class Scored:
-    """The targets and the scores of n rows. They are sorted once for all weights.
+    """The targets and the scores of n rows. They are sorted once for all draws.
 
-    `baseline` is what the baseline gives for every row: a number, or shape (k,) for k classes; None if it is not known.
+    `weights` are those of the rows, of shape (n,); None if each row counts the same.
     """
 
     target: Target
     scores: Scores
-    baseline: Scores | None = None
+    weights: Weights | None = None
+    terms: Terms = NOTHING
 
     @cached_property
     def order(self) -> npt.NDArray[np.int64]:
@@ -46,9 +70,10 @@ class Scored:
         """For each class, whether a row is of the class, and its probability."""
         return [Scored(self.target == index, self.scores[:, index]) for index in range(self.scores.shape[1])]
 
-    def weighted(self, weights: Weights | None = None) -> "Weighted":
-        """The rows with `weights` of shape (n,), or with the weight 1 each."""
-        return Weighted(self, np.ones(len(self.target)) if weights is None else weights)
+    def weighted(self, times: Weights | None = None) -> "Weighted":
+        """The rows with their weights, each of them drawn as often as `times` says, of shape (n,), or once."""
+        each = np.ones(len(self.target)) if times is None else times
+        return Weighted(self, each if self.weights is None else each * self.weights)
 
 
 @dataclass(frozen=True)
@@ -58,10 +83,22 @@ class Weighted:
     rows: Scored
     weights: Weights
 
+    @property
+    def target(self) -> Target:
+        return self.rows.target
+
+    @property
+    def scores(self) -> Scores:
+        return self.rows.scores
+
+    @property
+    def terms(self) -> Terms:
+        return self.rows.terms
+
     @cached_property
     def true(self) -> Weights:
         """For each distinct score, the highest first, the weight of the positive rows with that score or more."""
-        positive = self.weights[self.rows.order] * self.rows.target[self.rows.order]
+        positive = self.weights[self.rows.order] * self.target[self.rows.order]
         return np.cumsum(positive)[self.rows.ends]
 
     @cached_property
@@ -74,7 +111,7 @@ class Weighted:
         """For each distinct score, the highest first, the weight of the negative rows with that score or more."""
         return self.all - self.true
 
-    def mean(self, values: npt.NDArray[np.float64]) -> float:
+    def mean(self, values: npt.NDArray[Any]) -> float:
         """The weighted mean of `values`, one for each row."""
         return float(self.weights @ values / self.weights.sum())
 
@@ -96,7 +133,7 @@ class Metric:
 
 def mean_of(loss: Loss) -> Callable[[Weighted], float]:
     """The weighted mean of a loss."""
-    return lambda rows: rows.mean(loss(rows.rows.target, rows.rows.scores))
+    return lambda rows: rows.mean(loss(rows.target, rows.scores))
 
 
 def skill_by(loss: Loss) -> Metric:
@@ -106,13 +143,13 @@ def skill_by(loss: Loss) -> Metric:
     """
 
     def value(rows: Weighted) -> float:
-        if rows.rows.baseline is None:
+        if rows.terms.baseline is None:
             return np.nan
-        answers = np.broadcast_to(rows.rows.baseline, rows.rows.scores.shape)
-        of_baseline = rows.mean(loss(rows.rows.target, answers))
+        answers = np.broadcast_to(rows.terms.baseline, rows.scores.shape)
+        of_baseline = rows.mean(loss(rows.target, answers))
         if of_baseline <= (4 * np.finfo(np.float64).eps) ** 2 * np.mean(answers**2):  # none but for rounding
             return np.nan
-        return 1 - rows.mean(loss(rows.rows.target, rows.rows.scores)) / of_baseline
+        return 1 - rows.mean(loss(rows.target, rows.scores)) / of_baseline
 
     return Metric("skill", "skill", True, value)
 

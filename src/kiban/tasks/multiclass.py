@@ -19,8 +19,8 @@ def _is_right(target: Target, scores: Scores) -> Scores:
 
 def _macro_f1(rows: Weighted) -> float:
     """The mean of F1 over the classes that occur, among the targets or the labels."""
-    target, labels = rows.rows.target, rows.rows.scores.argmax(axis=1)
-    number = rows.rows.scores.shape[1]
+    target, labels = rows.target, rows.scores.argmax(axis=1)
+    number = rows.scores.shape[1]
     right = np.bincount(target, rows.weights * (labels == target), number)
     both = np.bincount(target, rows.weights, number) + np.bincount(labels, rows.weights, number)
     occurs = both > 0

@@ -18,16 +18,16 @@ def _absolute(target: Target, scores: Scores) -> Scores:
 
 def _rmse(rows: Weighted) -> float:
     """The root of the mean squared error, in the unit of the target."""
-    return float(np.sqrt(rows.mean(_squared(rows.rows.target, rows.rows.scores))))
+    return float(np.sqrt(rows.mean(_squared(rows.target, rows.scores))))
 
 
 def _r2(rows: Weighted) -> float:
     """The share of the variance that is explained, or NaN if all targets are equal."""
-    target = rows.rows.target
+    target = rows.target
     if not np.ptp(target[rows.weights > 0]):  # the mean of equal numbers is not always that number
         return np.nan
     variance = rows.mean((target - rows.mean(target)) ** 2)
-    return 1 - rows.mean(_squared(target, rows.rows.scores)) / variance
+    return 1 - rows.mean(_squared(target, rows.scores)) / variance
 
 
 R2 = Metric("r2", "R²", True, _r2)

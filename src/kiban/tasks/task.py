@@ -8,7 +8,7 @@ import numpy as np
 
 from kiban.data.contract import Column
 from kiban.tasks import binary, multiclass, regression
-from kiban.tasks.metric import Metric, Scores, Target
+from kiban.tasks.metric import Metric, Scores, Target, Weights
 
 Name = Literal["binary", "multiclass", "regression"]
 
@@ -27,11 +27,14 @@ class Task:
     compared: tuple[str, str]
     importance: Metric
 
-    def baseline(self, target: Target, classes: int) -> Scores:
-        """What to answer without features after rows with these targets: their mean, or the share of each class."""
+    def baseline(self, target: Target, classes: int, weights: Weights | None = None) -> Scores:
+        """What to answer without features after rows with these targets: their mean, or the share of each class.
+
+        `target` and `weights` have the shape (n,); without weights each row counts the same.
+        """
         if self.name == "multiclass":
-            return np.bincount(target, minlength=classes) / len(target)
-        return np.asarray(target.mean(), dtype=np.float64)
+            return np.bincount(target, weights, classes) / (len(target) if weights is None else weights.sum())
+        return np.asarray(np.average(target, weights=weights), dtype=np.float64)
 
 
 BINARY = Task("binary", "binary classification", binary.METRICS, ("roc_auc", "brier"), binary.ROC_AUC)

@@ -22,7 +22,7 @@ from kiban.core.text import plain
 from kiban.data import contract, verdict
 from kiban.servable import manifest
 from kiban.servable.evaluation import Evaluation
-from kiban.tasks.task import METRICS as TITLES
+from kiban.tasks.own import every_metric
 from kiban.tasks.task import task_of
 from kiban.track import outbox, plots
 from kiban.track import run as tracked
@@ -103,7 +103,7 @@ def _description(evaluation: Evaluation, parameters: Nested) -> str:
     """What MLflow shows above a run: the result, and what differs from the commit that is checked out."""
     gate = evaluation.gate
     value = evaluation.splits[gate.split].get(gate.metric)
-    result = f"{TITLES[gate.metric].title} on the {gate.split} rows: {value}, gate {gate.in_words()}"
+    result = f"{every_metric()[gate.metric].title} on the {gate.split} rows: {value}, gate {gate.in_words()}"
     try:
         committed = load(git(Path(), "show", f"HEAD:./{PARAMS}").encode())
     except (OSError, subprocess.CalledProcessError, KibanError):

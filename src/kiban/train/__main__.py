@@ -1,24 +1,27 @@
 """Stage train: fits the model to the accepted prepared batches and writes its servable."""
 
 import hashlib
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-import pyarrow as pa
 from pydantic import BaseModel
+from sklearn.pipeline import Pipeline
 
 from kiban.core import files, memo
 from kiban.core.errors import KibanError, exit_on_error, one_line
 from kiban.core.paths import MODEL
 from kiban.core.settings import Sections, read
 from kiban.data import contract, prepared
+from kiban.data.contract import Column, Table
 from kiban.data.missing import Missing
 from kiban.data.settings import Identity
-from kiban.data.split import SPLITS, Split, SplitName, batches_of, resolved
-from kiban.servable import columns, skops_file
+from kiban.data.split import Split, resolved
+from kiban.servable import skops_file
 from kiban.servable.load import answers_of
 from kiban.tasks.metric import Scores
-from kiban.tasks.task import task_of
-from kiban.train import choose, decide, estimator, example, export, fit, missing
+from kiban.tasks.task import Task, task_of
+from kiban.train import calibrate, choose, decide, estimator, example, export, fit, missing, rows
+from kiban.train.rows import Rows
 from kiban.train.settings import Decision, Model, Preprocessing
 
 # The code on which a fitted model depends. It also depends on the rows, the contract and the parameters.
@@ -41,6 +44,15 @@ class Fitted(BaseModel):
     scale: float
 
 
+class FittedModel(NamedTuple):
+    """A fitted pipeline, its content as a skops file, and the offset and the scale of its target."""
+
+    pipeline: Pipeline
+    content: bytes
+    offset: float
+    scale: float
+
+
 class Params(Sections):
     dataset: Identity
     split: Split
@@ -54,74 +66,81 @@ def main() -> None:
     params = read(Params)
     whole = contract.prepared_of(params.dataset.name)
     table = choose.used(whole, params.model)
-    features, groups = table.features(), params.missing.among(table)
     hashes = prepared.accepted()
-    split_of_batches = resolved(params.split, hashes)
-    params = params.model_copy(update={"split": split_of_batches})
-    used = batches_of(split_of_batches, hashes)
-    if not used["train"] or not used["validation"]:
-        raise KibanError("params.yaml: split: train or validation contains no prepared batch")
-
+    split = resolved(params.split, hashes)
+    params = params.model_copy(update={"split": split})
+    used = rows.batches(split, hashes)
     needed = {batch: hashes[batch] for batch in dict.fromkeys([*used["train"], *used["validation"]])}
-    parts: dict[SplitName, list[pa.Table]] = {split: [] for split in SPLITS}
-    for batch, digest in needed.items():
-        of_batch = prepared.read(params.dataset.name, {batch: digest})
-        for split, part in split_of_batches.parts(batch, of_batch, table.key).items():
-            parts[split].append(part)
-    rows, validation_rows = pa.concat_tables(parts["train"]), pa.concat_tables(parts["validation"])
-    if not rows.num_rows or not validation_rows.num_rows:
-        raise KibanError("params.yaml: split: train or validation contains no row")
-    column = table.columns[table.target()]
-    task = task_of(column)
-    target = columns.target_from_arrow(rows[table.target()], column)
-    if len(set(target.tolist())) < 2:
-        raise KibanError(f"prepared data: {table.target()} has only one value in the training batches")
+    training, validation = rows.read(params.dataset.name, table, split, needed)
+    task = task_of(table.columns[table.target()])
+    model = _fitted(params, table, task, training, {batch: hashes[batch] for batch in used["train"]})
+    if "Dummy" not in params.model["_target_"]:
+        first = {name: values[:MOST_ASKED] for name, values in training.columns.items()}
+        _check_answers(answers_of(model.pipeline, first, task.name))
+    facts = {
+        "dataset": params.dataset.name,
+        "parameters": params.model_dump(include={"split", "missing", "model", "preprocessing", "decision"}),
+        "example": example.typical(training.table, table.features()),
+        "prepared": needed,
+        **_answering(params.decision, table.columns[table.target()], task, model, validation),
+    }
+    described = contract.prepared_content(params.dataset.name) if table is whole else contract.as_yaml(table)
+    with files.whole(MODEL) as beside:  # both models are replaced, or none
+        beside.write_bytes(model.content)
+        manifest = export.save(
+            model.pipeline, model.content, described, table.features(), task.name, validation.columns, facts
+        )
+    print(f"train: {training.table.num_rows:,} rows, served as {manifest.format}, {manifest.parity or 'no ONNX'}")
+
+
+def _fitted(params: Params, table: Table, task: Task, training: Rows, hashes: Mapping[str, str]) -> FittedModel:
+    """The model fitted to the training rows, of the batches in `hashes`; the one that lies there if it is that."""
+    features, groups = table.features(), params.missing.among(table)
+    read_columns = [name for name in (*features, table.target(), table.weight()) if name]
     key = memo.key(
         what="train",
-        rows={batch: hashes[batch] for batch in used["train"]},
+        rows=dict(hashes),
         key=table.key,
-        columns={name: table.columns[name].model_dump(mode="json") for name in [*features, table.target()]},
+        columns={name: table.columns[name].model_dump(mode="json") for name in read_columns},
         parameters=params.model_dump(mode="json", include={"split", "missing", "model", "preprocessing"}),
         code=memo.code(CODE, PACKAGES),
     )
     remembered = memo.recall(key, Fitted)
     if remembered and files.is_file(MODEL, remembered.sha256):
-        content, offset, scale = MODEL.read_bytes(), remembered.offset, remembered.scale
-        model = skops_file.loads(content, str(MODEL))
-    else:
-        model = estimator.pipeline(features, params.preprocessing, params.model, task)
-        training_columns, origin = missing.repeat_without(columns.from_arrow(rows, features), features, groups)
-        fit.check_saved(model, task, training_columns, target[origin])
-        try:
-            offset, scale = fit.fit(model, task, training_columns, target[origin])
-        except ValueError as error:
-            raise KibanError(f"params.yaml: model: {one_line(error)}") from None
-        content = skops_file.dumps(model)
-        memo.remember(key, Fitted(sha256=hashlib.sha256(content).hexdigest(), offset=offset, scale=scale))
-    validation_columns = columns.from_arrow(validation_rows, features)
-    described = contract.prepared_content(params.dataset.name) if table is whole else contract.as_yaml(table)
-    facts: dict[str, Any] = {
-        "dataset": params.dataset.name,
-        "parameters": params.model_dump(include={"split", "missing", "model", "preprocessing", "decision"}),
-        "example": example.typical(rows, features),
-        "prepared": needed,
-        "threshold": None,
-    }
-    if "Dummy" not in params.model["_target_"]:
-        _check_answers(answers_of(model, columns.from_arrow(rows.slice(0, MOST_ASKED), features), task.name))
-    validation_target = columns.target_from_arrow(validation_rows[table.target()], column)
-    answers = answers_of(model, validation_columns, task.name)
-    if task.name == "binary":
-        facts["threshold"] = decide.threshold(params.decision, validation_target, answers)
-    if task.name == "multiclass":
-        facts["classes"] = [(column.levels or [])[number] for number in model.classes_]
+        content = MODEL.read_bytes()
+        return FittedModel(skops_file.loads(content, str(MODEL)), content, remembered.offset, remembered.scale)
+    pipeline = estimator.pipeline(features, params.preprocessing, params.model, task)
+    repeated, origin = missing.repeat_without(training.columns, features, groups)
+    target = training.target[origin]
+    weights = None if training.weights is None else training.weights[origin]
+    fit.check_saved(pipeline, task, repeated, target)
+    try:
+        offset, scale = fit.fit(pipeline, task, repeated, target, weights)
+    except ValueError as error:
+        raise KibanError(f"params.yaml: model: {one_line(error)}") from None
+    content = skops_file.dumps(pipeline)
+    memo.remember(key, Fitted(sha256=hashlib.sha256(content).hexdigest(), offset=offset, scale=scale))
+    return FittedModel(pipeline, content, offset, scale)
+
+
+def _answering(decision: Decision, column: Column, task: Task, model: FittedModel, validation: Rows) -> dict[str, Any]:
+    """The keys of the manifest that say how scores are answered: they do not change the fitted model."""
+    scores, target, weights = answers_of(model.pipeline, validation.columns, task.name), *validation[2:4]
     if task.name == "regression":
-        errors = validation_target - (offset + scale * answers)
-        facts |= {"offset": offset, "scale": scale, "interval": fit.interval(errors, params.decision.interval)}
-    with files.whole(MODEL) as beside:  # both models are replaced, or none
-        beside.write_bytes(content)
-        manifest = export.save(model, content, described, features, task.name, validation_columns, facts)
-    print(f"train: {rows.num_rows:,} rows, served as {manifest.format}, {manifest.parity or 'no ONNX'}")
+        if decision.calibration:
+            raise KibanError("params.yaml: decision.calibration: only probabilities are calibrated: give null")
+        errors = target - (model.offset + model.scale * scores)
+        width = fit.interval(errors, decision.interval, weights)
+        return {"threshold": None, "offset": model.offset, "scale": model.scale, "interval": width}
+    classes, kind = model.pipeline.classes_.tolist(), decision.calibration
+    calibrations = calibrate.fitted(kind, target, scores, weights, classes) if kind else None
+    if task.name == "multiclass":
+        names = [(column.levels or [])[number] for number in classes]
+        return {"threshold": None, "classes": names, "calibration": calibrations}
+    if kind and decision.threshold is None:
+        folds = calibrate.folds_of(list(validation.by_batch.values()))
+        scores = calibrate.cross_fitted(kind, target, scores, weights, folds)
+    return {"threshold": decide.threshold(decision, target, scores, weights), "calibration": calibrations}
 
 
 def _check_answers(answers: Scores) -> None:

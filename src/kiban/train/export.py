@@ -1,6 +1,6 @@
 """Exporting a fitted pipeline as a servable: as ONNX if that gives the same answers as scikit-learn, else as skops."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from kiban.core.errors import one_line
 from kiban.core.files import sha256, whole
 from kiban.data.contract import Column
 from kiban.servable import columns, load, manifest
+from kiban.servable.calibration import Calibration, calibrated
 from kiban.servable.columns import Columns
 from kiban.servable.load import INPUT
 from kiban.servable.manifest import Manifest, Parity
@@ -49,7 +50,7 @@ def save(
     with whole(folder) as beside:
         beside.mkdir()
         (beside / manifest.CONTRACT).write_bytes(contract)
-        exported = as_onnx(model, features, task, validation, facts["threshold"])
+        exported = as_onnx(model, features, task, validation, facts["threshold"], facts.get("calibration"))
         if exported is None:
             (beside / manifest.MODEL_FILES["skops"]).write_bytes(content)
         else:
@@ -74,7 +75,12 @@ class Exported(NamedTuple):
 
 
 def as_onnx(
-    model: Pipeline, features: Mapping[str, Column], task: Name, validation: Columns, threshold: float | None
+    model: Pipeline,
+    features: Mapping[str, Column],
+    task: Name,
+    validation: Columns,
+    threshold: float | None,
+    calibrations: Sequence[Calibration | None] | None = None,
 ) -> Exported | None:
     """The model as ONNX, or None, with the reason on the terminal, if it cannot be converted or does not agree."""
     try:
@@ -84,8 +90,8 @@ def as_onnx(
         return None
     rows = with_nulls(validation, features)
     inputs = {INPUT.format(number): name for number, name in enumerate(columns.inputs(features))}
-    expected = load.answers_of(model, rows, task)
-    actual = load.onnx_answers(content, "the model", inputs, task)(rows)
+    expected = calibrated(load.answers_of(model, rows, task), calibrations)
+    actual = calibrated(load.onnx_answers(content, "the model", inputs, task)(rows), calibrations)
     parity = agreement(expected, actual, task, threshold)
     if parity.largest_difference <= LARGEST_DIFFERENCE and parity.labels_flipped == 0:
         return Exported(content, parity)

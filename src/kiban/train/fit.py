@@ -1,22 +1,20 @@
 """Fitting the pipeline, whose numbers are scaled, and the interval around the numbers that it expects."""
 
 import warnings
-from math import ceil
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import clone
 from sklearn.linear_model import GammaRegressor, PoissonRegressor, TweedieRegressor
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import has_fit_parameter
 
 from kiban.servable import skops_file
 from kiban.servable.columns import Columns, frame
-from kiban.tasks.metric import Target
+from kiban.tasks.metric import Target, Weights
 from kiban.tasks.task import Task
 
 POSITIVE = (PoissonRegressor, GammaRegressor, TweedieRegressor)
-
-
 FEW = 200  # rows, on which a model is fitted to know whether it may be saved
 
 
@@ -38,17 +36,26 @@ def check_saved(model: Pipeline, task: Task, columns: Columns, target: Target) -
     skops_file.dumps(trial)
 
 
-def fit(model: Pipeline, task: Task, columns: Columns, target: Target) -> tuple[float, float]:
+def fit(
+    model: Pipeline, task: Task, columns: Columns, target: Target, weights: Weights | None = None
+) -> tuple[float, float]:
     """Fit the pipeline, and return the offset and the scale of its target: it gives (y - offset) / scale.
 
-    Numbers are scaled because the exported model computes in single precision: near 1e12 a float32 is 65,536 apart.
-    Raises ValueError if scikit-learn refuses an argument, whose values it checks only here, or the target.
+    Weights are scaled to a mean of 1, so that they do not change what a penalty means. Numbers are scaled because the
+    exported model computes in single precision: near 1e12 a float32 is 65,536 apart.
+    Raises ValueError if scikit-learn refuses an argument, whose values it checks only here, or the target; or if the
+    estimator takes no weights.
     """
+    arguments = {}
+    if weights is not None:
+        if not has_fit_parameter(model[-1], "sample_weight"):
+            raise ValueError(f"{type(model[-1]).__name__} takes no weights, and the contract has a column of them")
+        arguments[f"{model.steps[-1][0]}__sample_weight"] = weights / weights.mean()
     if task.name != "regression":
-        model.fit(frame(columns), target)
+        model.fit(frame(columns), target, **arguments)
         return 0.0, 1.0
     offset, scale = _scale(model, target)
-    model.fit(frame(columns), (target - offset) / scale)
+    model.fit(frame(columns), (target - offset) / scale, **arguments)
     return offset, scale
 
 
@@ -61,11 +68,14 @@ def _scale(model: Pipeline, target: Target) -> tuple[float, float]:
     return float(target.mean()), float(target.std())
 
 
-def interval(errors: npt.NDArray[np.float64], level: float) -> float | None:
+def interval(errors: npt.NDArray[np.float64], level: float, weights: Weights | None = None) -> float | None:
     """How far a number is from the expected one, at most, in a share `level` of new rows; None if there are too few.
 
-    `errors` are the differences of rows that the model was not trained on. Method: split conformal prediction, Lei et
-    al., Distribution-Free Predictive Inference for Regression (2018), section 2.2.
+    `errors` are the differences of rows that the model was not trained on, which count as `weights` say, both of shape
+    (n,). Method: split conformal prediction, Lei et al., Distribution-Free Predictive Inference for Regression (2018),
+    section 2.2; a new row has the mean weight.
     """
-    place = ceil((len(errors) + 1) * level)
-    return float(np.sort(np.abs(errors))[place - 1]) if place <= len(errors) else None
+    order = np.argsort(np.abs(errors), kind="stable")
+    counts = np.ones(len(errors)) if weights is None else weights[order] / weights.mean()
+    enough = np.flatnonzero(np.cumsum(counts) >= (len(errors) + 1) * level - 1e-9)
+    return float(np.abs(errors)[order[enough[0]]]) if len(enough) else None

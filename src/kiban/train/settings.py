@@ -35,12 +35,13 @@ class Decision(Settings):
 
     A probability is labelled true from `threshold` on, or from where the validation rows cost least by `cost`, or from
     where a share `capacity` of them is labelled true. A number has an interval around it that holds a share `interval`
-    of new rows.
+    of new rows. `calibration` fits the probabilities to the shares of the validation rows.
     """
 
     threshold: Annotated[float, Field(gt=0, lt=1)] | None
     cost: Cost | None
     capacity: Annotated[float, Field(gt=0, lt=1)] | None
+    calibration: Literal["sigmoid", "isotonic"] | None
     interval: Annotated[float, Field(gt=0, lt=1)]
 
     @model_validator(mode="after")

@@ -25,10 +25,11 @@ from kiban.data.missing import Missing
 from kiban.data.split import ByRow, Resolved, parse, place
 from kiban.servable import columns
 from kiban.servable.load import answers_of, of_all_levels
-from kiban.tasks.metric import Scored, Target
-from kiban.tasks.task import METRICS, task_of
-from kiban.train import choose, estimator, fit, missing
-from kiban.train.settings import Model, Preprocessing
+from kiban.tasks.metric import Cost, Scored, Target, Terms, Weights
+from kiban.tasks.own import every_metric, metrics_of
+from kiban.tasks.task import task_of
+from kiban.train import choose, decide, estimator, fit, missing
+from kiban.train.settings import Decision, Model, Preprocessing
 from kiban.tune.settings import Choice, Range, Tune
 from kiban.tune.trials import Trial
 
@@ -42,6 +43,7 @@ class Trained(Sections):
     model: Model
     preprocessing: Preprocessing
     missing: Missing
+    decision: Decision
 
 
 class Piece(NamedTuple):
@@ -115,33 +117,41 @@ def cross_validate(
     table = choose.used(contract.prepared_of(dataset), settings.model)
     features, column = table.features(), table.columns[table.target()]
     task = task_of(column)
-    if metric not in task.metrics:
-        raise KibanError(f"metric: {metric} is not one of {task.title}: choose one of {', '.join(task.metrics)}")
+    metrics = metrics_of(task)
+    if metric not in metrics:
+        raise KibanError(f"metric: {metric} is not one of {task.title}: choose one of {', '.join(metrics)}")
     split, names, scores = json.dumps(params["split"]), list(columns.inputs(features)), []
     for fold in folds:
-        rows, target = _rows(dataset, fold.train, split, names)
+        rows, target, weights = _rows(dataset, fold.train, split, names)
         repeated, origin = missing.repeat_without(rows, features, settings.missing.among(table))
         model = estimator.pipeline(features, settings.preprocessing, settings.model, task)
-        offset, scale = fit.fit(model, task, repeated, target[origin])
-        test_rows, test_target = _rows(dataset, fold.test, split, names)
+        some = None if weights is None else weights[origin]
+        offset, scale = fit.fit(model, task, repeated, target[origin], some)
+        test_rows, test_target, test_weights = _rows(dataset, fold.test, split, names)
         answers = answers_of(model, test_rows, task.name)
         if task.name == "multiclass":
             answers = of_all_levels(answers, model.classes_, len(column.levels or []))
         if task.name == "regression":
             answers = offset + scale * answers
-        score = task.metrics[metric].value(Scored(test_target, answers).weighted())
+        terms = Terms(task.baseline(target, len(column.levels or []), weights))
+        if task.name == "binary":
+            cost = settings.decision.cost
+            # The threshold is chosen on the rows that it is measured on, in each trial alike.
+            limit = decide.threshold(settings.decision, test_target, answers, test_weights)
+            terms = terms._replace(threshold=limit, cost=Cost(**cost.model_dump()) if cost else None)
+        score = metrics[metric].value(Scored(test_target, answers, test_weights, terms).weighted())
         if np.isnan(score):
             raise KibanError(
-                f"{metric} is not defined on {fold.name}, which lacks a value of the target: choose another metric, or "
-                "fewer folds"
+                f"{metric} is not defined on {fold.name}: it lacks a value of the target, or params.yaml lacks "
+                f"decision.{metric}; choose another metric, or fewer folds"
             )
         scores.append(score)
     return scores
 
 
 @cache
-def _piece(dataset: str, piece: Piece, split: str) -> tuple[columns.Columns, Target]:
-    """The features and the target of some training rows. A process reads each piece once. `split` is JSON."""
+def _piece(dataset: str, piece: Piece, split: str) -> tuple[columns.Columns, Target, Weights | None]:
+    """The features, target and weights of some training rows. A process reads each piece once. `split` is JSON."""
     hashes = prepared.accepted()
     table, rule = contract.prepared_of(dataset), parse(json.loads(split), hashes)
     rows = prepared.read(dataset, {piece.batch: hashes[piece.batch]})
@@ -151,14 +161,17 @@ def _piece(dataset: str, piece: Piece, split: str) -> tuple[columns.Columns, Tar
         numbers = (place(rows, rule.by or table.key, rule.seed + 1) * piece.parts).astype(int)
         rows = rows.filter(pa.array(numbers == piece.number))
     target = columns.target_from_arrow(rows[table.target()], table.columns[table.target()])
-    return columns.from_arrow(rows, table.features()), target
+    return columns.from_arrow(rows, table.features()), target, columns.weights_from_arrow(rows, table)
 
 
-def _rows(dataset: str, pieces: tuple[Piece, ...], split: str, names: Sequence[str]) -> tuple[columns.Columns, Target]:
-    """The inputs `names` and the target of some training rows."""
+def _rows(
+    dataset: str, pieces: tuple[Piece, ...], split: str, names: Sequence[str]
+) -> tuple[columns.Columns, Target, Weights | None]:
+    """The inputs `names`, the target and the weights of some training rows."""
     parts = [_piece(dataset, piece, split) for piece in pieces]
-    rows = {name: np.concatenate([features[name] for features, _ in parts]) for name in names}
-    return rows, np.concatenate([target for _, target in parts])
+    rows = {name: np.concatenate([features[name] for features, _, _ in parts]) for name in names}
+    weights = [each for _, _, each in parts if each is not None]
+    return rows, np.concatenate([target for _, target, _ in parts]), np.concatenate(weights) if weights else None
 
 
 def default(params: dict[str, Any], settings: Tune) -> dict[str, Any]:
@@ -189,7 +202,7 @@ def study(journal: Path, seed: int, metric: str, first: Mapping[str, Any]) -> op
             os.truncate(journal, length)
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(journal))),
-        direction="maximize" if METRICS[metric].greater_is_better else "minimize",
+        direction="maximize" if every_metric()[metric].greater_is_better else "minimize",
         study_name=journal.stem,
         load_if_exists=True,
     )

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from kiban.core.settings import Settings
 from kiban.tasks.applies_to import AppliesTo
-from kiban.tasks.task import METRICS
+from kiban.tasks.own import every_metric
 
 Value = bool | int | float | str | None
 
@@ -53,8 +53,8 @@ class Tune(Settings):
 
     @model_validator(mode="after")
     def _has_a_metric(self) -> Self:
-        if self.metric not in METRICS or self.metric == "skill":
-            raise ValueError(f"metric must be one of {', '.join(name for name in METRICS if name != 'skill')}")
+        if self.metric not in every_metric():
+            raise ValueError(f"metric must be one of {', '.join(every_metric())}")
         return self
 
     @model_validator(mode="after")

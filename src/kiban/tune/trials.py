@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kiban.tasks.task import METRICS
+from kiban.tasks.own import every_metric
 from kiban.track.run import Child, Metric, parameters
 
 
@@ -23,7 +23,7 @@ class Trial:
 
 def ordered(trials: Sequence[Trial], metric: str) -> list[Trial]:
     """The trials sorted by their score of the metric, the best first, those without a score last."""
-    sign = -1 if METRICS[metric].greater_is_better else 1
+    sign = -1 if every_metric()[metric].greater_is_better else 1
     return sorted(trials, key=lambda trial: (trial.score is None, sign * (trial.score or 0), trial.number))
 
 
