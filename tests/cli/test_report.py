@@ -8,7 +8,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from clones import commit, run
-from slice import SMALL_TREES, compose_here, run_stage
+from slice import PICTURES, SMALL_TREES, compose_here, run_stage
 
 from kiban.cli import commands
 from kiban.core.errors import KibanError
@@ -32,7 +32,7 @@ def test_a_worse_model_in_the_working_tree_is_called_worse_and_drawn(repository:
     assert text.startswith("## Model: worse; gate ")
     assert "`model._target_` | sklearn.ensemble.HistGradientBoostingClassifier | sklearn.dummy.DummyClassifier" in text
     assert "(day, 6 of them)" in text
-    assert text.count("![") == len(list(Path("pictures").glob("*.png"))) == 6
+    assert text.count("![") == len(list(Path("pictures").glob("*.png"))) == len(PICTURES)
 
 
 def test_the_gate_is_that_of_the_base(repository: Path) -> None:

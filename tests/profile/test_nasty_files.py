@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -19,7 +18,7 @@ from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.data.contract import ROW_HASH, parse_raw
 from kiban.data.parquet import ARROW_TYPES
-from kiban.profile import models, run
+from kiban.profile import run
 from kiban.profile.questions import AmbiguousError
 from kiban.profile.wishes import Wishes
 
@@ -69,19 +68,14 @@ def check_table(draft: Draft, plan: run.Plan) -> None:
     assert parse_raw(plan.texts[paths.raw_contract(plan.name)], "contract") == {plan.name: plan.table}
 
 
-def cheap(columns: object, features: object, target: Any, task: Any, classes: int, by_time: bool) -> models.Choice:
-    """In the place of the comparison of models, which takes most of the time and reads no file."""
-    return models.Choice("linear", {"linear": models.linear(task)}, {"linear": 0.0}, len(target), [])
-
-
 SEEDS = [*range(AT_ONCE), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(AT_ONCE, 100))]
 
 
+@pytest.mark.usefixtures("without_comparison")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_nasty_file_is_read_right_or_refused_clearly(
-    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+    seed: int, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    monkeypatch.setattr(models, "better", cheap)
     draft, kinds = drawn(seed)
     record_property("kinds", ", ".join(kinds))
     path = written(draft, tmp_path / f"file_{seed}{draft.suffix}")

@@ -19,7 +19,7 @@ LOGISTIC = {"_target_": "sklearn.linear_model.LogisticRegression"}
 
 
 @pytest.mark.parametrize("categories", ["one_hot", "ordinal"])
-@pytest.mark.parametrize("numbers", ["standardize", "as_is"])
+@pytest.mark.parametrize("numbers", ["standardize", "impute", "as_is"])
 def test_preprocessing_follows_the_contract(project: Path, categories: Any, numbers: Any) -> None:
     preprocessing = Preprocessing(categories=categories, numbers=numbers)
     pipeline = estimator.pipeline(FEATURES, preprocessing, {"_target_": "sklearn.dummy.DummyClassifier"}, BINARY)

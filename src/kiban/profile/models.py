@@ -1,4 +1,4 @@
-"""The default model of a table: small boosted trees or a linear model, whichever is better on the training rows."""
+"""The default model of a table: small boosted trees, a linear model or a forest, the best on the training rows."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -22,6 +22,9 @@ ROUNDS, RATE = 1000, 0.05
 FIXED_ROUNDS = 300  # where early stopping has too few rows to hold out
 LEAST_OF_CLASS = 8  # rows of the rarest class, from which on early stopping can hold some out
 PATIENCE = 30  # rounds without a gain
+MOST_FOREST = 1_000_000  # training rows times inputs, up to which a forest is tried
+MOST_LEAVES = 1_000  # of a tree of a forest; fewer with many classes, for all of which a leaf has a number
+LEAD = 0.01  # in skill, from which on a forest is preferred: it is ten times as large and as slow
 
 Tried = tuple[Model, Preprocessing]
 
@@ -75,12 +78,26 @@ def linear(task: Task) -> Tried:
     return model, Preprocessing(categories="one_hot", numbers="standardize")
 
 
+def forest(task: Task, classes: int) -> Tried:
+    """A forest of large trees. It needs numbers in the place of nulls: ONNX reads nulls in a forest wrongly."""
+    is_regression = task.name == "regression"
+    model = {
+        "_target_": f"sklearn.ensemble.RandomForest{'Regressor' if is_regression else 'Classifier'}",
+        "n_estimators": 100,
+        "min_samples_leaf": 2,
+        "max_leaf_nodes": min(MOST_LEAVES, 5 * MOST_LEAVES // max(1, classes)),
+        "max_features": 0.5 if is_regression else "sqrt",
+        "random_state": 0,
+    }
+    return model, Preprocessing(categories="ordinal", numbers="impute")
+
+
 def better(
     columns: Columns, features: Mapping[str, Column], target: Target, task: Task, classes: int, by_time: bool
 ) -> Choice:
-    """The better of the two, by their skill on shuffled folds of the training rows.
+    """The best of them, by their skill on shuffled folds of the training rows.
 
-    `target` has the shape (n,), and each array of `columns` too. Raises KibanError if neither can be trained.
+    `target` has the shape (n,), and each array of `columns` too. Raises KibanError if none can be trained.
     """
     random = np.random.default_rng(0)
     drawn = np.sort(random.permutation(len(target))[:MOST_ROWS])
@@ -92,6 +109,8 @@ def better(
     if absent:
         notes.append(f"{absent} of the {classes} classes have no training row: the model gives them no probability")
     tried = {"trees": trees(task, len(target), rarest, classes, by_time), "linear": linear(task)}
+    if len(target) * len(columns) <= MOST_FOREST:
+        tried["forest"] = forest(task, classes)
     rows = {name: values[drawn] for name, values in columns.items()}
     skill: dict[str, float] = {}
     for name, (model, preprocessing) in tried.items():
@@ -101,7 +120,7 @@ def better(
             notes.append(f"{name}: not tried, {one_line(error)}")
     if not skill:
         raise KibanError(f"no model could be trained on these columns: {'; '.join(notes)}")
-    name = max(skill, key=lambda each: (skill[each], each == "linear"))
+    name = max(skill, key=lambda each: (skill[each] - (LEAD if each == "forest" else 0), each == "linear"))
     return Choice(name, tried, skill, len(drawn), notes)
 
 

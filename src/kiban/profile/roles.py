@@ -21,6 +21,7 @@ MOST_MISSING = 0.98
 UNIQUE = 0.95
 TEXT_UNIQUE, TEXT_WORDS, TEXT_MOST_WORDS, TEXT_LENGTH = 0.5, 1.5, 4, 40
 ID_NAME = re.compile(r"(^|[^a-z])(id|ids|uid|uuid|guid|no|nr|num|number|key|code|index|idx|rownames)([^a-z]|$)")
+YEAR = re.compile(r"(^|[^a-z])(year|years|yr|jahr|annee|ano|anno)([^a-z]|$)")
 FIRST_ROWS, MOST_ROWS = 4000, 20_000  # of a first look, and of the second at what stood out
 STANDS_OUT, LOUD, LEAK = 0.95, 0.97, 0.999
 FOLDS = 4
@@ -67,9 +68,9 @@ def _useless(name: str, values: pa.ChunkedArray, read: Read, is_first: bool) -> 
         return "it has only one value"
     if read.type == "integer" and rows >= LEAST_ROWS and distinct == rows:
         low, high = (int(each) for each in pc.min_max(present).as_py().values())
-        if high - low < 1.5 * rows:
+        if high - low < 1.5 * rows and not YEAR.search(_words(name)):
             return "pandas' index, a row number" if is_first and name in ("", "Unnamed: 0") else "a row number"
-        if ID_NAME.search(_words(name)) or (len(str(low)) == len(str(high)) >= 5 and low > 0):
+        if ID_NAME.search(_words(name)) or _is_code(low, high, rows):
             return "an identifier: another value in every row"
     elif read.type == "integer" and distinct > UNIQUE * len(present) >= LEAST_ROWS and ID_NAME.search(_words(name)):
         return "an identifier: another value in nearly every row"
@@ -80,6 +81,13 @@ def _useless(name: str, values: pa.ChunkedArray, read: Read, is_first: bool) -> 
     if read.type == "string" and rows >= LEAST_ROWS:
         return _of_text(present, distinct)
     return None
+
+
+def _is_code(low: int, high: int, rows: int) -> bool:
+    """Whether whole numbers, all different, are numbers of things: of as many digits, and either with few gaps or from
+    one end of such numbers to the other. Amounts are seldom so."""
+    decade = 10 ** (len(str(high)) - 1)
+    return 10_000 <= decade <= low and (high - low < 20 * rows or high - low > 4.5 * decade)
 
 
 def _words(name: str) -> str:

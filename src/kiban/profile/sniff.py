@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import re
 from collections import Counter
 from typing import NamedTuple
 
@@ -34,6 +35,11 @@ def sniffed(file: File) -> Sniffed:
     if best.is_narrow:
         raise KibanError(
             f"{file.name}: the line of names has one name fewer than the rows have values: name the first column"
+        )
+    if numbers := _numbers(best.names):
+        raise KibanError(
+            f"{file.name}: its first line has {', '.join(map(repr, numbers[:3]))} for names of columns, as a row has: "
+            "write a line with the names before it"
         )
     if best.before:
         notes.append(f"{best.before} line{'s' * (best.before > 1)} before the names of the columns: not read")
@@ -79,11 +85,21 @@ def _records(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
     return records
 
 
+def _numbers(names: list[str]) -> list[str]:
+    """The names that are numbers, if there are several: then they are the values of a row. Ascending whole numbers,
+    such as years, may be names."""
+    numbers = [name.strip() for name in names if re.fullmatch(r"\s*[-+]?\d[\d.,]*\s*", name)]
+    whole = [int(number) for number in numbers if re.fullmatch(r"0|[1-9]\d*", number)]
+    is_ascending = len(whole) == len(numbers) and whole == sorted(set(whole))
+    return [] if len(numbers) < 2 or is_ascending else numbers
+
+
 class Way(NamedTuple):
     """What a sign between values makes of a text: the most usual number of values, and the share of lines that have it.
 
     `before` is the number of lines before the first such, which do not count for the share. `is_narrow` says that the
-    last of these has one value less, as the line of names has that R writes with names of rows.
+    last of these has one value less, as the line of names has that R writes with names of rows. `names` is the first
+    line that counts.
     """
 
     delimiter: str
@@ -91,6 +107,7 @@ class Way(NamedTuple):
     share: float
     before: int
     is_narrow: bool
+    names: list[str]
 
 
 def _way(text: str, delimiter: str) -> Way:
@@ -99,8 +116,8 @@ def _way(text: str, delimiter: str) -> Way:
     counts = Counter(widths)
     width = max(counts, key=lambda each: (counts[each], each), default=1)
     if width == 1:
-        return Way(delimiter, 1, 1.0 if len(counts) == 1 else 0.0, 0, False)
+        return Way(delimiter, 1, 1.0 if len(counts) == 1 else 0.0, 0, False, [])
     first = widths.index(width)
     before = records[first - 1][0] if first else 0
     is_narrow = first > 0 and width > 2 and widths[first - 1] == width - 1
-    return Way(delimiter, width, counts[width] / (len(widths) - first), before, is_narrow)
+    return Way(delimiter, width, counts[width] / (len(widths) - first), before, is_narrow, records[first][1])

@@ -33,7 +33,7 @@ def facts(plan: Plan) -> list[list[str]]:
     """The decisions about the table, each with a name."""
     rows, skill = sum(part.num_rows for part in plan.rows.values()), plan.choice.skill
     figures = ", ".join(f"{name} {value:.3f}" for name, value in skill.items())
-    name = {"trees": "boosted trees", "linear": "a linear model"}[plan.choice.name]
+    name = {"trees": "boosted trees", "linear": "a linear model", "forest": "a forest"}[plan.choice.name]
     lines = [
         ["rows", f"{rows:,} in {len(plan.rows)} batch{'es' * (len(plan.rows) > 1)}"],
         ["task", f"{plan.target.task}: {plan.target.reason}"],

@@ -50,10 +50,9 @@ def _preprocessor(features: Mapping[str, Column], preprocessing: Preprocessing, 
         encoder: Any = OneHotEncoder(categories=levels, handle_unknown="ignore", sparse_output=False)
     else:
         encoder = OrdinalEncoder(categories=levels, handle_unknown="use_encoded_value", unknown_value=-1)
-    if preprocessing.numbers == "standardize":
-        scaler: Any = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
-    else:
-        scaler = "passthrough"
+    imputer = SimpleImputer(strategy="median", keep_empty_features=True)
+    ways: dict[str, Any] = {"standardize": make_pipeline(imputer, StandardScaler()), "impute": imputer}
+    scaler = ways.get(preprocessing.numbers, "passthrough")
     steps = [("categories", encoder, list(categories)), ("numbers", scaler, numbers)]
     if open_texts:
         steps.append(("texts", _of_texts(preprocessing, task), open_texts))

@@ -11,10 +11,13 @@ Model = dict[str, Any]
 
 
 class Preprocessing(Settings):
-    """How the contract's features are converted to the numbers that the estimator takes."""
+    """How the contract's features are converted to the numbers that the estimator takes.
+
+    `impute` puts the median in the place of null, and `standardize` does so before it scales.
+    """
 
     categories: Literal["one_hot", "ordinal"]
-    numbers: Literal["standardize", "as_is"]
+    numbers: Literal["standardize", "impute", "as_is"]
 
 
 class Cost(Settings):
