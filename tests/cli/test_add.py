@@ -1,5 +1,7 @@
 """`kiban add`: the second and the third file of a table, as they usually come."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +104,36 @@ def test_a_correction_needs_a_key_and_the_newest_delivery_wins(keyed: None) -> N
 def test_a_table_without_a_key_cannot_replace(clinic: None) -> None:
     with pytest.raises(KibanError, match=r"--replace: conf/contract/clinic/raw.yaml names no key"):
         add(FIRST, "again", "--replace")
+
+
+def test_a_kill_between_the_snapshot_and_the_ledger_leaves_what_was_there(
+    clinic: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = batches()
+    FRAME.to_csv("march.csv", index=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "write", lambda *_: sys.exit(137))
+        assert CliRunner().invoke(commands, ["add", "march.csv"]).exit_code == 137
+    assert batches() == before
+    assert paths.raw_file("clinic", "clinic", "002-march").exists()
+    run_stage("ingest")
+    assert not paths.raw_file("clinic", "clinic", "002-march").exists()
+    add(FRAME, "march")
+    assert batches() == {**before, "002-march": 169}
+
+
+def test_two_at_once_are_taken_one_after_the_other(clinic: None) -> None:
+    files = {"march": FRAME.iloc[400:480], "april": FRAME.iloc[470:]}
+    for name, rows in files.items():
+        rows.to_csv(f"{name}.csv", index=False)
+    command = [sys.executable, "-c", "from kiban.cli import main; main()", "add"]
+    running = [subprocess.Popen([*command, f"{name}.csv"], stdout=subprocess.PIPE, text=True) for name in files]
+    assert [process.wait(60) for process in running] == [0, 0]
+    for process in running:
+        process.communicate()
+    rows = batches()
+    assert sum(rows.values()) == 569  # the ten rows of both files once
+    assert sorted(name[:3] for name in rows) == ["001", "002", "003"]
 
 
 def test_what_is_unusual_is_told_and_taken(clinic: None) -> None:

@@ -3,13 +3,16 @@
 import csv
 import gzip
 import io
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from decimal import Decimal
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +75,13 @@ def read_table(path: Path) -> pa.Table:
     return pyarrow.csv.read_csv(path, convert_options=pyarrow.csv.ConvertOptions(strings_can_be_null=True))
 
 
-@pytest.mark.parametrize("input_file", ["in.csv", "in.csv.gz", "in.parquet"])
-@pytest.mark.parametrize("target", ["out.csv", "out.parquet"])
+@pytest.mark.parametrize(
+    ("input_file", "target"),
+    [
+        *product(["in.csv", "in.csv.gz", "in.parquet"], ["out.csv", "out.parquet"]),
+        *product(["in.jsonl", "in.csv.zip", "in"], ["out.csv"]),
+    ],
+)
 def test_a_file_gets_the_endpoints_answers(flights: pa.Table, input_file: str, target: str) -> None:
     write(flights, input_file)
     said = run(input_file, target)
@@ -95,8 +103,21 @@ def write(rows: pa.Table, path: str) -> None:
     if path.endswith(".parquet"):
         pq.write_table(rows, path)
         return
+    if path.endswith(".jsonl"):
+        lines = [json.dumps(row, default=lambda value: value.isoformat()) for row in rows.to_pylist()]
+        Path(path).write_text("\n".join(lines))
+        return
     content = io.BytesIO()
     pyarrow.csv.write_csv(rows, content)
+    if path.endswith(".zip"):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("in.csv", content.getvalue())
+        return
+    if path == "in":  # a folder
+        Path(path).mkdir()
+        write(rows.slice(0, 700), "in/a.csv")
+        write(rows.slice(700), "in/b.csv")
+        return
     Path(path).write_bytes(gzip.compress(content.getvalue()) if path.endswith(".gz") else content.getvalue())
 
 
@@ -305,7 +326,8 @@ def test_columns_that_are_absent_are_said(flights: pa.Table) -> None:
     ("input_file", "content", "target", "problem"),
     [
         ("no.csv", None, "out.csv", r"no\.csv cannot be read: .*No such file"),
-        ("in.xlsx", b"", "out.csv", r"in\.xlsx: a name must end with \.csv, \.tsv, \.txt, perhaps \.gz, or \.parquet"),
+        ("in.xlsx", b"", "out.csv", r"in\.xlsx is a spreadsheet: save the sheet as CSV"),
+        ("in.doc", b"", "out.csv", r"in\.doc: a name must end with \.csv, "),
         ("in.csv", b"", "out.xlsx", r"out\.xlsx: a name must end with \.csv or \.parquet"),
         ("in.csv", b"", "out.csv", r"in\.csv is empty: the first line of a CSV file has the names"),
         ("in.csv", b"a,a\n1,2\n", "out.csv", r"in\.csv: column 'a' occurs twice"),

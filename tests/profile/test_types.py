@@ -90,8 +90,8 @@ def test_times_without_a_zone_are_taken_in_the_given_one() -> None:
     assert found.notes == ["times without a zone: taken in Europe/Berlin"]
     with pytest.raises(KibanError, match=r"row 2: '2024-03-31 02:30' does not exist in Europe/Berlin"):
         read_of(["2024-01-05 10:00", "2024-03-31 02:30"], timezone="Europe/Berlin")
-    doubled = read_of(["2024-10-27 02:30"], timezone="Europe/Berlin")
-    assert "the first is taken" in doubled.notes[1]
+    doubled = read_of(["2024-10-27 01:30", "2024-10-27 02:30"], timezone="Europe/Berlin")
+    assert "1 time exist twice, since clocks are put back: the first is taken, as in row 2" in doubled.notes[1]
     assert doubled.written is not None
     assert doubled.written.canonical("2024-10-27 02:30", "timestamp") == "2024-10-27T00:30:00Z"
 

@@ -1,8 +1,11 @@
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from slice import ROOT
 
 from kiban.core.errors import KibanError
@@ -32,6 +35,39 @@ def test_requests_and_tables_give_the_same_columns() -> None:
     for name in FEATURES:
         assert of_records[name].dtype == of_table[name].dtype
         np.testing.assert_array_equal(of_records[name], of_table[name])
+
+
+PARTED = {
+    "at": Column(
+        type="timestamp",
+        description="",
+        role="feature",
+        nullable=True,
+        parts=["month", "weekday", "day_of_year", "hour", "day_number"],
+    ),
+    "on": Column(type="date", description="", role="feature", nullable=True, parts=["day_number", "weekday", "month"]),
+}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.none() | st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC)),
+            st.none() | st.dates(),
+        ),
+        min_size=1,
+    )
+)
+def test_parts_of_times_are_the_same_for_requests_and_tables(
+    moments: list[tuple[datetime | None, date | None]],
+) -> None:
+    rows = [{"at": at, "on": on} for at, on in moments]
+    table = pa.Table.from_pylist(rows, pa.schema({"at": pa.timestamp("us", "UTC"), "on": pa.date32()}))
+    texts = [{name: value and value.isoformat() for name, value in row.items()} for row in rows]
+    of_records, of_table = columns.from_records(texts, PARTED), columns.from_arrow(table, PARTED)
+    assert list(of_records) == list(of_table) == list(columns.inputs(PARTED))
+    for name, values in of_records.items():
+        np.testing.assert_array_equal(values, of_table[name], err_msg=name)
 
 
 def test_null_is_nan_or_the_empty_string() -> None:

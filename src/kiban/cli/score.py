@@ -39,9 +39,9 @@ def score(source: str, target: str, on_error: str, folder: Path, any_model: bool
     The model's columns are probability and label (yes or no), label and probability.LEVEL of each level, or value, low
     and high (a number). Where INPUT has such a name, `predicted ` stands before them.
 
-    Both are CSV or Parquet, on this machine or on S3 (s3://BUCKET/PATH). Rows are checked as the endpoint checks them.
-    Columns that the model does not know are copied. The column of a nullable feature may be absent. OUTPUT is written
-    whole or not at all.
+    INPUT is any file that `kiban init` takes, OUTPUT is CSV or Parquet, on this machine or on S3 (s3://BUCKET/PATH).
+    Rows are checked as the endpoint checks them. Columns that the model does not know are copied. The column of a
+    nullable feature may be absent. OUTPUT is written whole or not at all.
 
     \b
     Examples:

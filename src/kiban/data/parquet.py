@@ -150,10 +150,22 @@ def localized(values: rules.Values, column: Column, where: str) -> rules.Values:
     timezone = column.written.timezone if column.written else None
     if not pa.types.is_timestamp(values.type) or values.type.tz is not None or timezone is None:
         return values
-    try:
-        return pc.assume_timezone(values.cast(pa.timestamp("us")), timezone, ambiguous="earliest")
-    except pa.ArrowInvalid as error:
-        raise KibanError(f"{where}: {one_line(error)}; correct it at its source") from None
+    skipped = unsure(values, timezone, "nonexistent")
+    if skipped:
+        text = plain(str(values[skipped[0]].as_py()))
+        raise KibanError(
+            f"{where}, row {skipped[0] + 1:,}: {text} does not exist in {timezone}: the clocks skip it; correct it at "
+            "its source"
+        )
+    return pc.assume_timezone(values.cast(pa.timestamp("us")), timezone, ambiguous="earliest")
+
+
+def unsure(values: rules.Values, timezone: str, kind: str) -> list[int]:
+    """The places of times without a zone that a clock change skips (`nonexistent`), or doubles (`ambiguous`)."""
+    naive, ways = values.cast(pa.timestamp("us")), {"nonexistent": "earliest", "ambiguous": "earliest"}
+    first, last = (pc.assume_timezone(naive, timezone, **{**ways, kind: side}) for side in ("earliest", "latest"))
+    places: list[int] = pc.indices_nonzero(pc.not_equal(first, last)).to_pylist()
+    return places
 
 
 def canonical(values: rules.Values, column: Column) -> tuple[pa.Array, dict[int, str]]:

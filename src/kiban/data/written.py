@@ -89,7 +89,7 @@ class Written(_Strict):
         return f"{sign}{_without_zeros(whole)}{point if fraction else ''}{fraction}"
 
     def _moment(self, text: str, type: str) -> str:
-        moment = self._parsed(text)
+        moment = self.moment(text)
         if type == "date":
             if moment.tzinfo is not None or moment.time() != time():
                 raise MisreadError(f"{text!r} is a time, not a date")
@@ -106,7 +106,8 @@ class Written(_Strict):
     def _example(self) -> str:
         return f"1{self.thousands or ''}234{self.decimal}5"
 
-    def _parsed(self, text: str) -> datetime:
+    def moment(self, text: str) -> datetime:
+        """The time in a text, without a zone if it has none. Raises MisreadError if it is not written so."""
         for form in self.dates:
             try:
                 return datetime.strptime(text, form)

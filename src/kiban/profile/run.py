@@ -29,6 +29,7 @@ from kiban.servable.columns import Columns, from_arrow, target_from_arrow
 from kiban.sources import given
 from kiban.tasks.metric import Target
 from kiban.tasks.task import task_of
+from kiban.train import fit
 
 LEAST_ROWS = 40
 GIVEN = {"_target_": "kiban.sources.Given"}
@@ -199,9 +200,10 @@ def _choice(cut: Mapping[str, pa.Table], table: Table, split: ByRow | ByNewest) 
         return from_arrow(rows, features), target_from_arrow(rows[table.target()], column)
 
     training, by_time = of("train"), isinstance(split, ByNewest)
-    choice = models.better(training[0], features, training[1], task, classes, by_time)
-    if not by_time:
-        return choice
-    model, preprocessing = choice.tried["trees"]
-    best = models.rounds(model, preprocessing, features, task, training, of("validation"))
+    with fit.threads(training[0]):
+        choice = models.better(training[0], features, training[1], task, classes, by_time)
+        if not by_time:
+            return choice
+        model, preprocessing = choice.tried["trees"]
+        best = models.rounds(model, preprocessing, features, task, training, of("validation"))
     return choice._replace(tried={**choice.tried, "trees": ({**model, "max_iter": best}, preprocessing)})

@@ -12,7 +12,7 @@ from kiban.data import parquet, rules
 from kiban.data.contract import Column, Table, Type
 from kiban.data.written import Written
 from kiban.profile.questions import AmbiguousError
-from kiban.profile.types import DAYS, MONTHS, Options, QuestionError, Read, read
+from kiban.profile.types import DAYS, MONTHS, MOST_NAMED, Options, QuestionError, Read, doubled_note, read
 
 TOTALS = re.compile(
     r"(grand |sub)?totals?|total (général|general)|sums?|(gesamt|end|zwischen)?summe|(ins)?gesamt|somme|totale|合計"
@@ -80,6 +80,8 @@ def _read(name: str, values: pa.ChunkedArray, options: Options, has_types: bool)
     if pa.types.is_timestamp(kind) and kind.tz is None:
         written = Written(timezone=options.timezone)
         notes.append(f"times without a zone: taken in {options.timezone}")
+        doubled = [place + 1 for place in parquet.unsure(values, options.timezone, "ambiguous")]
+        notes += doubled_note(len(doubled), doubled[:MOST_NAMED]) if doubled else []
     return Read(_type(name, kind, values), written, notes)
 
 

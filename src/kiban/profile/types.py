@@ -4,7 +4,7 @@ A rule applies only if it reads every value. What two rules read in different wa
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import product
 from typing import Literal, NamedTuple
@@ -50,6 +50,7 @@ DATES = (
 TIMES = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%I:%M %p", "%I:%M:%S %p")
 ZONES = ("", "%z", " %z")
 FIRST_YEAR, LAST_YEAR = 1800, 2200  # of dates that are believed
+MOST_NAMED = 3  # rows in a note
 MOST_ODD_SHARE, MOST_ODD_WORDS = 0.05, 3
 
 Dates = Literal["day-first", "month-first"]
@@ -98,7 +99,26 @@ def read(
             raise KibanError(
                 f"column {name!r}, row {where[text]}: {error}; correct it, or give another --timezone"
             ) from None
-    return found._replace(written=None if as_it_is else written)
+    notes = [*found.notes, *_doubled(counts, written, where)] if found.type == "timestamp" else found.notes
+    return found._replace(written=None if as_it_is else written, notes=notes)
+
+
+def _doubled(texts: Iterable[str], written: Written, where: Mapping[str, int]) -> list[str]:
+    """What to know about times without a zone that exist twice."""
+    if written.timezone is None:
+        return []
+    moments = {text: written.moment(text.strip()) for text in texts if text.strip() not in written.missing}
+    doubled = [text for text, each in moments.items() if each.tzinfo is None and is_doubled(each, written.timezone)]
+    return doubled_note(len(doubled), [where[text] for text in doubled[:MOST_NAMED]]) if doubled else []
+
+
+def doubled_note(number: int, rows: Sequence[int]) -> list[str]:
+    """The note about so many times that exist twice, of which these are the first rows, counted from 1."""
+    more = ", …" if number > len(rows) else ""
+    return [
+        f"{number:,} time{'s' * (number > 1)} exist twice, since clocks are put back: the first is taken, as in row "
+        f"{', '.join(f'{row:,}' for row in rows)}{more}"
+    ]
 
 
 def _read(name: str, counts: Mapping[str, int], options: Options, where: Mapping[str, int]) -> Read:
@@ -345,19 +365,8 @@ def _read_moment(forms: list[str], kind: Type, texts: Sequence[str], options: Op
     """How dates or times in these formats are read. Times without a zone are those of --timezone."""
     if kind == "date":
         return Read("date", Written(dates=forms), [f"dates like {texts[0]}"])
-    naive = [moment for text in texts if (moment := _parsed(text, forms)).tzinfo is None]
-    written = Written(dates=forms, timezone=options.timezone if naive else None)
-    notes = [f"times without a zone: taken in {options.timezone}"] if naive else []
-    doubled = sum(is_doubled(moment, options.timezone) for moment in naive)
-    if doubled:
-        notes.append(f"{doubled:,} distinct times exist twice when clocks are put back: the first is taken")
-    return Read("timestamp", written, notes)
-
-
-def _parsed(text: str, forms: Sequence[str]) -> datetime:
-    for form in forms:
-        try:
-            return datetime.strptime(text, form)
-        except ValueError:
-            continue
-    return datetime.fromisoformat(text)
+    written = Written(dates=forms)
+    if all(written.moment(text).tzinfo for text in texts):
+        return Read("timestamp", written, [])
+    note = f"times without a zone: taken in {options.timezone}"
+    return Read("timestamp", Written(dates=forms, timezone=options.timezone), [note])

@@ -13,13 +13,12 @@ import pyarrow.parquet as pq
 
 from kiban.core.errors import KibanError, one_line
 from kiban.data.written import WrittenFile
-from kiban.sources import stores, text
+from kiban.sources import given, stores, text
 
 ROWS = 1 << 15  # rows of a piece of Parquet, or fewer if they would exceed
 LARGEST = 32 << 20  # bytes of a piece of Parquet
 PROBE = 1000  # rows that are read first to estimate the size of a row
 
-TEXT = (".csv", ".tsv", ".txt")
 T = TypeVar("T")
 
 
@@ -55,12 +54,14 @@ class Input(NamedTuple):
 
 @contextmanager
 def opened(path: str, written: WrittenFile) -> Iterator[Input]:
-    """The table at `path`: .csv, .tsv or .txt, these with .gz too, or .parquet. `written` is how text is written.
+    """The table at `path`, any that `kiban init` takes. `written` is how text is written.
 
+    CSV, perhaps with .gz, and Parquet are read in pieces; others, such as JSON lines, at once.
     Raises KibanError if it cannot be opened, or, from the iterator of its pieces, if a piece cannot be read.
     """
-    if not path.removesuffix(".gz").endswith(TEXT) and not path.endswith(".parquet"):
-        raise KibanError(f"{path}: a name must end with {', '.join(TEXT)}, perhaps .gz, or .parquet")
+    if not path.removesuffix(".gz").endswith(given.TEXT) and not path.endswith(".parquet"):
+        yield _whole(path, written)
+        return
     system = stores.system(path)
     size = stores.reached(path, lambda: system.size(path))
     with stores.reached(path, lambda: system.open(path, "rb")) as raw:
@@ -70,6 +71,21 @@ def opened(path: str, written: WrittenFile) -> Iterator[Input]:
             if names.count(name) > 1:
                 raise KibanError(f"{path}: column {name!r} occurs twice")
         yield table._replace(pieces=_explained(path, table.pieces))
+
+
+def _whole(path: str, written: WrittenFile) -> Input:
+    """A file that is read at once, or several of a folder or a pattern."""
+    files = given.files(path)
+    rows = given.rows(files, written)
+    is_text = not files[0].name.lower().endswith(".parquet")
+
+    def pieces() -> Iterator[Piece]:
+        for first in range(0, rows.num_rows, ROWS):
+            part = rows.slice(first, ROWS)
+            end = first + part.num_rows
+            yield Piece(part, list(range(first + 1, end + 1)), [], end)
+
+    return Input(rows.schema, is_text, rows.num_rows, pieces())
 
 
 def _read(path: str, ask: Callable[[], T]) -> T:

@@ -1,7 +1,7 @@
 """Stage train: fits the model to the accepted prepared batches and writes its servable."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
@@ -18,6 +18,7 @@ from kiban.data.settings import Identity
 from kiban.data.split import Split, resolved
 from kiban.servable import skops_file
 from kiban.servable.load import answers_of
+from kiban.servable.manifest import Manifest
 from kiban.tasks.metric import Scores
 from kiban.tasks.task import Task, task_of
 from kiban.train import calibrate, choose, decide, estimator, example, export, fit, missing, rows
@@ -72,8 +73,27 @@ def main() -> None:
     used = rows.batches(split, hashes)
     needed = {batch: hashes[batch] for batch in dict.fromkeys([*used["train"], *used["validation"]])}
     training, validation = rows.read(params.dataset.name, table, split, needed)
+    with fit.threads(training.columns):
+        manifest = _train(params, whole, table, training, validation, used["train"], needed)
+    print(f"train: {training.table.num_rows:,} rows, served as {manifest.format}, {manifest.parity or 'no ONNX'}")
+
+
+def _train(
+    params: Params,
+    whole: Table,
+    table: Table,
+    training: Rows,
+    validation: Rows,
+    batches: Sequence[str],
+    hashes: Mapping[str, str],
+) -> Manifest:
+    """Write the model and its servable.
+
+    `table` is `whole` without the features that the model leaves out, `batches` are those of training, and `hashes` has
+    the SHA-256 of each batch that is used.
+    """
     task = task_of(table.columns[table.target()])
-    model = _fitted(params, table, task, training, {batch: hashes[batch] for batch in used["train"]})
+    model = _fitted(params, table, task, training, {batch: hashes[batch] for batch in batches})
     if "Dummy" not in params.model["_target_"]:
         first = {name: values[:MOST_ASKED] for name, values in training.columns.items()}
         _check_answers(answers_of(model.pipeline, first, task.name))
@@ -81,16 +101,15 @@ def main() -> None:
         "dataset": params.dataset.name,
         "parameters": params.model_dump(include={"split", "missing", "model", "preprocessing", "decision"}),
         "example": example.typical(training.table, table.features()),
-        "prepared": needed,
+        "prepared": dict(hashes),
         **_answering(params.decision, table.columns[table.target()], task, model, validation),
     }
     described = contract.prepared_content(params.dataset.name) if table is whole else contract.as_yaml(table)
     with files.whole(MODEL) as beside:  # both models are replaced, or none
         beside.write_bytes(model.content)
-        manifest = export.save(
+        return export.save(
             model.pipeline, model.content, described, table.features(), task.name, validation.columns, facts
         )
-    print(f"train: {training.table.num_rows:,} rows, served as {manifest.format}, {manifest.parity or 'no ONNX'}")
 
 
 def _fitted(params: Params, table: Table, task: Task, training: Rows, hashes: Mapping[str, str]) -> FittedModel:

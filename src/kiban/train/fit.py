@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.linear_model import GammaRegressor, PoissonRegressor, TweedieRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
+from threadpoolctl import threadpool_limits
 
 from kiban.servable import skops_file
 from kiban.servable.columns import Columns, frame
@@ -15,7 +16,18 @@ from kiban.tasks.metric import Target, Weights
 from kiban.tasks.task import Task
 
 POSITIVE = (PoissonRegressor, GammaRegressor, TweedieRegressor)
+MOST_CELLS = 200_000  # rows times inputs, for which one thread is as fast as two
 FEW = 200  # rows, on which a model is fitted to know whether it may be saved
+
+
+def threads(columns: Columns) -> threadpool_limits:
+    """One thread while it is open, if the columns are few and short, else as many as there are.
+
+    Two threads are no faster then: they wait for each other at every node of a tree and, on a machine with other work,
+    a hundred times as long as they compute.
+    """
+    cells = sum(len(values) for values in columns.values())
+    return threadpool_limits(1 if cells <= MOST_CELLS else None, user_api="openmp")
 
 
 def check_saved(model: Pipeline, task: Task, columns: Columns, target: Target) -> None:
