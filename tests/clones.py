@@ -10,7 +10,8 @@ from pathlib import Path
 from slice import MONTHS, ROOT
 
 SHAPING = (
-    *("PYTHONPATH", "PYTHONHASHSEED", "OMP_NUM_THREADS", "OPENBLAS_CORETYPE", "MLFLOW_TRACKING_URI", "DVC_ROOT"),
+    *("PYTHONPATH", "PYTHONHASHSEED", "OMP_NUM_THREADS", "GOMP_SPINCOUNT", "OPENBLAS_CORETYPE"),
+    *("MLFLOW_TRACKING_URI", "DVC_ROOT"),
     *("MAKELEVEL", "MAKEFLAGS", "MFLAGS"),  # with which a `make` within `make test` names its folder
 )
 

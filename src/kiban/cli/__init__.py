@@ -1,5 +1,7 @@
 """The command `kiban`, with a file for each of its commands."""
 
+import os
+
 import click
 
 from kiban.cli.add import add
@@ -54,4 +56,6 @@ commands.add_command(tune)
 
 def main() -> None:
     """Run a command. A KibanError is printed as one line and gives exit status 1."""
+    # As in dvc.yaml. It is read when scikit-learn is loaded, which no command has done yet.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     exit_on_error(commands)
