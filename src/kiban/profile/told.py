@@ -38,7 +38,7 @@ def facts(plan: Plan) -> list[list[str]]:
         ["rows", f"{rows:,} in {len(plan.rows)} batch{'es' * (len(plan.rows) > 1)}"],
         ["task", f"{plan.target.task}: {plan.target.reason}"],
         ["split", in_words(plan.split)],
-        ["model", f"{name}; skill on folds of {plan.choice.rows:,} training rows: {figures}"],
+        ["model", f"{name}; skill on folds of {plan.choice.rows:,} rows: {figures}"],
         *(["note", note] for note in plan.notes.get("", [])),
     ]
     if skill[plan.choice.name] <= 0:
