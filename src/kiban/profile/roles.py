@@ -134,8 +134,23 @@ def _numbered(values: pa.ChunkedArray, read: Read) -> npt.NDArray[np.float64]:
 
 
 def _score(values: npt.NDArray[np.float64], target: Target, task: Name) -> float:
-    """The score of a small tree out of fold, or of the order of the values, whichever is more."""
+    """The score of a small tree out of fold, of the order of the values, or 1 if each value has one class alone."""
+    if task != "regression" and _has_one_class_each(values, target):
+        return 1.0
     return max(_by_tree(values, target, task), _by_order(values, target, task))
+
+
+def _has_one_class_each(values: npt.NDArray[np.float64], target: Target) -> bool:
+    """Whether all rows with the same value are of one class, of nearly all rows; null is a value too.
+
+    A tree does not tell of a class with a handful of rows.
+    """
+    places = np.unique(values, return_inverse=True)[1]
+    rows, classes = np.bincount(places), np.unique(target, return_inverse=True)[1]
+    if rows[rows > 1].sum() < 0.95 * len(target):
+        return False
+    pairs = np.unique(np.stack([places, classes]), axis=1).shape[1]
+    return pairs == len(rows)
 
 
 def _by_order(values: npt.NDArray[np.float64], target: Target, task: Name) -> float:
