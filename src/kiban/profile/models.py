@@ -24,7 +24,7 @@ LEAST_OF_CLASS = 8  # rows of the rarest class, from which on early stopping can
 PATIENCE = 30  # rounds without a gain
 MOST_FOREST = 1_000_000  # training rows times inputs, up to which a forest is tried
 MOST_LEAVES = 1_000  # of a tree of a forest; fewer with many classes, for all of which a leaf has a number
-LEAD = 0.01  # in skill, from which on a forest is preferred: it is ten times as large and as slow
+LEAD = 0.005  # in skill, from which on a forest is preferred: it is ten times as large and as slow
 
 Tried = tuple[Model, Preprocessing]
 
