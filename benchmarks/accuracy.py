@@ -7,8 +7,7 @@ figure is ROC AUC (one class against the others, for more than two), or R².
 A difference is clear if its t is beyond the quantile for fifteen looks (Bonferroni). Its variance counts that folds
 share rows (Nadeau and Bengio, Inference for the Generalization Error, 2003, section 4).
 
-    pip install -r benchmarks/requirements.txt
-    python benchmarks/accuracy.py [TABLE]...
+    make bench-tables
 """
 
 import argparse

@@ -4,8 +4,7 @@ Twenty plantings of each kind, over the fifteen tables of benchmarks/real_tables
 before the run, but for identifiers, row numbers, constants and names, which OWN_FAULTS lists. The last rows are what no
 threshold finds, and are told apart.
 
-    pip install -r benchmarks/requirements.txt
-    python benchmarks/plantings.py
+    make bench-tables
 """
 
 from collections import defaultdict

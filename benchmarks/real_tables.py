@@ -38,7 +38,7 @@ def _file(package: str, file: str) -> Callable[[], pd.DataFrame]:
     def read() -> pd.DataFrame:
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
-            raise SystemExit(f"{package} is missing: pip install -r benchmarks/requirements.txt")
+            raise SystemExit(f"{package} is missing: run `make bench-tables`")
         path = Path(spec.submodule_search_locations[0]) / file
         return pd.read_csv(path)
 
