@@ -60,6 +60,11 @@ def test_little_is_declared_beyond_what_the_stage_imports(stage: str) -> None:
     assert {file for file in beyond if not file.startswith(("core/", "data/"))} == BEYOND.get(stage, set())
 
 
+def test_what_a_task_answers_reruns_no_stage() -> None:
+    """The words of an answer stand in request/."""
+    assert not [file for stage in GRAPH for file in declared(stage) if "/request/" in file]
+
+
 def test_a_room_is_an_empty_package() -> None:
     """Or its code would be imported, and not be seen, with every module in it."""
     for path in (ROOT / "src/kiban").glob("*/__init__.py"):

@@ -72,6 +72,7 @@ def adopt(*overrides: str, name: str = "winner") -> str:
         [f"model.{key}=77" for key in ("max_iter", "max_leaf_nodes", "min_samples_leaf", "l2_regularization")],
         ["model=logistic", "model.C=0.03", "decision.threshold=0.3"],
         ["model=dummy", "missing.share=0.2", "split.train.first=2013-04"],
+        ["decision.threshold=null", "decision.cost={false_positive: 1.0, false_negative: 5.0}"],
         ["experiment=large_trees", "model.max_iter=300"],
         ["experiment=regularized_logistic", "+model.tol=0.001"],
         ["experiment=all_known", "+missing.groups.weather=[weather_*]"],

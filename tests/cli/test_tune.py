@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pytest
 import yaml
 from filelock import FileLock
-from slice import compose_here, run_stage
+from slice import compose_here, prepared_rows, run_stage
 
 from kiban.cli.compose import compose
 from kiban.cli.tune import tune
@@ -102,6 +103,24 @@ def test_every_trial_is_in_the_table_and_in_mlflow_and_the_best_in_the_overlay(
         == parent.data.metrics["roc_auc"]
         == pytest.approx(float(best["roc_auc"]), abs=1e-6)
     )
+
+
+def test_errors_may_cost(project: Path) -> None:
+    """The least cost of a search is the best, and less than that of labelling all flights, or none."""
+    write(
+        metric="cost",
+        trials=2,
+        overrides=[
+            *SMALL["overrides"],
+            "decision.threshold=null",
+            "decision.cost={false_positive: 1.0, false_negative: 3.0}",
+        ],
+    )
+    run()
+    costs = [float(row["cost"]) for row in table()]
+    assert costs == sorted(costs)
+    late = [prepared_rows(batch)["late"].to_numpy().mean() for batch in ("2013-02", "2013-03")]
+    assert costs[0] < min(3 * np.mean(late), np.mean([1 - share for share in late]))
 
 
 @pytest.mark.long

@@ -1,11 +1,15 @@
 """docs/your-data.md, command by command: a team's own table, its second file, and the way back to the flights."""
 
 import importlib.util
+import json
 import re
 import shutil
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from clones import commit, run
@@ -76,3 +80,39 @@ def test_a_clone_without_a_store_is_told_to_pull(own: Path, tmp_path: Path) -> N
     run(tmp_path / "clone", "kiban", "compose")
     said = run(tmp_path / "clone", "dvc", "repro", "ingest", status=255)
     assert "batch 001-nests is of a file that was given, of which only the snapshot is kept: `dvc pull`" in said
+
+
+BILLS = '''"""The penguins, with the shape of their bill."""
+
+ROWS_OF = None
+LOOKBACK_DAYS = 0
+
+
+def features(tables):
+    (table,) = tables.values()
+    return table.mutate(bill_shape=table.bill_length_mm / table.bill_depth_mm)
+'''
+KEY = {"type": "string", "description": "Hash of the row"}
+SHAPE = {"type": "number", "role": "feature", "nullable": True, "description": "Length of the bill by its depth"}
+
+
+@pytest.mark.long
+def test_a_function_of_features_serves_a_table_without_a_time(own: Path) -> None:
+    run(own, "kiban", "init", "nests-2009.csv", "--target", "species", "--name", "bills", "--missing", "NA")
+    (own / "src/kiban/features/bills.py").write_text(BILLS)
+    contracts = own / "conf/contract/bills"
+    (table,) = yaml.safe_load((contracts / "raw.yaml").read_text()).values()
+    table |= {"key": ["row_hash"], "columns": {"row_hash": KEY, **table["columns"], "bill_shape": SHAPE}}
+    (contracts / "prepared.yaml").write_text(yaml.safe_dump(table, sort_keys=False))
+    dataset = own / "conf/dataset/bills.yaml"
+    dataset.write_text(dataset.read_text().replace("  name: bills", "  name: bills\n  features: bills.py"))
+    run(own, "kiban", "compose")
+    run(own, "dvc", "repro", "train")
+    rows = pq.read_table(own / "data/prepared/bills/001-bills.parquet").slice(0, 5)
+    raw = pq.read_table(own / "data/raw/bills/bills/001-bills.parquet")
+    asked = raw.filter(pc.is_in(raw["row_hash"], rows["row_hash"].combine_chunks()))
+    pyarrow.csv.write_csv(asked.drop_columns("species"), own / "asked.csv")
+    said = run(own, "env", "PYTHONPATH=src", "kiban", "features", "--for", "asked.csv")  # of this clone
+    records = json.loads(said)["records"]
+    assert [record["bill_shape"] for record in records] == pytest.approx(rows["bill_shape"].to_pylist())
+    run(own, "kiban", "compose", "dataset=flights")

@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -85,7 +85,7 @@ def overlay(root: Path, target: Nested, comment: str) -> str:
         for group, default in defaults.items()
     }
     base = load(composed(root, [*plain, *(f"{group}={option}" for group, option in chosen.items())]))
-    lacking = sorted(leaves(base).keys() - leaves(target).keys())
+    lacking = sorted(key for key in leaves(base) if not _is_replaced(key, leaves(target)))
     if lacking:
         raise KibanError(f"params.yaml lacks {lacking[0]}, which conf/ has; an overlay cannot remove a key")
     values = _differing(base, target)
@@ -96,6 +96,13 @@ def overlay(root: Path, target: Nested, comment: str) -> str:
     ]
     lines = ["# @package _global_\n", f"# {comment}\n", *(["defaults:\n", *named] if named else [])]
     return "".join(lines) + (yaml.safe_dump(values, sort_keys=False, allow_unicode=True) if values else "")
+
+
+def _is_replaced(key: str, values: Collection[str]) -> bool:
+    """Whether a value at `key` has another one in its place: a value, a mapping where it was none, or the reverse."""
+    parts = key.split(".")
+    parents = {".".join(parts[:length]) for length in range(1, len(parts) + 1)}
+    return any(each in parents or each.startswith(f"{key}.") for each in values)
 
 
 def _of_its_dataset(params: Nested) -> Nested:
