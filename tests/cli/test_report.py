@@ -45,6 +45,23 @@ def test_the_gate_is_that_of_the_base(repository: Path) -> None:
     assert "| `gate.minimum_change` | 0.002 | 0.5 |" in text
 
 
+def test_errors_cost_what_the_base_says(repository: Path) -> None:
+    """A branch does not pass a gate by cost because it says that errors are cheap."""
+    by_cost = ["decision.threshold=null", "gate.metric=cost", "gate.threshold=1.0"]
+    compose_here(*SMALL_TREES, *by_cost, "decision.cost={false_positive: 1.0, false_negative: 4.0}")
+    for stage in ("train", "evaluate"):
+        run_stage(stage)
+    commit(repository, "costs")
+    compose_here(*SMALL_TREES, *by_cost, "decision.cost={false_positive: 0.01, false_negative: 0.04}")
+    for stage in ("train", "evaluate"):
+        run_stage(stage)
+    text = report("main")
+    costs = [json.loads(run(repository, "git", "show", "main:reports/evaluation.json"))["test"]["cost"]]
+    assert json.loads(Path("reports/evaluation.json").read_text())["test"]["cost"] < 0.1 * costs[0]
+    assert f"cost of a row (less is better) on the test rows is {costs[0]:.4f}, the maximum 1.0000" in text
+    assert f"| cost of a row (less is better) | {costs[0]:.4f} | {costs[0]:.4f} |" in text
+
+
 def test_nothing_changed_is_unchanged(repository: Path) -> None:
     text = report("main")
     assert text.startswith("## Model: unchanged; gate ")

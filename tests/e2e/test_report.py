@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from clones import commit, environment, run, with_installed
 from servers import SECRET
-from slice import SLICE
+from slice import PICTURES, SLICE
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -121,7 +121,7 @@ def test_from_the_store_alone_in_half_a_minute_with_pictures(branches: Path, els
     assert text.startswith("## Model: worse; gate ")
     assert "3 batches accepted" in text
     shown = re.findall(r"!\[.*?\]\((pictures/.*?\.png)\)", text.split("<!-- pictures -->")[1])
-    assert len(shown) == 6
+    assert len(shown) == len(PICTURES)
     assert all((elsewhere / file).read_bytes().startswith(PNG) for file in shown)
     assert run(elsewhere, "git", "status", "--porcelain") == ""
 
@@ -181,7 +181,7 @@ def test_make_report_is_what_the_workflow_posts(branches: Path, tmp_path: Path) 
     assert "→ `the working tree`" in text
     assert summary.read_text() == text.split("<!-- pictures -->")[0]
     links = re.findall(r"\]\((.*?)\)", text)
-    assert len(links) == 6
+    assert len(links) == len(PICTURES)
     assert all((branches / "report" / link).read_bytes().startswith(PNG) for link in links)
     path = f"{gh.parent}:{environment()['PATH']}"
     run(branches, "make", "comment", NUMBER="7; touch injected", PICTURES="https://example.org/1", PATH=path)

@@ -19,7 +19,7 @@ def lineage(model_id: str, as_json: bool) -> None:
 
     \b
     Examples:
-      kiban lineage 4ecbd5a
+      kiban lineage 4334f33
     """
     import json
 

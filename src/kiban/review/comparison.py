@@ -19,10 +19,10 @@ from kiban.evaluate.bootstrap import Difference, differences
 from kiban.evaluate.settings import Gate
 from kiban.review import changes
 from kiban.review.changes import TableChanges
-from kiban.review.gate import GateJudgement, judged
+from kiban.review.gate import GateJudgement, cost_of_errors, judged
 from kiban.review.revision import Revision
 from kiban.servable.columns import target_from_arrow
-from kiban.tasks.metric import Cost, Scored, Terms
+from kiban.tasks.metric import Scored, Terms
 from kiban.tasks.own import every_metric, metrics_of
 from kiban.tasks.task import task_of
 
@@ -119,9 +119,7 @@ def _target(side: Revision) -> tuple[Any, ...]:
 
 def _terms(before: Revision, after: Revision) -> tuple[Terms, Terms]:
     """By what the scores of each version are measured. Errors cost what the first version says that has costs."""
-    decisions = [side.params.get("decision") for side in (before, after)]
-    costs = [decision["cost"] for decision in decisions if isinstance(decision, dict) and decision.get("cost")]
-    cost = Cost(**costs[0]) if costs else None
+    cost = cost_of_errors(before, after)
     old, new = (
         Terms(
             None if (known := side.evaluation).baseline is None else np.asarray(known.baseline), known.threshold, cost

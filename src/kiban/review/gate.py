@@ -10,6 +10,9 @@ from kiban.core.errors import KibanError
 from kiban.core.settings import explain
 from kiban.evaluate.settings import Gate
 from kiban.review.revision import Revision
+from kiban.servable.evaluation import Figures
+from kiban.tasks.binary import COST, Labelled
+from kiban.tasks.metric import Cost
 from kiban.tasks.own import every_metric
 
 
@@ -62,8 +65,26 @@ def rules(before: Revision, after: Revision) -> Gate:
 def judged(before: Revision, after: Revision) -> GateJudgement:
     """The gate of the model of `after`, by the rules of `before`. Raises KibanError if the rules are not valid."""
     gate = rules(before, after)
-    value = after.evaluation.splits[gate.split].get(gate.metric)
+    figures = after.evaluation.splits[gate.split]
+    value = _cost(figures, cost_of_errors(before, after)) if gate.metric == COST.name else figures.get(gate.metric)
     return GateJudgement(gate, value, _override(after))
+
+
+def cost_of_errors(before: Revision, after: Revision) -> Cost | None:
+    """What errors cost, as the first of the two versions says that has costs; None if neither has."""
+    decisions = [side.params.get("decision") for side in (before, after)]
+    costs = [decision["cost"] for decision in decisions if isinstance(decision, dict) and decision.get("cost")]
+    return Cost(**costs[0]) if costs else None
+
+
+def _cost(figures: Figures, cost: Cost | None) -> float | None:
+    """The mean cost of a row, from the rows by target and label."""
+    counts = [figures.get(name) for name in Labelled._fields]
+    if cost is None or None in counts:
+        return None
+    labelled = Labelled(*(float(count or 0) for count in counts))
+    errors = cost.false_positive * labelled.false_positives + cost.false_negative * labelled.false_negatives
+    return errors / sum(labelled)
 
 
 def _override(after: Revision) -> str | None:
