@@ -64,19 +64,23 @@ def adopt(*overrides: str, name: str = "winner") -> str:
     return Path(f"conf/experiment/{name}.yaml").read_text()
 
 
+ADOPTED = [
+    ["model=logistic", "model.C=0.03", "decision.threshold=0.3"],
+    ["decision.threshold=null", "decision.cost={false_positive: 1.0, false_negative: 5.0}"],
+    ["experiment=all_known", "+missing.groups.weather=[weather_*]"],
+]
+ALSO_ADOPTED = [
+    ["model.learning_rate=0.1"],
+    ["model=logistic"],
+    [f"model.{key}=77" for key in ("max_iter", "max_leaf_nodes", "min_samples_leaf", "l2_regularization")],
+    ["model=dummy", "missing.share=0.2", "split.train.first=2013-04"],
+    ["experiment=large_trees", "model.max_iter=300"],
+    ["experiment=regularized_logistic", "+model.tol=0.001"],
+]
+
+
 @pytest.mark.parametrize(
-    "overrides",
-    [
-        ["model.learning_rate=0.1"],
-        ["model=logistic"],
-        [f"model.{key}=77" for key in ("max_iter", "max_leaf_nodes", "min_samples_leaf", "l2_regularization")],
-        ["model=logistic", "model.C=0.03", "decision.threshold=0.3"],
-        ["model=dummy", "missing.share=0.2", "split.train.first=2013-04"],
-        ["decision.threshold=null", "decision.cost={false_positive: 1.0, false_negative: 5.0}"],
-        ["experiment=large_trees", "model.max_iter=300"],
-        ["experiment=regularized_logistic", "+model.tol=0.001"],
-        ["experiment=all_known", "+missing.groups.weather=[weather_*]"],
-    ],
+    "overrides", [*ADOPTED, *(pytest.param(each, marks=pytest.mark.long) for each in ALSO_ADOPTED)]
 )
 def test_what_is_adopted_is_the_composition_from_then_on(folder: Path, overrides: list[str]) -> None:
     wanted = {**load(composed(Path(), overrides)), "applies_to": {"dataset": "flights", "task": None}}

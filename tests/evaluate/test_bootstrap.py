@@ -63,6 +63,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(truth: float) -> None
     assert 0.93 <= coverage(truth, by_row=False) <= 0.97
 
 
+@pytest.mark.long
 def test_an_interval_from_single_rows_would_not(truth: float) -> None:
     assert coverage(truth, by_row=True) < 0.88
 
