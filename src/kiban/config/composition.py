@@ -85,7 +85,8 @@ def overlay(root: Path, target: Nested, comment: str) -> str:
         for group, default in defaults.items()
     }
     base = load(composed(root, [*plain, *(f"{group}={option}" for group, option in chosen.items())]))
-    lacking = sorted(key for key in leaves(base) if not _is_replaced(key, leaves(target)))
+    present = leaves(target)
+    lacking = sorted(key for key in leaves(base) if not _is_replaced(key, present))
     if lacking:
         raise KibanError(f"params.yaml lacks {lacking[0]}, which conf/ has; an overlay cannot remove a key")
     values = _differing(base, target)

@@ -26,6 +26,7 @@ from kiban.evaluate.measure import (
 from kiban.evaluate.metrics import summary
 from kiban.evaluate.settings import EvaluationSettings, Gate
 from kiban.servable import columns
+from kiban.servable.columns import Columns
 from kiban.servable.evaluation import BatchFigures, Evaluation, Figures
 from kiban.servable.load import Servable, load
 from kiban.tasks.metric import Terms
@@ -50,12 +51,11 @@ def main() -> None:
             f"params.yaml: split.test: all its rows have the same {servable.contract.target()}: take more rows"
         )
     terms = terms_of(servable, of_split["train"])
-    evaluation = _evaluation(servable, params, parts, of_split, terms)
-    evaluation.write()
-    results: dict[SplitName, Figures] = {name: evaluation.splits[name] for name in SPLITS}
-    METRICS.write_text(json.dumps(compared_between_versions(servable.task, results), indent=1) + "\n")
-    parquet.write(predictions_of(servable, of_split, params.gate.cluster), PREDICTIONS)
     test = columns.from_arrow(of_split["test"].rows, servable.contract.features())
+    evaluation = _evaluation(servable, params, parts, of_split, test, terms)
+    evaluation.write()
+    METRICS.write_text(json.dumps(compared_between_versions(servable.task, evaluation.splits), indent=1) + "\n")
+    parquet.write(predictions_of(servable, of_split, params.gate.cluster), PREDICTIONS)
     write_plots(servable, test, of_split["test"].scored(terms), evaluation.by_batch, params.evaluation)
     shown = servable.task.metrics[servable.task.compared[0]]
     figure = evaluation.test[shown.name]
@@ -78,16 +78,17 @@ def _evaluation(
     params: Params,
     parts: Mapping[tuple[SplitName, str], Part],
     of_split: Mapping[SplitName, Part],
+    test: Columns,
     terms: Terms,
 ) -> Evaluation:
-    task, features, test = servable.task, servable.contract.features(), of_split["test"]
+    """The figures of the servable. `test` has the inputs of the test rows."""
+    task, features = servable.task, servable.contract.features()
     baseline = np.asarray(terms.baseline)
-    inputs = columns.from_arrow(test.rows, features)
     results = {name: summary(task, part.scored(terms)) for name, part in of_split.items()}
 
     def without(patterns: list[str]) -> Figures:
-        scores = servable.score(columns.without(inputs, features, patterns))
-        return summary(task, test._replace(scores=scores).scored(terms))
+        scores = servable.score(columns.without(test, features, patterns))
+        return summary(task, of_split["test"]._replace(scores=scores).scored(terms))
 
     return Evaluation(
         model_id=servable.model_id,

@@ -84,7 +84,7 @@ def measured_batches(servable: Servable, split: Resolved, hashes: Mapping[str, s
     return [batch for batch in hashes if split.of(batch)]
 
 
-def compared_between_versions(task: Task, results: dict[SplitName, Figures]) -> dict[SplitName, Figures]:
+def compared_between_versions(task: Task, results: Mapping[str, Figures]) -> dict[SplitName, Figures]:
     compared: tuple[SplitName, ...] = ("validation", "test")
     return {split: {name: results[split][name] for name in task.compared} for split in compared}
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from kiban.servable.columns import Columns
 from kiban.servable.evaluation import Figures
-from kiban.tasks.binary import COST, labelled
+from kiban.tasks.binary import COST
 from kiban.tasks.metric import Cost, Scored, Scores
 from kiban.tasks.own import metrics_of
 from kiban.tasks.task import Name, Task
@@ -42,7 +42,7 @@ def summary(task: Task, rows: Scored) -> Figures:
     if rows.terms.interval is not None:
         values["coverage"] = weighted.mean(np.abs(target - rows.scores) <= rows.terms.interval)
     rounded = {name: None if np.isnan(value) else _rounded(float(value)) for name, value in values.items()}
-    counts = labelled(weighted) if task.name == "binary" else None
+    counts = weighted.labelled if task.name == "binary" else None
     sides = counts._asdict() if counts else {}
     by_label = {name: int(value) if rows.weights is None else _rounded(value) for name, value in sides.items()}
     return {"rows": len(target), **rounded, **by_label}

@@ -11,8 +11,8 @@ from kiban.core.settings import explain
 from kiban.evaluate.settings import Gate
 from kiban.review.revision import Revision
 from kiban.servable.evaluation import Figures
-from kiban.tasks.binary import COST, Labelled
-from kiban.tasks.metric import Cost
+from kiban.tasks.binary import COST
+from kiban.tasks.metric import Cost, Labelled
 from kiban.tasks.own import every_metric
 
 
@@ -82,9 +82,7 @@ def _cost(figures: Figures, cost: Cost | None) -> float | None:
     counts = [figures.get(name) for name in Labelled._fields]
     if cost is None or None in counts:
         return None
-    labelled = Labelled(*(float(count or 0) for count in counts))
-    errors = cost.false_positive * labelled.false_positives + cost.false_negative * labelled.false_negatives
-    return errors / sum(labelled)
+    return Labelled(*(float(count or 0) for count in counts)).cost(cost)
 
 
 def _override(after: Revision) -> str | None:

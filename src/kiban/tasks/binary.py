@@ -4,8 +4,6 @@ They equal those of scikit-learn with `sample_weight` (a test compares them). Ro
 that a bootstrap of 500 draws takes a twentieth of the time.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from kiban.tasks.metric import Metric, Scores, Target, Weighted, log_of, mean_of, skill_by
@@ -36,43 +34,22 @@ def _logarithmic(target: Target, scores: Scores) -> Scores:
     return -log_of(np.where(target, scores, 1 - scores))
 
 
-class Labelled(NamedTuple):
-    """The weight of the rows by their target and their label."""
-
-    true_positives: float
-    false_positives: float
-    false_negatives: float
-    true_negatives: float
-
-
-def labelled(rows: Weighted) -> Labelled | None:
-    """The rows by target and label at the decision threshold, or None if it is not known."""
-    if rows.terms.threshold is None:
-        return None
-    target, label = rows.target, rows.scores >= rows.terms.threshold
-    sides = target & label, ~target & label, target & ~label, ~target & ~label
-    return Labelled(*(float(rows.weights @ side) for side in sides))
-
-
 def _precision(rows: Weighted) -> float:
     """The share of the rows labelled true that are true, or NaN if there are none."""
-    at = labelled(rows)
+    at = rows.labelled
     return _share(at.true_positives, at.false_positives) if at else np.nan
 
 
 def _recall(rows: Weighted) -> float:
     """The share of the true rows that are labelled so, or NaN if there are none."""
-    at = labelled(rows)
+    at = rows.labelled
     return _share(at.true_positives, at.false_negatives) if at else np.nan
 
 
 def _cost(rows: Weighted) -> float:
     """The mean cost of a row at the decision threshold, or NaN if errors have no cost."""
-    at, cost = labelled(rows), rows.terms.cost
-    if at is None or cost is None:
-        return np.nan
-    total = cost.false_positive * at.false_positives + cost.false_negative * at.false_negatives
-    return float(total / rows.weights.sum())
+    at, cost = rows.labelled, rows.terms.cost
+    return at.cost(cost) if at and cost else np.nan
 
 
 def _share(part: float, others: float) -> float:

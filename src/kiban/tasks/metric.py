@@ -27,6 +27,20 @@ class Cost(NamedTuple):
     false_negative: float
 
 
+class Labelled(NamedTuple):
+    """The weight of the rows by their target and their label."""
+
+    true_positives: float
+    false_positives: float
+    false_negatives: float
+    true_negatives: float
+
+    def cost(self, cost: Cost) -> float:
+        """The mean cost of a row."""
+        errors = cost.false_positive * self.false_positives + cost.false_negative * self.false_negatives
+        return errors / sum(self)
+
+
 class Terms(NamedTuple):
     """By what scores are measured, besides the targets; None where it does not apply, or is not known.
 
@@ -94,6 +108,15 @@ class Weighted:
     @property
     def terms(self) -> Terms:
         return self.rows.terms
+
+    @cached_property
+    def labelled(self) -> Labelled | None:
+        """The rows of a boolean target by target and label, or None if the decision threshold is not known."""
+        if self.terms.threshold is None:
+            return None
+        target, label = self.target, self.scores >= self.terms.threshold
+        sides = target & label, ~target & label, target & ~label, ~target & ~label
+        return Labelled(*(float(self.weights @ side) for side in sides))
 
     @cached_property
     def true(self) -> Weights:
