@@ -37,15 +37,33 @@ def run(folder: Path, *command: str, status: int = 0, **extra: str) -> str:
     return text
 
 
-def clone_to(folder: Path) -> Path:
-    """Every file that git tracks, or would, committed to a new repository without DVC's cache."""
+def copy_to(folder: Path) -> Path:
+    """Every file that git tracks, or would, in `folder`."""
     files = run(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
     for file in files:
         if (ROOT / file).exists():
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / file, folder / file)
-    run(folder, "git", "init", "-q")
+    return folder
+
+
+def clone_to(folder: Path) -> Path:
+    """Every file that git tracks, or would, committed to a new repository without DVC's cache."""
+    run(copy_to(folder), "git", "init", "-q")
     commit(folder, "the project")
+    return folder
+
+
+def with_results(folder: Path, evaluated: Path) -> Path:
+    """Lay all that `evaluated` has made into a copy of the project, and write its dvc.lock, without a run."""
+    for name in ("params.yaml", "data", "reports", "models"):
+        if (evaluated / name).is_dir():
+            shutil.rmtree(folder / name, ignore_errors=True)
+            shutil.copytree(evaluated / name, folder / name)
+        else:
+            shutil.copy(evaluated / name, folder / name)
+    (folder / "dvc.lock").unlink()
+    run(folder, "dvc", "commit", "-q", "--force", "evaluate", "--with-deps")
     return folder
 
 

@@ -21,6 +21,14 @@ def commits_with(root: Path, text: str, path: Path) -> list[str]:
     return list(found)
 
 
+def prefix(folder: Path) -> str:
+    """The path from git's root to `folder`, ending in /; empty if `folder` is the root.
+
+    Raises CalledProcessError and OSError as `git` does.
+    """
+    return git(folder, "rev-parse", "--show-prefix").removesuffix("\n")
+
+
 def git(root: Path, *arguments: str) -> str:
     """The standard output of `git` in the folder `root`.
 

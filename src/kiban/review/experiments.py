@@ -3,9 +3,11 @@
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from kiban.core.errors import KibanError, one_line
+from kiban.core.git import git, prefix
 from kiban.core.paths import METRICS, PARAMS
 from kiban.core.settings import changed, leaves
 
@@ -49,9 +51,14 @@ def _of_commit(entry: Mapping[str, Any], metric: str) -> Iterator[Experiment]:
     for experiment in entry["experiments"]:
         revision = experiment["revs"][0]
         name = experiment.get("name") or revision["rev"][:7]
-        if revision.get("data"):
+        if revision.get("data") and not _is_of_a_sibling(entry["rev"], revision["rev"]):
             changes = list(_changes(baseline, _settings(revision["data"])))
             yield _experiment(revision["data"], name, metric, changes, False)
+
+
+def _is_of_a_sibling(baseline: str, revision: str) -> bool:
+    """Whether an experiment changed nothing in this folder of a repository: DVC lists those of every project in it."""
+    return bool(prefix(Path())) and not git(Path(), "diff", "--name-only", baseline, revision, "--", ".")
 
 
 def _experiment(data: Mapping[str, Any], name: str, metric: str, changes: list[str], is_baseline: bool) -> Experiment:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from kiban.core import paths
 from kiban.core.errors import KibanError
-from kiban.core.git import git
+from kiban.core.git import git, prefix
 from kiban.core.settings import Nested, load
 from kiban.data import contract, parquet, prepared
 from kiban.data.contract import Table
@@ -188,7 +188,7 @@ class Revision:
         It is read into memory: a revision is somebody else's, and its names must not become names of files here.
         """
         try:
-            content: bytes = self._tracked.cat_file(path.as_posix())
+            content: bytes = self._tracked.cat_file(f"/{self._folder}{path.as_posix()}")
         except Exception:  # DVC, its index and its stores have no common type of error
             return None
         return content
@@ -197,7 +197,12 @@ class Revision:
     def _tracked(self) -> Any:
         from dvc.api import DVCFileSystem  # the import takes a second
 
-        return DVCFileSystem(url=str(Path.cwd()), rev=self.commit)
+        return DVCFileSystem(url=str(Path.cwd()), rev=self.commit, subrepos=bool(self._folder))
+
+    @cached_property
+    def _folder(self) -> str:
+        """Of a revision of git, DVC counts paths from git's root: the path from there to this folder, ending in /."""
+        return "" if self.commit is None else prefix(Path())
 
 
 def _commit(name: str) -> str:
