@@ -14,6 +14,7 @@ help: ## list the tasks
 repro: $(INSTALLED) ## run what has changed: data, checks, features, model, metrics, tracking
 	@# A kill can leave DVC's list of locks empty, at which every later run would end: docs/data.md, "If a run is killed".
 	@find .dvc/tmp/rwlock -empty -not -newermt '2 seconds ago' -delete 2>/dev/null || true
+	@kiban pull
 	dvc repro
 
 test: $(INSTALLED) ## run the tests of all that a change is likely to break, and print the coverage: ten minutes
@@ -49,15 +50,20 @@ s3: $(INSTALLED) ## start an S3 store at http://127.0.0.1:8333 to try a remote o
 S3_PORT ?= 8333
 S3_FOLDER ?= .s3
 
-reproduce: $(INSTALLED) ## run what has changed, with data from the store; fail if dvc.lock is not committed as it is then
-	@dvc repro --pull || { echo "error: the run failed, see above. If its data could not be had: is the store there," \
-		"and are its keys in the environment? A pull request from a fork gets none." >&2; exit 1; }
-	@git diff --quiet -- dvc.lock || { git diff --stat -- dvc.lock; echo "error: dvc.lock is not what this code and data" \
-		"give: run 'dvc repro', look at what changed, and commit it" >&2; exit 1; }
+reproduce: $(INSTALLED) ## run what has changed, with data from the store; fail if dvc.lock or the store lacks what comes of it
+	@kiban push --check; pushed=$$?; \
+	dvc repro --pull || { echo "error: the run failed, see above. If its data could not be had: is the store there," \
+		"and are its keys in the environment? A pull request from a fork gets none." >&2; exit 1; }; \
+	git diff --quiet -- dvc.lock || { git diff --stat -- dvc.lock; echo "error: dvc.lock is not what this code and data" \
+		"give: run 'dvc repro', look at what changed, and commit it" >&2; exit 1; }; \
+	test $$pushed = 0 || { echo "error: the store lacks what dvc.lock names, see the first line: run 'kiban push'" >&2; exit 1; }
+
+hooks: $(INSTALLED) ## let git keep a push back whose data and models the store lacks
+	@python -m kiban.maintain.hooks
 
 report: $(INSTALLED) ## compare the model with that at which the branch left BASE, main by default: report/report.md
 	@rm -rf report && mkdir report
-	kiban report "$$(git merge-base "$$BASE" HEAD)" --pictures report > report/report.part
+	kiban report "$$(git merge-base "$$BASE" HEAD)" --stored --pictures report > report/report.part
 	@test "$$REPRODUCED" != failure || printf '%s\n\n' > report/report.md \
 		'> **`make reproduce` failed**: these are the results that the branch holds, of whatever code and data they are.'
 	@sed 's#](report/#](#' report/report.part >> report/report.md && rm report/report.part
@@ -139,4 +145,4 @@ $(INSTALLED): requirements.lock pyproject.toml
 	touch $@
 USER_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 
-.PHONY: help repro test test-long lint docs compose s3 reproduce report gate comment serve experiments runs bento image bench bench-tables lock
+.PHONY: help repro test test-long lint docs compose s3 reproduce hooks report gate comment serve experiments runs bento image bench bench-tables lock

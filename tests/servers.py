@@ -71,6 +71,11 @@ class Store:
         self.process.kill()
         self.process.wait()
 
+    def restart(self) -> None:
+        """It lists what is in its folder now, and not what it remembers."""
+        self.kill()
+        self.start()
+
     def freeze(self) -> None:
         """It accepts connections, and never answers."""
         assert self.process

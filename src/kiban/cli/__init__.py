@@ -16,6 +16,7 @@ from kiban.cli.init import init
 from kiban.cli.lineage import lineage
 from kiban.cli.places import enter_root
 from kiban.cli.plots import plots
+from kiban.cli.pull import pull
 from kiban.cli.push import push
 from kiban.cli.report import report
 from kiban.cli.score import score
@@ -47,6 +48,7 @@ commands.add_command(ingest)
 commands.add_command(init)
 commands.add_command(lineage)
 commands.add_command(plots)
+commands.add_command(pull)
 commands.add_command(push)
 commands.add_command(report)
 commands.add_command(score)

@@ -14,6 +14,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def md5(path: Path) -> str:
+    """The MD5 of a file's bytes in hex: the name of its object in DVC's cache and store, and no proof of anything."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
 @contextmanager
 def hashed(path: Path) -> Iterator[tuple[BinaryIO, str]]:
     """The file at `path`, open at its beginning, and the SHA-256 of its bytes.

@@ -4,6 +4,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from kiban.core.errors import KibanError
+
 REDIRECTING = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE")
 """Variables by which git would read another repository than that of the folder, as in a hook of another one."""
 
@@ -19,6 +21,14 @@ def commits_with(root: Path, text: str, path: Path) -> list[str]:
         search = (*commits, "--full-history", "-m", "--reverse", "--format=%H", f"-S{text}", "--", path.as_posix())
         found |= dict.fromkeys(git(root, "log", *search).split())
     return list(found)
+
+
+def commit_of(name: str) -> str:
+    """The commit that a revision is. Raises KibanError if git has no such revision here."""
+    try:
+        return git(Path(), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}").strip()
+    except (OSError, subprocess.CalledProcessError):
+        raise KibanError(f"there is no revision {name!r}: `git log` lists them") from None
 
 
 def prefix(folder: Path) -> str:

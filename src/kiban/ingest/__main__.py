@@ -1,12 +1,17 @@
 """Stage ingest: makes data/raw match the ledger."""
 
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
 from rich.progress import track
 
-from kiban.core import files, paths
+from kiban.core import files, paths, store
 from kiban.core.errors import KibanError, exit_on_error
 from kiban.core.settings import Sections, read
 from kiban.data import contract
 from kiban.ingest import ledger
+from kiban.ingest.ledger import Entry
 from kiban.ingest.take import take
 from kiban.sources.kinds import open_source
 from kiban.sources.settings import Dataset
@@ -47,6 +52,8 @@ def _make_as_recorded(dataset: Dataset) -> None:
         )
     files.keep_only(paths.raw_folder(dataset.name), set(snapshots))
     missing = {path for path in snapshots if not path.exists()}
+    restored = _restored({path: entry for path, (_, _, entry) in snapshots.items() if path in missing})
+    missing -= restored
     for name, settings in dataset.tables.items():
         missing_paths = [path for path in sorted(missing) if snapshots[path][0] == name]
         if not missing_paths:  # a source that is not needed is not opened: it may be unreachable
@@ -55,7 +62,23 @@ def _make_as_recorded(dataset: Dataset) -> None:
         for path in track(missing_paths, description=f"ingest {name}", transient=True):
             _, batch, entry = snapshots[path]
             take(source, tables[name], batch, dataset.timezone, path, expected=entry)
-    print(f"ingest: {len(snapshots)} batches, {len(missing)} taken from their source")
+    print(
+        f"ingest: {len(snapshots)} batches, {len(missing)} taken from their source"
+        + (f", {len(restored)} from DVC's cache or its store" if restored else "")
+    )
+
+
+def _restored(absent: Mapping[Path, Entry]) -> set[Path]:
+    """Lay the snapshots that DVC's cache or its store has into data/raw, and return their paths."""
+    named = {path: entry.md5 for path, entry in absent.items() if entry.md5}
+    if not named:
+        return set()
+    if problem := store.restored(named):
+        print(f"ingest: not all from the store: {problem}", file=sys.stderr)
+    for path in named:
+        if path.exists() and not files.is_file(path, absent[path].sha256):
+            path.unlink()
+    return {path for path in named if path.exists()}
 
 
 if __name__ == "__main__":

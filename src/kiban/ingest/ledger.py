@@ -6,6 +6,7 @@ Only `kiban ingest` writes it. The stage ingest makes data/raw match it.
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
@@ -20,15 +21,28 @@ HEADER = "# Which batches we have; `kiban ingest --new` takes what the source ha
 
 class Entry(BaseModel):
     """A snapshot of one batch: its number of rows, the size and SHA-256 of its Parquet file, its source, and the time
-    (UTC) at which it was taken."""
+    (UTC) at which it was taken. `md5` is the name by which DVC's cache and store know the file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     rows: int
     bytes: int | None = None  # ledgers of the first version have none
     sha256: str
+    md5: str | None = None  # ledgers before releases have none
     source: str
     taken_at: str
+
+
+def entry_of(path: Path, rows: int, source: str) -> Entry:
+    """The entry of the snapshot at `path`, taken now."""
+    return Entry(
+        rows=rows,
+        bytes=path.stat().st_size,
+        sha256=files.sha256(path),
+        md5=files.md5(path),
+        source=source,
+        taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
 
 
 Ledger = dict[str, dict[str, Entry]]
@@ -66,7 +80,8 @@ def locked(path: Path) -> Iterator[None]:
 def write(path: Path, ledger: Ledger) -> None:
     """Write the ledger, sorted, whole or not at all."""
     content = {
-        table: {batch: entry.model_dump() for batch, entry in sorted(ledger[table].items())} for table in sorted(ledger)
+        table: {batch: entry.model_dump(exclude_none=True) for batch, entry in sorted(ledger[table].items())}
+        for table in sorted(ledger)
     }
     text = HEADER + yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False, width=200)
     files.write(path, text.encode())

@@ -32,19 +32,12 @@ def take(
     rows = parquet.conform(source.read(batch, period(batch, timezone)), contract.at(batch), where)
     with files.whole(path) as beside:
         parquet.write(rows, beside)
-        digest = files.sha256(beside)
-        if expected is not None and digest != expected.sha256:
+        if expected is not None and files.sha256(beside) != expected.sha256:
             raise KibanError(
                 f"{where}: the source has other rows now ({rows.num_rows}) than the snapshot in the ledger "
                 f"({expected.rows}); get the snapshot with `dvc pull` from a remote that has it"
             )
-    return Entry(
-        rows=rows.num_rows,
-        bytes=path.stat().st_size,
-        sha256=digest,
-        source=source.describe(),
-        taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+    return ledger.entry_of(path, rows.num_rows, source.describe())
 
 
 class Taken(NamedTuple):

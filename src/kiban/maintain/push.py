@@ -1,12 +1,16 @@
-"""`dvc push` with a time limit, which ends even if the store does not answer."""
+"""`dvc push` with a time limit, which ends even if the store does not answer, and what the store lacks after it."""
 
-import multiprocessing
 import time
 from multiprocessing.connection import Connection
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from kiban.core import lock
 from kiban.core.errors import KibanError, one_line
-from kiban.sources import stores
+from kiban.core.store import advice, process
+
+SHOWN = 5
+"""Paths that a message names."""
+NO_REMOTE = "there is no remote yet: `dvc remote add -d store s3://BUCKET/PATH` adds one"
 
 
 class Pushed(NamedTuple):
@@ -16,6 +20,17 @@ class Pushed(NamedTuple):
     outputs: list[str]
 
 
+class Answer(NamedTuple):
+    """Whether the store has what a version names, in a word and in a sentence."""
+
+    state: Literal["pushed", "not pushed", "not checked"]
+    sentence: str
+
+    @property
+    def line(self) -> str:
+        return f"{self.state}: {self.sentence}"
+
+
 def push(remote: str | None, timeout: int) -> Pushed:
     """Send the data and models of this version to a DVC remote, the default remote if `remote` is None.
 
@@ -23,29 +38,90 @@ def push(remote: str | None, timeout: int) -> Pushed:
     seconds.
     """
     deadline = time.monotonic() + timeout
-    # If a server dies, DVC repeats its requests for minutes. Only killing its process stops it.
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    worker = context.Process(target=_push, args=(remote, sender), daemon=True)
-    worker.start()
-    sender.close()
     outputs: list[str] = []
     try:
-        while receiver.poll(max(0, deadline - time.monotonic())):
-            kind, content = receiver.recv()
-            match kind:
-                case "outputs":
-                    outputs = content
-                case "pushed":
-                    return Pushed(content, outputs)
-                case _:
-                    raise KibanError(f"{content}; {_unconfirmed(outputs)}")
+        with process(_push, remote) as receiver:
+            while receiver.poll(max(0, deadline - time.monotonic())):
+                kind, content = receiver.recv()
+                match kind:
+                    case "outputs":
+                        outputs = content
+                    case "pushed":
+                        return Pushed(content, _confirmed(outputs, remote, deadline))
+                    case _:
+                        raise KibanError(f"{content}; {_unconfirmed(outputs)}")
         raise KibanError(f"not finished within {timeout} s (--timeout allows more); {_unconfirmed(outputs)}")
     except EOFError:
         raise KibanError(f"the process that pushed was killed; {_unconfirmed(outputs)}") from None
-    finally:
-        worker.kill()
-        worker.join()
+
+
+def check(commit: str | None, remote: str | None, timeout: float) -> Answer:
+    """Whether a DVC remote, the default remote if `remote` is None, has all that a commit or the working tree names.
+
+    There are three answers: it has, it lacks some paths, or it could not be asked within `timeout` seconds, with the
+    reason. Raises KibanError as `core.lock.outputs` does.
+    """
+    where = f"dvc.lock of {commit[:7]}" if commit else "dvc.lock"
+    lacking, problem = _asked(commit, remote, timeout)
+    if problem:
+        return Answer("not checked", f"whether the store has what {where} names; {problem}")
+    if lacking:
+        return Answer("not pushed", f"{in_short(lacking)} of {where}; run `kiban push`")
+    return Answer("pushed", f"the store has all that {where} names")
+
+
+def _asked(commit: str | None, remote: str | None, timeout: float) -> tuple[list[str], str | None]:
+    """The paths that a remote lacks, and why it could not be asked."""
+    with process(_lacking, lock.outputs(commit), remote) as receiver:
+        if not receiver.poll(timeout):
+            return [], f"the store has not answered within {timeout:.0f} s"
+        try:
+            found: tuple[list[str], str | None] = receiver.recv()
+        except EOFError:
+            return [], "the process that asked the store was killed"
+    return found
+
+
+def _lacking(named: dict[str, str], remote: str | None, sender: Connection) -> None:
+    """Sends the paths of what a remote lacks, and why it could not be asked."""
+    from dvc.config import NoRemoteError
+    from dvc.repo import Repo
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.transfer import find_tree_by_obj_id
+
+    try:
+        repo = Repo()
+        store = repo.cloud.get_remote_odb(remote)
+        hashes = dict(named)
+        for path, digest in named.items():
+            if digest.endswith(".dir"):
+                tree = find_tree_by_obj_id([repo.cache.local, store], HashInfo("md5", digest))
+                hashes |= {"/".join((path, *key)): entry.value for key, _, entry in tree or ()}
+        there = set(store.oids_exist(sorted(set(hashes.values()))))
+        absent = {path for path, digest in hashes.items() if digest not in there}
+        # Of a folder that is absent itself, its files say nothing more.
+        sender.send(
+            (sorted(path for path in absent if not any(path.startswith(f"{folder}/") for folder in absent)), None)
+        )
+    except NoRemoteError:
+        sender.send(([], NO_REMOTE))
+    except Exception as error:  # of DVC, the store or the network
+        sender.send(([], f"{one_line(error)}; {advice(error)}"))
+
+
+def in_short(paths: list[str]) -> str:
+    """The first few of the paths, for a message."""
+    return f"{', '.join(paths[:SHOWN])}{f' and {len(paths) - SHOWN} more' if len(paths) > SHOWN else ''}"
+
+
+def _confirmed(outputs: list[str], remote: str | None, deadline: float) -> list[str]:
+    """The outputs, if the store has all that they are made of. Raises KibanError if not, or if it cannot be asked."""
+    lacking, problem = _asked(None, remote, max(1, deadline - time.monotonic()))
+    if problem:
+        raise KibanError(f"{problem}; {_unconfirmed(outputs)}")
+    if lacking:
+        raise KibanError(f"the store lacks {in_short(lacking)}: if DVC's cache lacks it too, run `dvc repro`")
+    return outputs
 
 
 def _unconfirmed(outputs: list[str]) -> str:
@@ -63,20 +139,22 @@ def _push(remote: str | None, answers: Connection) -> None:
         sizes = {str(output): f" ({output.meta.nfiles} files)" if output.meta.nfiles else "" for output in outputs}
         answers.send(("outputs", [f"{path}{size}" for path, size in sizes.items()]))
         sent = repo.push(remote=remote)
-        # DVC does not report a file that is missing both here and in the store as a failure.
-        states = repo.status(cloud=True, remote=remote)
-        absent = {
-            str(output)
-            for output in outputs
-            if str(output) not in states and not output.cache.exists(output.hash_info.value)
-        }
-        lacking = sorted(absent | {path for path, state in states.items() if state != "deleted"})
-        if lacking:
-            paths = f"{', '.join(lacking[:5])}{', …' if len(lacking) > 5 else ''}"
-            answers.send(("failed", f"the store lacks {paths}: if DVC's cache lacks it too, run `dvc repro`"))
-            return
-        answers.send(("pushed", sent))
+        answers.send(("pushed", sent + _sent_again(repo, outputs, remote)))
     except NoRemoteError:
-        answers.send(("failed", "there is no remote yet: `dvc remote add -d store s3://BUCKET/PATH` adds one"))
+        answers.send(("failed", NO_REMOTE))
     except Exception as error:  # of DVC, the store or the network
-        answers.send(("failed", f"the push failed: {one_line(error)}; {stores.advice(error)}"))
+        answers.send(("failed", f"the push failed: {one_line(error)}; {advice(error)}"))
+
+
+def _sent_again(repo: Any, outputs: list[Any], remote: str | None) -> int:
+    """The number of files that were sent because a store has the list of a folder, and not all that it lists.
+
+    `dvc push` takes a folder for complete when the store has its list.
+    """
+    store = repo.cloud.get_remote(remote)
+    if store.fs.version_aware or store.worktree:  # it keeps files by their paths
+        return 0
+    listed = {
+        entry for output in outputs if output.hash_info.isdir for _, _, entry in (output.get_obj() or ()) if entry
+    }
+    return len(repo.cloud.transfer(repo.cache.local, store.odb, listed).transferred)

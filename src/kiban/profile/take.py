@@ -1,7 +1,6 @@
 """Carrying out a plan: the files of conf/, the snapshot with its entries of the ledger, and params.yaml."""
 
 import re
-from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -67,13 +66,7 @@ def _snapshots(plan: Plan, folder: Path, recorded: dict[str, Entry]) -> dict[str
 def _snapshot(rows: pa.Table, path: Path, origin: str) -> Entry:
     """Write rows as a snapshot, and return its entry of the ledger."""
     parquet.write(rows, path)
-    return Entry(
-        rows=rows.num_rows,
-        bytes=path.stat().st_size,
-        sha256=files.sha256(path),
-        source=origin,
-        taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+    return ledger.entry_of(path, rows.num_rows, origin)
 
 
 def take_later(found: Later, name: str, data: str) -> None:

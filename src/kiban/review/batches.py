@@ -22,7 +22,7 @@ def listed(dataset: str, on_failure: OnFailure) -> list[dict[str, Any]]:
         {
             "table": table,
             "batch": batch,
-            **entry.model_dump(),
+            **entry.model_dump(exclude={"md5"}),
             "state": state(table, batch, entry.sha256),
             "commit": commits.get(f"sha256: {entry.sha256}"),
         }

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from kiban.core import paths
 from kiban.core.errors import KibanError
-from kiban.core.git import git, prefix
+from kiban.core.git import commit_of, prefix
 from kiban.core.settings import Nested, load
 from kiban.data import contract, parquet, prepared
 from kiban.data.contract import Table
@@ -44,7 +44,7 @@ class Revision:
     def __init__(self, name: str | None) -> None:
         """Raises KibanError if git has no such revision."""
         self.name = name
-        self.commit = None if name is None else _commit(name)
+        self.commit = None if name is None else commit_of(name)
 
     @property
     def label(self) -> str:
@@ -203,10 +203,3 @@ class Revision:
     def _folder(self) -> str:
         """Of a revision of git, DVC counts paths from git's root: the path from there to this folder, ending in /."""
         return "" if self.commit is None else prefix(Path())
-
-
-def _commit(name: str) -> str:
-    try:
-        return git(Path(), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}").strip()
-    except (OSError, subprocess.CalledProcessError):
-        raise KibanError(f"there is no revision {name!r}: `git log` lists them") from None

@@ -7,6 +7,7 @@ import fsspec
 from fsspec.spec import AbstractFileSystem
 
 from kiban.core.errors import KibanError, one_line
+from kiban.core.store import advice
 
 S3 = "s3://"
 # Timeouts in seconds: without them a request to a store that does not answer takes minutes to fail.
@@ -31,10 +32,3 @@ def reached(path: str, ask: Callable[[], T], participle: str = "read") -> T:
         return ask()
     except Exception as error:  # the clients of stores have no common type of error
         raise KibanError(f"{path} cannot be {participle}: {one_line(error)}; {advice(error)}") from None
-
-
-def advice(error: Exception) -> str:
-    """What the user can do about an error of a store or of the connection to it."""
-    if isinstance(error, PermissionError) or "redential" in str(error):
-        return "check the credentials in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
-    return "check the path and the connection"

@@ -1,0 +1,135 @@
+"""DVC's cache and store, asked in a process of its own: a store that dies or never answers holds nobody for ever."""
+
+import multiprocessing
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from kiban.core.errors import KibanError, one_line
+from kiban.core.files import whole
+
+PATIENCE = 60
+"""Seconds to wait for a store that makes no progress."""
+
+
+@contextmanager
+def process(work: Callable[..., None], *arguments: object) -> Iterator[Connection]:
+    """The end of a pipe to read what `work` sends from a process of its own, called with `arguments` and its own end.
+
+    The process is killed when the context ends: DVC repeats its requests to a dead server for minutes, and only the end
+    of the process ends that.
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    worker = context.Process(target=work, args=(*arguments, sender), daemon=True)
+    worker.start()
+    sender.close()
+    try:
+        yield receiver
+    finally:
+        worker.kill()
+        worker.join()
+
+
+def received(receiver: Connection, patience: float) -> Iterator[Any]:
+    """What comes from the pipe, until it is closed; None, which says that the work goes on, is left out.
+
+    Raises KibanError if nothing comes for `patience` seconds.
+    """
+    while receiver.poll(patience):
+        try:
+            if (message := receiver.recv()) is not None:
+                yield message
+        except EOFError:
+            return
+    raise KibanError(f"the store has made no progress for {patience:g} s")
+
+
+def brought(repo: Any, hashes: Iterable[str], sender: Connection) -> bool:
+    """Bring objects from the store of a `dvc.repo.Repo` into its cache, with those that are in a folder's object.
+
+    Returns whether the cache has all of them then. Sends None to `sender` at each step. Raises what DVC, the store and
+    the network raise.
+    """
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    objects = {HashInfo("md5", digest) for digest in hashes}
+    if not all(repo.cache.local.exists(entry.value) for entry in _with_content(repo, objects)):
+        store = repo.cloud.get_remote_odb()
+        settings = {"verify": True, "cache_odb": repo.cache.local, "callback": _heartbeat(sender)}
+        folders = {entry for entry in objects if entry.isdir}
+        repo.cloud.transfer(store, repo.cache.local, folders, shallow=True, **settings)
+        repo.cloud.transfer(store, repo.cache.local, _with_content(repo, objects) - folders, **settings)
+    return all(repo.cache.local.exists(entry.value) for entry in _with_content(repo, objects))
+
+
+def _with_content(repo: Any, objects: Iterable[Any]) -> set[Any]:
+    """The objects, and those that the folders among them hold, as far as the cache has the folders."""
+    from dvc_data.hashfile.tree import Tree
+
+    known = set(objects)
+    for entry in objects:
+        if entry.isdir and repo.cache.local.exists(entry.value):
+            known |= {file for _, _, file in Tree.load(repo.cache.local, entry)}
+    return known
+
+
+def _heartbeat(sender: Connection) -> Any:
+    """A callback of fsspec that sends None whenever bytes or a file have arrived."""
+    from fsspec.callbacks import Callback
+
+    class Heartbeat(Callback):
+        def call(self, hook_name: str | None = None, **kwargs: Any) -> None:
+            sender.send(None)
+
+        def branched(self, path_1: str, path_2: str, **kwargs: Any) -> Callback:
+            return Heartbeat()
+
+    return Heartbeat()
+
+
+def restored(files: Mapping[Path, str], patience: float = PATIENCE) -> str | None:
+    """Write each of the absent files whose bytes DVC's cache or its store has, by its MD5.
+
+    Returns why some are still absent, or None. A repository without a store is no reason.
+    """
+    try:
+        with process(_restore, dict(files)) as receiver:
+            return next(received(receiver, patience), "the process that asked the store was killed") or None
+    except KibanError as error:
+        return str(error)
+
+
+def _restore(files: dict[Path, str], sender: Connection) -> None:
+    """Sends why some files are not written, or an empty text."""
+    from dvc.config import NoRemoteError
+    from dvc.exceptions import NotDvcRepoError
+    from dvc.repo import Repo
+
+    problem = ""
+    try:
+        repo = Repo()
+        try:
+            if not brought(repo, files.values(), sender):
+                problem = "the store lacks some of them"
+        except NoRemoteError:
+            pass
+        except Exception as error:  # of DVC, the store or the network
+            problem = f"{one_line(error)}; {advice(error)}"
+        for path, digest in files.items():
+            if repo.cache.local.exists(digest):
+                with whole(path) as beside:
+                    shutil.copyfile(repo.cache.local.oid_to_path(digest), beside)
+    except NotDvcRepoError:
+        pass
+    sender.send(problem)
+
+
+def advice(error: Exception) -> str:
+    """What the user can do about an error of a store or of the connection to it."""
+    if isinstance(error, PermissionError) or "redential" in str(error):
+        return "check the credentials in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
+    return "check the path and the connection"
