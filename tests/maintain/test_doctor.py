@@ -39,7 +39,7 @@ def test_a_params_yaml_that_is_not_conf_is_told_by_its_keys(clone: Path) -> None
     assert problem.startswith("it differs in model.max_iter: `kiban compose` takes conf/")
     output = run(clone, "kiban", "doctor", status=1)
     assert "FAIL  params.yaml is composed from conf/: it differs in model.max_iter" in output
-    assert "error: 1 of 5 checks failed" in output
+    assert "error: 1 of 6 checks failed" in output
     params.unlink()
     assert problems(clone) == ["params.yaml is missing: `kiban compose`"]
 

@@ -14,6 +14,7 @@ from kiban.cli.gate import gate
 from kiban.cli.ingest import ingest
 from kiban.cli.init import init
 from kiban.cli.lineage import lineage
+from kiban.cli.merge import merge
 from kiban.cli.places import enter_root
 from kiban.cli.plots import plots
 from kiban.cli.pull import pull
@@ -47,6 +48,7 @@ commands.add_command(gate)
 commands.add_command(ingest)
 commands.add_command(init)
 commands.add_command(lineage)
+commands.add_command(merge)
 commands.add_command(plots)
 commands.add_command(pull)
 commands.add_command(push)

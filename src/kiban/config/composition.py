@@ -11,13 +11,15 @@ import yaml
 from kiban.core import files
 from kiban.core.errors import KibanError
 from kiban.core.paths import CONFIG, EXPERIMENTS, PARAMS
-from kiban.core.settings import APPLIES_TO, Nested, changed, leaves, load
+from kiban.core.settings import APPLIES_TO, Nested, changed, check_no_conflict, leaves, load
 
 LISTED = 3  # keys that are named in a sentence
 
 
 def composed(root: Path, overrides: list[str]) -> bytes:
     """The bytes of params.yaml as DVC composes it from `root`/conf. Raises KibanError if conf/ does not compose."""
+    for path in sorted((root / "conf").rglob("*.yaml")):
+        check_no_conflict(path.read_bytes(), str(path))
     from dvc.utils.hydra import compose_and_dump  # the function that `dvc exp run` calls; imports take a second
 
     with tempfile.TemporaryDirectory() as folder, _composing():

@@ -23,6 +23,15 @@ def commits_with(root: Path, text: str, path: Path) -> list[str]:
     return list(found)
 
 
+def merging(folder: Path) -> str | None:
+    """The commit that is being merged into the branch that is checked out, or None.
+
+    Raises CalledProcessError and OSError as `git` does.
+    """
+    path = folder / git(folder, "rev-parse", "--git-path", "MERGE_HEAD").strip()
+    return path.read_text(encoding="ascii").strip() if path.exists() else None
+
+
 def commit_of(name: str) -> str:
     """The commit that a revision is. Raises KibanError if git has no such revision here."""
     try:

@@ -10,6 +10,7 @@ import yaml
 from kiban.core.errors import KibanError
 from kiban.core.git import git
 from kiban.core.paths import LOCK
+from kiban.core.settings import check_no_conflict
 
 
 def outputs(commit: str | None) -> dict[str, str]:
@@ -38,6 +39,8 @@ def _in(name: str, commit: str | None) -> Iterator[tuple[str, str]]:
     if commit is None and not Path(name).exists():  # deleted, and not yet in a commit
         return
     content = Path(name).read_text() if commit is None else git(Path(), "show", f"{commit}:./{name}")
+    where = f"{name} of {commit[:7]}" if commit else name
+    check_no_conflict(content.encode(), where)
     try:
         parsed: Any = yaml.load(content, yaml.CSafeLoader) or {}
         for stage in parsed.get("stages", {}).values() if name == str(LOCK) else [parsed]:
@@ -45,5 +48,4 @@ def _in(name: str, commit: str | None) -> Iterator[tuple[str, str]]:
                 if "md5" in output:
                     yield (Path(name).parent / output["path"]).as_posix(), output["md5"]
     except (yaml.YAMLError, AttributeError, KeyError, TypeError):
-        where = f"{name} of {commit[:7]}" if commit else name
-        raise KibanError(f"{where} cannot be read: if a merge left it so, `kiban merge` ends the merge") from None
+        raise KibanError(f"{where} cannot be read: restore it with `git checkout`, or run `dvc repro`") from None

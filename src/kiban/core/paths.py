@@ -23,6 +23,9 @@ TRACK_STAMP = Path("reports/track.stamp")
 TUNING = Path("reports/tuning")
 LOCK = Path("dvc.lock")
 
+LEDGER_SUFFIX = ".batches.yaml"
+"""The end of the name of a ledger in data/, after the name of its dataset."""
+
 # Folders that git ignores
 CACHE = Path(".kiban_cache")
 OUTBOX = Path(".kiban_outbox")
@@ -40,7 +43,7 @@ def prepared_contract(dataset: str) -> Path:
 
 
 def ledger(dataset: str) -> Path:
-    return Path("data") / f"{dataset}.batches.yaml"
+    return Path("data") / f"{dataset}{LEDGER_SUFFIX}"
 
 
 def raw_folder(dataset: str) -> Path:

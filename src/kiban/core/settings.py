@@ -107,12 +107,23 @@ def yaml_of(content: bytes, where: str, advice: str) -> Any:
 
     Raises KibanError if they are not YAML. The message starts with `where` and ends with `advice`.
     """
+    check_no_conflict(content, where)
     try:
         if b"*" in content:  # an alias, perhaps
             _check_aliases(yaml.compose(content, yaml.CSafeLoader), where, advice)
         return yaml.load(content, yaml.CSafeLoader)
     except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError) as error:
         raise KibanError(f"{where} is not YAML ({one_line(error)}): {advice}") from None
+
+
+def check_no_conflict(content: bytes, where: str) -> None:
+    """Raise KibanError, which names the line, if a merge or an update has left the markers of a conflict."""
+    for number, line in enumerate(content.splitlines() if b"<<<<<<< " in content else (), 1):
+        if line.startswith(b"<<<<<<< "):
+            raise KibanError(
+                f"{where}: line {number} begins a conflict of two versions: choose between them there, and remove the "
+                "markers; if it is of a merge, `kiban merge` then ends it"
+            )
 
 
 def _check_aliases(root: yaml.Node | None, where: str, advice: str) -> None:

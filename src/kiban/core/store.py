@@ -91,6 +91,17 @@ def _heartbeat(sender: Connection) -> Any:
     return Heartbeat()
 
 
+def saved(digests: Iterable[str]) -> set[str]:
+    """Those of the MD5 that DVC's cache on this machine has."""
+    wanted = set(digests)
+    if not wanted:
+        return set()
+    from dvc.repo import Repo
+
+    cache = Repo().cache.local
+    return {digest for digest in wanted if cache.exists(digest)}
+
+
 def restored(files: Mapping[Path, str], patience: float = PATIENCE) -> str | None:
     """Write each of the absent files whose bytes DVC's cache or its store has, by its MD5.
 

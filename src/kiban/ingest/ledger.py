@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import yaml
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter
 
 from kiban.core import files
 from kiban.core.settings import parse
@@ -45,7 +46,10 @@ def entry_of(path: Path, rows: int, source: str) -> Entry:
     )
 
 
-Ledger = dict[str, dict[str, Entry]]
+Name = Annotated[str, StringConstraints(pattern=r"^[^/.\x00][^/\x00]*$")]
+"""A name of a table or a batch, which is that of a folder or a file: it leads to no other place."""
+
+Ledger = dict[Name, dict[Name, Entry]]
 """Entries by table and batch."""
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from kiban.config.composition import composed, differing_keys, listed
 from kiban.core.errors import KibanError, one_line
-from kiban.core.git import git
+from kiban.core.git import git, merging
 from kiban.core.paths import PARAMS
 
 
@@ -24,6 +24,7 @@ def examine(root: Path) -> list[Check]:
     """Every check of the repository at `root`. It changes nothing."""
     subjects: list[tuple[str, Callable[[Path], str | None]]] = [
         ("git knows this folder", _git),
+        ("no merge is unfinished", _merge),
         ("params.yaml is composed from conf/", _params),
         ("DVC's list of locks can be read", _locks),
         ("DVC's cache of this machine is out of other accounts' reach", _site_cache),
@@ -42,6 +43,14 @@ def _git(root: Path) -> str | None:
             return f"the folder belongs to another account: `git config --global --add safe.directory {root.resolve()}`"
         return "this is no git repository: take the project by `git clone`, not as an archive"
     return None
+
+
+def _merge(root: Path) -> str | None:
+    try:
+        commit = merging(root)
+    except (OSError, subprocess.CalledProcessError):
+        return None  # the check before this one says so
+    return commit and f"that of {commit[:7]} is: `kiban merge` goes on with it, `kiban merge --abort` gives it up"
 
 
 def _params(root: Path) -> str | None:

@@ -8,6 +8,8 @@ from kiban.core import lock
 from kiban.core.errors import KibanError, one_line
 from kiban.core.store import advice, brought, process, received
 
+RAW = "data/raw/"
+
 
 class Pulled(NamedTuple):
     """The outputs that were brought, and why others were not; None if none is absent or there is no store."""
@@ -16,17 +18,20 @@ class Pulled(NamedTuple):
     problem: str | None
 
 
-def pull(patience: float) -> Pulled:
+def pull(patience: float, replace: bool = False) -> Pulled:
     """Bring each output of dvc.lock of which this clone has no file. What is there is left as it is.
+
+    With `replace`, bring each that differs too, but for the raw data: the stage ingest does so, and knows what is new.
 
     Waits for the store as long as bytes arrive, and at most `patience` seconds longer. Raises KibanError as
     `core.lock.outputs` does.
     """
-    if all(_is_here(Path(path)) for path in lock.outputs(None)):
+    named = lock.outputs(None)
+    if not replace and all(_is_here(Path(path)) for path in named):
         return Pulled([], None)
     outputs: list[str] = []
     try:
-        with process(_pull) as receiver:
+        with process(_pull, replace) as receiver:
             for kind, content in received(receiver, patience):
                 if kind == "pulled":
                     outputs.append(content)
@@ -41,7 +46,7 @@ def _is_here(path: Path) -> bool:
     return any(file.is_file() for file in path.rglob("*")) if path.is_dir() else path.exists()
 
 
-def _pull(sender: Connection) -> None:
+def _pull(replace: bool, sender: Connection) -> None:
     """Sends ("pulled", path) for each output that was brought, then ("ended", why others were not)."""
     from dvc.config import NoRemoteError
     from dvc.repo import Repo
@@ -50,10 +55,13 @@ def _pull(sender: Connection) -> None:
     try:
         repo = Repo()
         for output in repo.index.outs:
-            if not output.use_cache or not output.hash_info or _is_here(Path(output.fs_path)):
+            if not output.use_cache or not output.hash_info:
+                continue
+            is_replaced = replace and not str(output).startswith(RAW)
+            if _is_here(Path(output.fs_path)) and not is_replaced:
                 continue
             if brought(repo, [output.hash_info.value], sender):
-                repo.checkout([output.fs_path])
+                repo.checkout([output.fs_path], force=is_replaced)
                 sender.send(("pulled", str(output)))
             else:
                 lacking.append(str(output))
