@@ -23,12 +23,16 @@ test: $(INSTALLED) ## run the tests of all that a change is likely to break, and
 test-long: $(INSTALLED) ## run the rest: kills by the dozen, full disks, many like cases, what is slow and rarely breaks
 	pytest -m long --no-cov
 
+platform: $(INSTALLED) ## run the platform's tests: in a team's repository only where a file of the platform is not its release's
+	@folder=$$(python -m kiban.maintain.platform) || exit 1; test -z "$$folder" || $(MAKE) -C "$$folder" $(TESTS)
+TESTS ?= test
+
 lint: $(INSTALLED) ## check style, types, deploy/, and that params.yaml is composed from conf/
 	ruff check
 	ruff format --check
 	mypy
 	kiban compose --check
-	check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yaml
+	test ! -d .github/workflows || check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yaml
 	check-jsonschema -q --builtin-schema vendor.compose-spec deploy/compose.yaml
 	kubernetes-validate --quiet --strict deploy/kubernetes.yaml
 	python deploy/check.py
@@ -114,6 +118,15 @@ bench-tables: $(INSTALLED) ## the fifteen real tables, which have packages of th
 	PYTHONPATH=.venv/tables python benchmarks/plantings.py
 	PYTHONPATH=.venv/tables OMP_NUM_THREADS=1 python benchmarks/accuracy.py
 
+template: $(INSTALLED) ## write params.yaml.jinja, the settings with which a team's repository begins: conf/ without a dataset
+	$(PYTHON) tests/template.py > params.yaml.jinja.part && mv params.yaml.jinja.part params.yaml.jinja
+
+release: $(INSTALLED) ## tag the commit VERSION, with the hashes of the platform's files; docs/releases.md says what it changes
+	@grep -q "^## $(VERSION)$$" docs/releases.md || { echo "error: docs/releases.md has no section '## $(VERSION)'" >&2; exit 1; }
+	@git diff --quiet HEAD || { echo "error: commit first: a release is a commit" >&2; exit 1; }
+	python -m kiban.maintain.platform --list > platform.sha256.part && mv platform.sha256.part platform.sha256
+	git add platform.sha256 && git commit -q -m "Release $(VERSION)" && git tag "$(VERSION)"
+
 lock: $(INSTALLED) ## resolve the requirements anew
 	$(COMPILE) pyproject.toml $(CORE_EXTRAS:%=--extra %) --group dev --group serve -o requirements.lock
 	$(COMPILE) --group serve -c requirements.lock -o requirements.serve.lock
@@ -145,4 +158,4 @@ $(INSTALLED): requirements.lock pyproject.toml
 	touch $@
 USER_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 
-.PHONY: help repro test test-long lint docs compose s3 reproduce hooks report gate comment serve experiments runs bento image bench bench-tables lock
+.PHONY: help repro test test-long platform lint docs compose s3 reproduce hooks report gate comment serve experiments runs bento image bench bench-tables template release lock

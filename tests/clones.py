@@ -43,7 +43,7 @@ def copy_to(folder: Path) -> Path:
     for file in files:
         if (ROOT / file).exists():
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / file, folder / file)
+            shutil.copy2(ROOT / file, folder / file, follow_symlinks=False)
     return folder
 
 

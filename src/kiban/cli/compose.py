@@ -10,7 +10,8 @@ from kiban.config.params import Params
 from kiban.core import files
 from kiban.core.errors import KibanError
 from kiban.core.paths import PARAMS
-from kiban.core.settings import load, parse
+from kiban.core.settings import changed, load, parse
+from kiban.core.text import plain
 
 
 @click.command()
@@ -24,6 +25,8 @@ from kiban.core.settings import load, parse
 )
 def compose(overrides: tuple[str, ...], check: bool, adopt: str | None) -> None:
     """Compose params.yaml from conf/, with Hydra overrides such as model=logistic or model.C=0.1.
+
+    Prints each key that changes.
 
     \b
     Examples:
@@ -48,4 +51,8 @@ def compose(overrides: tuple[str, ...], check: bool, adopt: str | None) -> None:
         from kiban.train import estimator  # the import takes seconds
 
         estimator.check(params.model)
+    before = load(PARAMS.read_bytes()) if PARAMS.exists() else {}
     files.write(PARAMS, content)
+    if before:
+        for key, (old, new) in changed(before, load(content)).items():
+            print(f"{key}: {plain(old)} → {plain(new)}")

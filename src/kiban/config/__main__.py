@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kiban.config import composition
 from kiban.config.digest import digest
-from kiban.config.params import Params
+from kiban.config.params import Params, check_has_data
 from kiban.core.errors import KibanError, exit_on_error
 from kiban.core.paths import CONF, CONFIG_STAMP, PARAMS
 from kiban.core.settings import read
@@ -17,6 +17,7 @@ DVC_EXPERIMENT = "DVC_EXP_NAME"
 
 def main() -> None:
     params = read(Params)
+    check_has_data(params.dataset.tables)
     if params.conf_digest != digest(CONF):
         raise KibanError("conf/ was edited after params.yaml was composed from it: run `kiban compose`")
     params.applies_to.check(params.dataset.name, "the overlay of conf/experiment")

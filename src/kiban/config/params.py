@@ -1,5 +1,8 @@
 """All sections of params.yaml."""
 
+from collections.abc import Mapping
+
+from kiban.core.errors import KibanError
 from kiban.core.settings import Settings
 from kiban.data.missing import Missing
 from kiban.data.settings import Engine
@@ -29,3 +32,9 @@ class Params(Settings):
     gate: Gate
     serving: Serving
     tracking: Tracking
+
+
+def check_has_data(tables: Mapping[str, object]) -> None:
+    """Raise KibanError if there are no raw tables, as in a repository that has just begun."""
+    if not tables:
+        raise KibanError("there is no data yet: run `kiban init DATA --target COLUMN`, DATA being a file or a folder")

@@ -9,6 +9,9 @@ CONFIG = CONF / "config.yaml"
 EXPERIMENTS = CONF / "experiment"
 SEARCHES = CONF / "tune"
 
+# What Copier keeps of a team's repository
+ANSWERS = Path(".copier-answers.yml")
+
 # Outputs of the stages
 CONFIG_STAMP = Path("reports/config.stamp")
 PREPARED_COUNTS = Path("reports/prepared.json")

@@ -25,6 +25,7 @@ def examine(root: Path) -> list[Check]:
     subjects: list[tuple[str, Callable[[Path], str | None]]] = [
         ("git knows this folder", _git),
         ("no merge is unfinished", _merge),
+        ("no file has the markers of a conflict", _markers),
         ("params.yaml is composed from conf/", _params),
         ("DVC's list of locks can be read", _locks),
         ("DVC's cache of this machine is out of other accounts' reach", _site_cache),
@@ -51,6 +52,16 @@ def _merge(root: Path) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None  # the check before this one says so
     return commit and f"that of {commit[:7]} is: `kiban merge` goes on with it, `kiban merge --abort` gives it up"
+
+
+def _markers(root: Path) -> str | None:
+    """A merge of git, and an update of the platform, leave them where two versions of a line meet."""
+    try:
+        found = git(root, "grep", "--line-number", "-I", "-e", "^<<<<<<< ", "--", ".").splitlines()
+    except (OSError, subprocess.CalledProcessError):  # there are none, or this is no repository
+        return None
+    places = [":".join(line.split(":", 2)[:2]) for line in found]
+    return f"{listed(places)}: choose between the two versions there, and remove the markers"
 
 
 def _params(root: Path) -> str | None:

@@ -4,8 +4,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
-from kiban.core import lock
+from kiban.config.params import check_has_data
+from kiban.core import lock, paths
 from kiban.core.errors import KibanError, one_line
+from kiban.core.settings import load
 from kiban.core.store import advice, brought, process, received
 
 RAW = "data/raw/"
@@ -23,9 +25,11 @@ def pull(patience: float, replace: bool = False) -> Pulled:
 
     With `replace`, bring each that differs too, but for the raw data: the stage ingest does so, and knows what is new.
 
-    Waits for the store as long as bytes arrive, and at most `patience` seconds longer. Raises KibanError as
-    `core.lock.outputs` does.
+    Waits for the store as long as bytes arrive, and at most `patience` seconds longer. Raises KibanError if params.yaml
+    names no data yet, and as `core.lock.outputs` does.
     """
+    if not paths.LOCK.exists() and paths.PARAMS.exists():
+        check_has_data(load(paths.PARAMS.read_bytes()).get("dataset", {}).get("tables", {}))
     named = lock.outputs(None)
     if not replace and all(_is_here(Path(path)) for path in named):
         return Pulled([], None)

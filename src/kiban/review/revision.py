@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.core.git import commit_of, prefix
-from kiban.core.settings import Nested, load
+from kiban.core.settings import Nested, load, yaml_of
 from kiban.data import contract, parquet, prepared
 from kiban.data.contract import Table
 from kiban.data.prepared import Account
@@ -54,6 +54,15 @@ class Revision:
     @cached_property
     def params(self) -> Nested:
         return load(self._whole(paths.PARAMS))
+
+    @cached_property
+    def release(self) -> str | None:
+        """The release of the platform that a team's repository has, or None in the platform's own."""
+        try:
+            answers = yaml_of(self.content(paths.ANSWERS), self._named(paths.ANSWERS), "restore it with `git checkout`")
+        except FileNotFoundError:
+            return None
+        return str(answers.get("_commit")) if isinstance(answers, dict) else None
 
     @cached_property
     def dataset(self) -> str:

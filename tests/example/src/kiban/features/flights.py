@@ -1,0 +1,1 @@
+../../../../../src/kiban/features/flights.py
