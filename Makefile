@@ -23,6 +23,10 @@ test: $(INSTALLED) ## run the tests of all that a change is likely to break, and
 test-long: $(INSTALLED) ## run the rest: kills by the dozen, full disks, many like cases, what is slow and rarely breaks
 	pytest -m long --no-cov
 
+check: lint ## what a team's pull request is checked by: lint, every configuration, the graph on 1,000 rows, tests/team
+	kiban check
+	test ! -d tests/team || pytest tests/team -n 0 --no-cov
+
 platform: $(INSTALLED) ## run the platform's tests: in a team's repository only where a file of the platform is not its release's
 	@folder=$$(python -m kiban.maintain.platform) || exit 1; test -z "$$folder" || $(MAKE) -C "$$folder" $(TESTS)
 TESTS ?= test
@@ -33,6 +37,8 @@ lint: $(INSTALLED) ## check style, types, deploy/, and that params.yaml is compo
 	mypy
 	kiban compose --check
 	test ! -d .github/workflows || check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yaml
+	check-jsonschema -q --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci ci/gitlab-ci.yml
+	check-jsonschema -q --builtin-schema vendor.azure-pipelines --data-transform azure-pipelines --regex-variant nonunicode ci/azure-pipelines.yml
 	check-jsonschema -q --builtin-schema vendor.compose-spec deploy/compose.yaml
 	kubernetes-validate --quiet --strict deploy/kubernetes.yaml
 	python deploy/check.py
@@ -68,8 +74,8 @@ hooks: $(INSTALLED) ## let git keep a push back whose data and models the store 
 report: $(INSTALLED) ## compare the model with that at which the branch left BASE, main by default: report/report.md
 	@rm -rf report && mkdir report
 	kiban report "$$(git merge-base "$$BASE" HEAD)" --stored --pictures report > report/report.part
-	@test "$$REPRODUCED" != failure || printf '%s\n\n' > report/report.md \
-		'> **`make reproduce` failed**: these are the results that the branch holds, of whatever code and data they are.'
+	@case "$$REPRODUCED" in failure | Failed) printf '%s\n\n' > report/report.md \
+		'> **`make reproduce` failed**: these are the results that the branch holds, of whatever code and data they are.' ;; esac
 	@sed 's#](report/#](#' report/report.part >> report/report.md && rm report/report.part
 	@sed -n '/^## /{s///p;q}' report/report.md && echo "The whole report: report/report.md"
 	@test -z "$$GITHUB_STEP_SUMMARY" || sed '/^<!-- pictures -->$$/,$$d' report/report.md >> "$$GITHUB_STEP_SUMMARY"
@@ -79,11 +85,11 @@ gate: $(INSTALLED) ## fail if the model fails the gate of BASE, main by default,
 	@kiban gate "$$BASE"
 gate: export BASE ?= main
 
-comment: ## put report/report.md under the pull request NUMBER, or in the place of the one that is there
+comment: ## put report/report.md under the pull request of the CI job, in the place of the one that is there
 	@test -s report/report.md || { echo "error: there is no report: see what 'make report' says" >&2; exit 1; }
 	@sed '/^<!-- pictures -->$$/,$$d' report/report.md > report/comment.md
 	@test -z "$$PICTURES" || printf '\nPictures, before and after: %s\n' "$$PICTURES" >> report/comment.md
-	gh pr comment "$$NUMBER" --edit-last --create-if-none --body-file report/comment.md
+	@$(PYTHON) ci/comment.py report/comment.md "$$(git rev-parse --show-prefix)"
 
 serve: $(INSTALLED) ## answer at http://127.0.0.1:3000
 	@python -c 'import socket, sys; sys.exit(not socket.socket().connect_ex(("127.0.0.1", 3000)))' || { echo "error: something" \
@@ -158,4 +164,4 @@ $(INSTALLED): requirements.lock pyproject.toml
 	touch $@
 USER_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 
-.PHONY: help repro test test-long platform lint docs compose s3 reproduce hooks report gate comment serve experiments runs bento image bench bench-tables template release lock
+.PHONY: help repro test test-long check platform lint docs compose s3 reproduce hooks report gate comment serve experiments runs bento image bench bench-tables template release lock

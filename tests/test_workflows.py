@@ -21,8 +21,8 @@ STEPS = [
 @pytest.mark.parametrize(("job", "step"), STEPS)
 def test_a_step_is_a_make_target_or_an_action_of_one_commit(job: dict[str, Any], step: dict[str, Any]) -> None:
     if "run" in step:
-        verb, target = step["run"].split(" ")
-        assert verb == "make"
+        verb, option, folder, target = step["run"].split(" ")
+        assert (verb, option, folder) == ("make", "-C", '"$FOLDER"')
         assert target in TARGETS
     else:
         assert re.fullmatch(r"actions/[a-z-]+(/[a-z]+)?@[0-9a-f]{40}", step["uses"])

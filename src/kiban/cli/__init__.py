@@ -5,6 +5,7 @@ import os
 import click
 
 from kiban.cli.add import add
+from kiban.cli.check import check
 from kiban.cli.compose import compose
 from kiban.cli.data import data
 from kiban.cli.doctor import doctor
@@ -39,6 +40,7 @@ def commands() -> None:
 
 
 commands.add_command(add)
+commands.add_command(check)
 commands.add_command(compose)
 commands.add_command(data)
 commands.add_command(doctor)

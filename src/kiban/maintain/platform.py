@@ -23,7 +23,7 @@ EXAMPLE = Path("tests/example")
 """The flights, which the tests use: in the platform's repository links, in a team's files."""
 ELSEWHERE = {"dvc.config": ".dvc/config", "config.yaml": "conf/config.yaml"}
 """Files of the example with another path in it: a folder .dvc would be a project of DVC's, and Copier renders conf/."""
-TEAMS = ("conf/", "data/", "reports/", "runners/", "monitoring/")
+TEAMS = ("conf/", "data/", "reports/", "runners/", "monitoring/", "tests/team/")
 TEAMS_FILES = ("dvc.lock", "params.yaml", "README.md", ".dvc/config", str(paths.ANSWERS), str(HASHES))
 
 
