@@ -37,6 +37,7 @@ lint: $(INSTALLED) ## check style, types, deploy/, and that params.yaml is compo
 	mypy
 	kiban compose --check
 	test ! -d .github/workflows || check-jsonschema -q --builtin-schema vendor.github-workflows .github/workflows/*.yaml
+	test ! -f .github/dependabot.yml || check-jsonschema -q --builtin-schema vendor.dependabot .github/dependabot.yml
 	check-jsonschema -q --builtin-schema vendor.gitlab-ci --data-transform gitlab-ci ci/gitlab-ci.yml
 	check-jsonschema -q --builtin-schema vendor.azure-pipelines --data-transform azure-pipelines --regex-variant nonunicode ci/azure-pipelines.yml
 	check-jsonschema -q --builtin-schema vendor.compose-spec deploy/compose.yaml
@@ -133,11 +134,12 @@ release: $(INSTALLED) ## tag the commit VERSION, with the hashes of the platform
 	python -m kiban.maintain.platform --list > platform.sha256.part && mv platform.sha256.part platform.sha256
 	git add platform.sha256 && git commit -q -m "Release $(VERSION)" && git tag "$(VERSION)"
 
-lock: $(INSTALLED) ## resolve the requirements anew
+lock: $(INSTALLED) ## resolve the requirements anew: all of them, or PACKAGE=NAME and what it needs
 	$(COMPILE) pyproject.toml $(CORE_EXTRAS:%=--extra %) --group dev --group serve -o requirements.lock
 	$(COMPILE) --group serve -c requirements.lock -o requirements.serve.lock
 	set -e; for extra in $$(python -c "$$OTHER_EXTRAS" $(CORE_EXTRAS)); do \
 		$(COMPILE) pyproject.toml --extra $$extra -c requirements.lock -o requirements.$$extra.lock; done
+	python -m kiban.config.versions
 # The databases' clients and the examples' data, which the tests use. Every other extra has a lock of its own, so that none weighs on `make repro`.
 CORE_EXTRAS := postgresql bigquery redshift examples
 define OTHER_EXTRAS
@@ -145,7 +147,7 @@ import sys, tomllib
 print(*sorted(set(tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]) - set(sys.argv[1:])))
 endef
 export OTHER_EXTRAS
-COMPILE := uv pip compile -q --upgrade --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+COMPILE := uv pip compile -q $(if $(PACKAGE),--upgrade-package $(PACKAGE),--upgrade) --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url
 
 # uv, itself from the lock, installs in seconds what takes pip minutes; where it cannot, pip does.

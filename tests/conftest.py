@@ -95,6 +95,7 @@ def evaluated(source: Path, once: Callable[..., Path]) -> Path:
 
     def run_all(folder: Path) -> None:
         shutil.copytree(ROOT / "conf", folder / "conf")
+        shutil.copy(ROOT / "versions.yaml", folder)
         (folder / "data").mkdir()
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(folder)

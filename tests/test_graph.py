@@ -1,5 +1,6 @@
 """dvc.yaml against the code: deps against the real import closure, params against what each stage reads."""
 
+import importlib.metadata
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import yaml
 from slice import ROOT, stage_module
 
+from kiban.config import versions
 from kiban.core.settings import Sections
 from kiban.data.settings import Featured, Identity
 
@@ -93,7 +95,43 @@ def test_params_are_what_the_stage_reads(stage: str) -> None:
     if stage in whole():
         assert not params
     else:
-        assert set(params) == sections(stage_module(stage).Params)
+        assert {name for name in params if isinstance(name, str)} == sections(stage_module(stage).Params)
+
+
+SHAPES_NO_BYTES = {  # of an output: what reads settings, shows progress, locks files, and speaks to DVC and MLflow
+    *("click", "dvc", "dvc-data", "filelock", "fsspec", "hydra-core", "mlflow-skinny", "omegaconf", "pydantic"),
+    *("pydantic-core", "pyyaml", "rich", "threadpoolctl", "vl-convert-python"),
+}
+CLIENTS = {"ingest": {"adbc-driver-postgresql", "numpy", "sqlalchemy"}}  # a snapshot is kept, whatever has taken it
+UNDERNEATH = {"train": {"scipy"}, "prepare": {"sqlglot"}}  # what a package of the closure computes or compiles with
+WITH_PACKAGES = grimp.build_graph(
+    "kiban", include_external_packages=True, exclude_type_checking_imports=True, cache_dir=None
+)
+DISTRIBUTIONS = importlib.metadata.packages_distributions()
+
+
+@pytest.mark.parametrize("stage", sorted(set(GRAPH) - {"config", "track"}))
+def test_a_stage_names_the_packages_that_shape_its_bytes(stage: str) -> None:
+    """The stages config and track write a constant text."""
+    (named,) = [entry["versions.yaml"] for entry in GRAPH[stage]["params"] if isinstance(entry, dict)]
+    modules = closure(stage)
+    packages = {
+        DISTRIBUTIONS[package.partition(".")[0]][0].lower().replace("_", "-")
+        for name in WITH_PACKAGES.modules
+        if name.startswith("kiban.") and file_of(name) in modules
+        for package in WITH_PACKAGES.find_modules_directly_imported_by(name)
+        if package.partition(".")[0] in DISTRIBUTIONS and not package.startswith("kiban")
+    }
+    assert set(named) == packages - SHAPES_NO_BYTES - CLIENTS.get(stage, set()) | UNDERNEATH.get(stage, set())
+    assert named == sorted(named)
+
+
+def test_versions_yaml_is_what_is_locked() -> None:
+    entries = [each for stage in GRAPH.values() for each in stage.get("params", []) if isinstance(each, dict)]
+    names = {name for entry in entries for name in entry["versions.yaml"]}
+    content = (ROOT / "versions.yaml").read_bytes()
+    locked = versions.locked(list(names), (ROOT / "requirements.lock").read_text())
+    assert versions.read(content, "versions.yaml") == locked
 
 
 def test_only_config_and_track_read_the_whole_of_params() -> None:

@@ -4,11 +4,11 @@ import os
 import sys
 from pathlib import Path
 
-from kiban.config import composition
+from kiban.config import composition, versions
 from kiban.config.digest import digest
 from kiban.config.params import Params, check_has_data
 from kiban.core.errors import KibanError, exit_on_error
-from kiban.core.paths import CONF, CONFIG_STAMP, PARAMS
+from kiban.core.paths import CONF, CONFIG_STAMP, PARAMS, VERSIONS
 from kiban.core.settings import read
 
 DVC_EXPERIMENT = "DVC_EXP_NAME"
@@ -16,6 +16,9 @@ DVC_EXPERIMENT = "DVC_EXP_NAME"
 
 
 def main() -> None:
+    if not VERSIONS.exists():
+        raise KibanError(f"{VERSIONS} is missing: restore it with `git checkout`")
+    versions.check_installed(versions.read(VERSIONS.read_bytes(), str(VERSIONS)))
     params = read(Params)
     check_has_data(params.dataset.tables)
     if params.conf_digest != digest(CONF):

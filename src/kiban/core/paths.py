@@ -8,6 +8,7 @@ CONF = Path("conf")
 CONFIG = CONF / "config.yaml"
 EXPERIMENTS = CONF / "experiment"
 SEARCHES = CONF / "tune"
+VERSIONS = Path("versions.yaml")
 
 # What Copier keeps of a team's repository
 ANSWERS = Path(".copier-answers.yml")

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.core.settings import changed
 from kiban.data.contract import NO_KEY, Table
@@ -77,6 +78,8 @@ def compare(before: Revision, after: Revision) -> Comparison:
     except KibanError as error:
         data_reason = str(error)
     parameters = changed(before.params, after.params)
+    upgrades = changed(before.versions, after.versions) if before.versions else {}
+    parameters |= {f"{paths.VERSIONS}: {name}": pair for name, pair in upgrades.items()}
     return Comparison(judgement, reason, gate, gate_judgement, scores, parameters, data, data_reason)
 
 

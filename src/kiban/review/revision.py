@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import ValidationError
 
+from kiban.config import versions
 from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.core.git import commit_of, prefix
@@ -63,6 +64,14 @@ class Revision:
         except FileNotFoundError:
             return None
         return str(answers.get("_commit")) if isinstance(answers, dict) else None
+
+    @cached_property
+    def versions(self) -> Mapping[str, str]:
+        """The versions of the packages that shape bytes; none in a commit from before versions.yaml."""
+        try:
+            return versions.read(self.content(paths.VERSIONS), self._named(paths.VERSIONS))
+        except FileNotFoundError:
+            return {}
 
     @cached_property
     def dataset(self) -> str:

@@ -1,0 +1,38 @@
+"""versions.yaml is what is locked and installed, or a run stops before it makes other bytes."""
+
+from pathlib import Path
+
+import pytest
+from slice import ROOT, run_stage
+
+from kiban.config import versions
+from kiban.core.errors import KibanError
+
+
+def test_what_is_installed_is_what_the_file_says() -> None:
+    versions.check_installed(versions.read((ROOT / "versions.yaml").read_bytes(), "versions.yaml"))
+
+
+@pytest.mark.parametrize(("name", "installed"), [("numpy", r"[0-9.]+"), ("no-such-package", "no version")])
+def test_another_version_stops_the_run_and_names_the_set_up(project: Path, name: str, installed: str) -> None:
+    lines = [line for line in Path("versions.yaml").read_text().splitlines() if not line.startswith(name)]
+    Path("versions.yaml").write_text("\n".join([*lines, f'{name}: "1.0"']))
+    said = f"{name} is installed in {installed}, and versions.yaml says 1.0: `make .venv/installed` sets up"
+    with pytest.raises(KibanError, match=said):
+        run_stage("config")
+    Path("versions.yaml").unlink()
+    with pytest.raises(KibanError, match="versions.yaml is missing"):
+        run_stage("config")
+
+
+@pytest.mark.parametrize("content", [b"numpy: 1", b"[numpy]", b"numpy: [1]", b"<<<<<<< HEAD\nnumpy: '1'\n"])
+def test_what_is_no_list_of_versions_is_one_line(content: bytes) -> None:
+    with pytest.raises(KibanError, match=r"^versions\.yaml"):
+        versions.read(content, "versions.yaml")
+
+
+def test_the_versions_are_read_from_the_lock() -> None:
+    lock = "numpy==2.4.6 \\\n    --hash=sha256:00\nuvloop==0.22 ; sys_platform != 'win32' \\\n    --hash=sha256:00\n"
+    assert versions.locked(["uvloop", "numpy"], lock) == {"numpy": "2.4.6", "uvloop": "0.22"}
+    with pytest.raises(KibanError, match=r"requirements\.lock has no pandas"):
+        versions.locked(["pandas"], lock)
