@@ -92,6 +92,22 @@ comment: ## put report/report.md under the pull request of the CI job, in the pl
 	@test -z "$$PICTURES" || printf '\nPictures, before and after: %s\n' "$$PICTURES" >> report/comment.md
 	@$(PYTHON) ci/comment.py report/comment.md "$$(git rev-parse --show-prefix)"
 
+train: $(INSTALLED) ## for CI: run with data from the store, push data and model, and copy what git keeps of them to results/
+	kiban compose
+	dvc repro --pull
+	kiban push
+	rm -rf results && mkdir results && cp -R dvc.lock params.yaml reports results
+
+deliver: ## for CI: commit results/ to the clone in the folder HEAD, and push it to BRANCH, if that is still at COMMIT
+	@test "$$(git -C "$$HEAD" ls-remote origin "refs/heads/$$BRANCH" | cut -f 1)" = "$$COMMIT" || { echo "error: $$BRANCH is not" \
+		"at $$COMMIT any more: label it again" >&2; exit 1; }
+	cp -R results/. "$$HEAD/$$(git rev-parse --show-prefix)"
+	cd "$$HEAD/$$(git rev-parse --show-prefix)" && git add --all -- dvc.lock params.yaml reports && { git diff --cached --quiet || \
+		git -c user.name=kiban -c user.email=kiban@localhost commit -q -m "Trained in CI" && git push -q origin "HEAD:refs/heads/$$BRANCH"; }
+
+unlabel: ## for CI: take the label `train` off the pull request NUMBER
+	gh pr edit "$$NUMBER" --repo "$$GITHUB_REPOSITORY" --remove-label train
+
 serve: $(INSTALLED) ## answer at http://127.0.0.1:3000
 	@python -c 'import socket, sys; sys.exit(not socket.socket().connect_ex(("127.0.0.1", 3000)))' || { echo "error: something" \
 		"answers at port 3000 already: end it, or serve elsewhere: BENTOML_HOME=FOLDER bentoml serve --port PORT" >&2; exit 1; }
@@ -166,4 +182,4 @@ $(INSTALLED): requirements.lock pyproject.toml
 	touch $@
 USER_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 
-.PHONY: help repro test test-long check platform lint docs compose s3 reproduce hooks report gate comment serve experiments runs bento image bench bench-tables template release lock
+.PHONY: help repro test test-long check platform lint docs compose s3 reproduce hooks report gate comment train deliver unlabel serve experiments runs bento image bench bench-tables template release lock

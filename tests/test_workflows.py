@@ -28,26 +28,47 @@ def test_a_step_is_a_make_target_or_an_action_of_one_commit(job: dict[str, Any],
         assert re.fullmatch(r"actions/[a-z-]+(/[a-z]+)?@[0-9a-f]{40}", step["uses"])
 
 
+WRITES = {  # of the jobs that may write anything
+    "comment": {"pull-requests"},
+    "unlabel": {"pull-requests"},
+    "deliver": {"contents"},
+}
+BASE = "${{ github.event.pull_request.base.sha }}"
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_nothing_may_be_done_that_is_not_asked_for(file: Path) -> None:
     workflow = yaml.safe_load(file.read_text())
     assert workflow["permissions"] == {}
     for name, job in workflow["jobs"].items():
         writes = {scope for scope, right in job["permissions"].items() if right == "write"}
-        assert writes == ({"pull-requests"} if name == "comment" else set())
+        assert writes == WRITES.get(name, set())
         for step in job["steps"]:
             if step.get("uses", "").startswith("actions/checkout@"):
-                assert step["with"]["persist-credentials"] is False
+                pushes = name == "deliver" and step["with"].get("path") == ".kiban_head"
+                assert step["with"]["persist-credentials"] is pushes
 
 
-def test_the_job_that_may_write_runs_no_code_of_the_pull_request_and_gets_no_secret() -> None:
-    text = (ROOT / ".github/workflows/pull_request.yaml").read_text()
-    workflow = yaml.safe_load(text)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_job_that_may_write_runs_no_code_of_the_pull_request_and_gets_no_secret(file: Path) -> None:
+    workflow = yaml.safe_load(file.read_text())
     assert True in workflow  # YAML 1.1 reads `on` so
-    assert workflow[True] == "pull_request"  # and not pull_request_target, which has secrets for forks
-    comment = workflow["jobs"]["comment"]
-    assert "head.repo.full_name == github.repository" in comment["if"]
-    (checkout,) = [step for step in comment["steps"] if "checkout" in step.get("uses", "")]
-    assert checkout["with"]["ref"] == "${{ github.event.pull_request.base.sha }}"
-    assert "secrets." not in str(comment)
-    assert "secrets." not in str(workflow["jobs"]["check"])
+    assert "pull_request_target" not in str(workflow[True])  # which has secrets for forks
+    for name in workflow["jobs"].keys() & WRITES.keys():
+        job = workflow["jobs"][name]
+        (checkout, *others) = [step["with"] for step in job["steps"] if "checkout" in step.get("uses", "")]
+        assert checkout["ref"] == BASE
+        assert "path" not in checkout  # its Makefile is the one that runs
+        assert [other["path"] for other in others] == ([".kiban_head"] if name == "deliver" else [])
+        assert "secrets." not in str(job)
+    assert "secrets." not in str(workflow["jobs"].get("check", {}))
+
+
+@pytest.mark.parametrize(("file", "first"), [("pull_request", "comment"), ("train", "unlabel")])
+def test_nothing_is_written_for_a_fork(file: str, first: str) -> None:
+    jobs = yaml.safe_load((ROOT / f".github/workflows/{file}.yaml").read_text())["jobs"]
+    assert "head.repo.full_name == github.repository" in jobs[first]["if"]
+    needs = {name: job.get("needs") for name, job in jobs.items()}
+    if file == "train":
+        assert needs == {"unlabel": None, "train": "unlabel", "deliver": "train", "comment": "train"}
+        assert "'train'" in jobs["unlabel"]["if"]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from clones import commit, copy_to, run, with_installed, with_results
 from servers import Store
 
@@ -190,3 +191,41 @@ def test_the_hook_reads_the_commits_that_are_pushed(pushed: Path, store: Store, 
     assert f"error: not pushed: models/servable of dvc.lock of {made[:7]}; run `kiban push`" in output
     assert "unstored" not in run(bare, "git", "branch")
     run(pushed, "git", "push", "-q", "origin", "main:again", **store.environment)
+
+
+@pytest.mark.long
+def test_ci_trains_a_branch_and_delivers_one_commit_unless_it_has_moved(
+    pushed: Path, store: Store, tmp_path: Path
+) -> None:
+    """The steps of the workflow train, with a clone for each job."""
+    run(tmp_path, "git", "clone", "-q", "--bare", str(pushed), "origin.git")
+    run(pushed, "git", "remote", "add", "origin", str(tmp_path / "origin.git"))
+    run(pushed, "git", "checkout", "-q", "-b", "faster")
+    settings = yaml.safe_load((pushed / "params.yaml").read_text())
+    overlay = pushed / "conf/experiment/slice.yaml"
+    run(pushed, "kiban", "compose", "--adopt", "slice")
+    overlay.write_text(overlay.read_text().replace("max_iter: 20", "max_iter: 25"))
+    run(pushed, "kiban", "compose")
+    run(pushed, "git", "checkout", "-q", "dvc.lock", "reports")
+    labelled = commit(pushed, "not run here")
+    run(pushed, "git", "push", "-q", "origin", "faster", "main")
+    assert settings["model"]["max_iter"] == 20
+
+    base, head, trainer = tmp_path / "base", tmp_path / "base/.kiban_head", tmp_path / "trainer"
+    for folder, branch in ((trainer, "faster"), (base, "main"), (head, "faster")):
+        run(tmp_path, "git", "clone", "-q", "-b", branch, str(tmp_path / "origin.git"), str(folder))
+    with_installed(trainer)
+    run(trainer, "make", "train", **store.environment)
+    shutil.copytree(trainer / "results", base / "results")
+    job = {"HEAD": str(head), "BRANCH": "faster", "COMMIT": labelled}
+    run(base, "make", "deliver", **job)
+    theirs = cloned(pushed)
+    run(theirs, "git", "pull", "-q", str(tmp_path / "origin.git"), "faster")
+    assert run(theirs, "git", "diff", "--name-only", labelled).split() == sorted(
+        {*run(theirs, "git", "diff", "--name-only", labelled, "--", "dvc.lock", "params.yaml", "reports").split()}
+    )
+    output = run(theirs, "make", "reproduce", **store.environment)
+    assert output.startswith("pushed: ")
+    assert stages_run(output) == []
+    output = run(base, "make", "deliver", status=2, **job)
+    assert f"error: faster is not at {labelled} any more: label it again" in output

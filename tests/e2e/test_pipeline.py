@@ -285,16 +285,16 @@ def test_a_killed_run_loses_nothing(year: Path) -> None:
     assert clean(year)
 
 
-def test_what_a_caller_does_not_know_costs_what_the_readme_says(year: Path) -> None:
+def test_what_a_caller_does_not_know_costs_what_the_page_says(year: Path) -> None:
     servable = load(year / "models/servable")
     features = servable.contract.features()
     rows = pa.concat_tables([parquet.read(year / f"data/prepared/flights/2013-{month}.parquet") for month in (11, 12)])
     known, late = columns.from_arrow(rows, features), rows["late"].to_pylist()
-    readme = (ROOT / "README.md").read_text()
+    page = (ROOT / "docs/serving.md").read_text()
     for unknown in (["plane_*"], ["weather_*"], ["state_*"], ["weather_*", "state_*"]):
         scores = servable.score(columns.without(known, features, unknown))
         cost = f"{roc_auc_score(late, scores):.3f}, {brier_score_loss(late, scores):.3f}".replace("0.", ".")
-        told = next(line for line in readme.splitlines() if line.startswith(f"| `{'` and `'.join(unknown)}`"))
+        told = next(line for line in page.splitlines() if line.startswith(f"| `{'` and `'.join(unknown)}`"))
         assert f"| {cost}" in told
 
 

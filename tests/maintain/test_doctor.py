@@ -8,6 +8,7 @@ import pytest
 from clones import run
 from slice import ROOT
 
+from kiban.cli.doctor import doctor as command
 from kiban.maintain import doctor
 
 
@@ -24,7 +25,16 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def problems(folder: Path) -> list[str]:
-    return [problem for _, problem in doctor.examine(folder) if problem]
+    return [problem for _, problem, is_note in doctor.examine(folder) if problem and not is_note]
+
+
+def test_another_processor_is_a_note_and_no_failure(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    assert problems(clone) == []
+    command.main([], standalone_mode=False)
+    assert "note  models have the bytes of CI: this is Linux on arm64, where" in capsys.readouterr().out
 
 
 def test_nothing_is_wrong_with_a_clone_that_was_set_up(clone: Path) -> None:
@@ -39,7 +49,7 @@ def test_a_params_yaml_that_is_not_conf_is_told_by_its_keys(clone: Path) -> None
     assert problem.startswith("it differs in model.max_iter: `kiban compose` takes conf/")
     output = run(clone, "kiban", "doctor", status=1)
     assert "FAIL  params.yaml is composed from conf/: it differs in model.max_iter" in output
-    assert "error: 1 of 6 checks failed" in output
+    assert "error: 1 of 8 checks failed" in output
     params.unlink()
     assert problems(clone) == ["params.yaml is missing: `kiban compose`"]
 

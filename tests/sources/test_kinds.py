@@ -1,8 +1,10 @@
+import sys
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+import kiban.sources
 from kiban.core import files
 from kiban.core.errors import KibanError
 from kiban.data import parquet
@@ -49,6 +51,20 @@ def test_every_kind_can_be_named() -> None:
     for kind in KINDS:
         settings = Source.model_validate({"_target_": f"kiban.sources.{kind}", "options": options[kind]})
         assert type(open_source(settings)).__name__ == kind
+
+
+def test_a_teams_own_file_needs_no_edit_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    methods = "    def __init__(self, *, table):\n        self.table = table\n    batches = read = describe = id\n"
+    (tmp_path / "ours.py").write_text(f"class Ours:\n{methods}")
+    monkeypatch.setattr(kiban.sources, "__path__", [*kiban.sources.__path__, str(tmp_path)])
+    settings = {"_target_": "kiban.sources.ours.Ours", "options": {"table": "t"}}
+    assert type(open_source(Source.model_validate(settings))).__name__ == "Ours"
+    with pytest.raises(KibanError, match="kiban.sources.ours.Ours: .*unexpected keyword argument 'tabel'"):
+        open_source(Source.model_validate({**settings, "options": {"tabel": "t"}}))
+    for target in ("ours.Nobody", "nobody.Ours", "text.csv", "kinds.KINDS", "settings.Settings"):
+        with pytest.raises(KibanError, match="there is no source"):
+            open_source(Source.model_validate({"_target_": f"kiban.sources.{target}"}))
+    sys.modules.pop("kiban.sources.ours")
 
 
 class TwoRows:

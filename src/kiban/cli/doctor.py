@@ -20,7 +20,8 @@ def doctor() -> None:
     from kiban.maintain import doctor
 
     checks = doctor.examine(Path())
-    for subject, problem in checks:
-        print(f"ok    {subject}" if problem is None else f"FAIL  {subject}: {problem}")
-    if failed := sum(problem is not None for _, problem in checks):
+    for subject, problem, is_note in checks:
+        state = "ok  " if problem is None else "note" if is_note else "FAIL"
+        print(f"{state}  {subject}" + (f": {problem}" if problem else ""))
+    if failed := sum(problem is not None and not is_note for _, problem, is_note in checks):
         raise KibanError(f"{failed} of {len(checks)} checks failed")

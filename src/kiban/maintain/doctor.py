@@ -1,6 +1,7 @@
 """What can be wrong with a clone, its configuration and its machine, each with what mends it."""
 
 import os
+import platform
 import stat
 import subprocess
 from collections.abc import Callable
@@ -12,12 +13,18 @@ from kiban.core.errors import KibanError, one_line
 from kiban.core.git import git, merging
 from kiban.core.paths import PARAMS
 
+CI_MACHINE = "Linux on x86_64"
+
 
 class Check(NamedTuple):
-    """What was looked at, and what is wrong with it and how to mend that; None if nothing is."""
+    """What was looked at, and what is wrong with it and how to mend that; None if nothing is.
+
+    With `is_note` the problem is one to know of, not to mend.
+    """
 
     subject: str
     problem: str | None
+    is_note: bool = False
 
 
 def examine(root: Path) -> list[Check]:
@@ -31,7 +38,21 @@ def examine(root: Path) -> list[Check]:
         ("DVC's cache of this machine is out of other accounts' reach", _site_cache),
         ("remotes are verified", _remotes),
     ]
-    return [Check(subject, check(root)) for subject, check in subjects]
+    notes: list[tuple[str, Callable[[Path], str | None]]] = [("models have the bytes of CI", _machine)]
+    return [
+        *(Check(subject, check(root)) for subject, check in subjects),
+        *(Check(subject, check(root), is_note=True) for subject, check in notes),
+    ]
+
+
+def _machine(root: Path) -> str | None:
+    here = f"{platform.system()} on {platform.machine()}"
+    if here == CI_MACHINE:
+        return None
+    return (
+        f"this is {here}, where a model has other bytes than on {CI_MACHINE}, so that `make reproduce` in CI differs: "
+        "let CI train, by the label `train` on the pull request"
+    )
 
 
 def _git(root: Path) -> str | None:

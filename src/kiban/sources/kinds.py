@@ -2,16 +2,16 @@
 
 conf/dataset/ names a source by `_target_` and gives its options. A source lists its batches and reads one of them.
 `kiban.ingest` converts the rows to the contract's schema, so that the same rows give the same bytes from every source.
-To add a kind, write a class with the three methods of `Source` and add it to KINDS.
+To add a kind, write a class with the three methods of `Source` in a file of this room: kiban.sources.FILE.CLASS.
 """
 
 import importlib
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 from pydantic import ValidationError
 
-from kiban.core.errors import KibanError
+from kiban.core.errors import KibanError, one_line
 from kiban.core.settings import explain
 from kiban.data import parquet
 from kiban.data.batches import Period
@@ -59,13 +59,30 @@ class _WithNulls:
 
 def open_source(settings: SourceSettings) -> Source:
     """The source that the settings name. Raises KibanError if there is no such kind or if an option is wrong."""
-    name = settings.target.removeprefix("kiban.sources.")
-    if name not in KINDS:
-        raise KibanError(f"dataset source _target_: there is no source {settings.target!r}, only {sorted(KINDS)}")
-    kind = getattr(importlib.import_module(f"kiban.sources.{KINDS[name]}"), name)
+    kind = _kind(settings.target)
     try:
         source: Source = kind(**settings.options)
     except ValidationError as error:
         # The value is not shown: it may be a secret that was written in the wrong place.
         raise KibanError(f"dataset source {settings.target}: option {explain(error, show_input=False)}") from None
+    except TypeError as error:  # of a class that does not check its options by pydantic
+        raise KibanError(f"dataset source {settings.target}: {one_line(error)}") from None
     return _WithNulls(source, settings.missing) if settings.missing else source
+
+
+def _kind(target: str) -> type[Any]:
+    """The class of a kind: one of KINDS, or kiban.sources.FILE.CLASS of a file that a team has added."""
+    file, _, name = target.removeprefix("kiban.sources.").rpartition(".")
+    module = f"kiban.sources.{file or KINDS.get(name, name)}"
+    try:
+        kind = getattr(importlib.import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        kind = None
+    if not isinstance(kind, type) or not all(hasattr(kind, method) for method in ("batches", "read", "describe")):
+        raise KibanError(
+            f"dataset source _target_: there is no source {target!r}: name one of {', '.join(sorted(KINDS))}, or "
+            "FILE.CLASS of a file in src/kiban/sources/"
+        )
+    return kind

@@ -29,7 +29,7 @@ class Source(Settings):
     `missing` lists the texts that stand for null in the source, such as NA.
     """
 
-    target: Annotated[str, Field(alias="_target_", pattern=r"^kiban\.sources\.\w+$")]
+    target: Annotated[str, Field(alias="_target_", pattern=r"^kiban\.sources\.(\w+\.)?\w+$")]
     options: Annotated[dict[str, Any], AfterValidator(_no_password)] = {}
     missing: list[str] = []
 
