@@ -42,6 +42,17 @@ def test_nothing_is_wrong_with_a_clone_that_was_set_up(clone: Path) -> None:
     assert "ok    git knows this folder" in run(clone, "kiban", "doctor")
 
 
+def test_what_has_grown_large_is_a_note(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "LARGE", 1000)
+    (clone / "mlruns").mkdir()
+    (clone / "mlruns/file").write_bytes(bytes(2000))
+    assert problems(clone) == []
+    command.main([], standalone_mode=False)
+    assert "most of it in mlruns: `kiban clean` says what may go" in capsys.readouterr().out
+
+
 def test_a_params_yaml_that_is_not_conf_is_told_by_its_keys(clone: Path) -> None:
     params = clone / "params.yaml"
     params.write_text(params.read_text().replace("max_iter: 400", "max_iter: 300"))
@@ -49,7 +60,7 @@ def test_a_params_yaml_that_is_not_conf_is_told_by_its_keys(clone: Path) -> None
     assert problem.startswith("it differs in model.max_iter: `kiban compose` takes conf/")
     output = run(clone, "kiban", "doctor", status=1)
     assert "FAIL  params.yaml is composed from conf/: it differs in model.max_iter" in output
-    assert "error: 1 of 8 checks failed" in output
+    assert "error: 1 of 9 checks failed" in output
     params.unlink()
     assert problems(clone) == ["params.yaml is missing: `kiban compose`"]
 

@@ -6,6 +6,7 @@ import click
 
 from kiban.cli.add import add
 from kiban.cli.check import check
+from kiban.cli.clean import clean
 from kiban.cli.compose import compose
 from kiban.cli.data import data
 from kiban.cli.doctor import doctor
@@ -41,6 +42,7 @@ def commands() -> None:
 
 commands.add_command(add)
 commands.add_command(check)
+commands.add_command(clean)
 commands.add_command(compose)
 commands.add_command(data)
 commands.add_command(doctor)

@@ -74,6 +74,11 @@ def write(path: Path, content: bytes) -> None:
         part.write_bytes(content)
 
 
+def size_of(folder: Path) -> int:
+    """The bytes of all files under a folder; 0 if there is no such folder."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+
+
 def keep_only(folder: Path, files: set[Path]) -> None:
     """Remove every file under `folder` that is not among `files`."""
     for path in folder.rglob("*"):

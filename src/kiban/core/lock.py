@@ -1,5 +1,6 @@
 """What a revision names of DVC's objects: the outputs in its dvc.lock and its *.dvc files that git does not have."""
 
+import contextlib
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,16 +35,39 @@ def outputs(commit: str | None) -> dict[str, str]:
     return {path: digest for path, digest in found.items() if Path(path) not in kept}
 
 
+def ever_named() -> set[str]:
+    """The MD5 of every output that the working tree or any commit names, of branches, tags, stashes and experiments.
+
+    Raises KibanError as `outputs` does; a file of an old commit that cannot be read is left out.
+    """
+    digests = set(outputs(None).values())
+    try:
+        history = ("log", "--all", "--full-history", "-m", "--format=", "--raw", "--no-abbrev", "--no-renames", "--")
+        changes = git(Path(), *history, str(LOCK), "*.dvc").splitlines()
+    except (OSError, subprocess.CalledProcessError):
+        raise KibanError("git does not list the commits here: `kiban doctor` says what is wrong") from None
+    # A line is: the modes, the blobs before and after, and then the letter of the change and the path.
+    blobs = {(change.split()[3], change.partition("\t")[2]) for change in changes}
+    for blob, path in blobs:
+        if blob.strip("0"):
+            with contextlib.suppress(KibanError):
+                digests |= {digest for _, digest in _parsed(git(Path(), "cat-file", "blob", blob), path, path)}
+    return digests
+
+
 def _in(name: str, commit: str | None) -> Iterator[tuple[str, str]]:
     """The paths, from here, and MD5 of the outputs in one file."""
     if commit is None and not Path(name).exists():  # deleted, and not yet in a commit
         return
     content = Path(name).read_text() if commit is None else git(Path(), "show", f"{commit}:./{name}")
-    where = f"{name} of {commit[:7]}" if commit else name
+    yield from _parsed(content, name, f"{name} of {commit[:7]}" if commit else name)
+
+
+def _parsed(content: str, name: str, where: str) -> Iterator[tuple[str, str]]:
     check_no_conflict(content.encode(), where)
     try:
         parsed: Any = yaml.load(content, yaml.CSafeLoader) or {}
-        for stage in parsed.get("stages", {}).values() if name == str(LOCK) else [parsed]:
+        for stage in parsed.get("stages", {}).values() if Path(name).name == LOCK.name else [parsed]:
             for output in stage.get("outs", []):
                 if "md5" in output:
                     yield (Path(name).parent / output["path"]).as_posix(), output["md5"]

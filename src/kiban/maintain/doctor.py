@@ -10,10 +10,13 @@ from typing import Any, NamedTuple
 
 from kiban.config.composition import composed, differing_keys, listed
 from kiban.core.errors import KibanError, one_line
+from kiban.core.files import size_of
 from kiban.core.git import git, merging
-from kiban.core.paths import PARAMS
+from kiban.core.paths import CACHE, PARAMS
 
 CI_MACHINE = "Linux on x86_64"
+LARGE = 5 * 10**9  # bytes
+GROWING = (".dvc/cache", "mlruns", "bentos", "logs", str(CACHE))
 
 
 class Check(NamedTuple):
@@ -38,7 +41,10 @@ def examine(root: Path) -> list[Check]:
         ("DVC's cache of this machine is out of other accounts' reach", _site_cache),
         ("remotes are verified", _remotes),
     ]
-    notes: list[tuple[str, Callable[[Path], str | None]]] = [("models have the bytes of CI", _machine)]
+    notes: list[tuple[str, Callable[[Path], str | None]]] = [
+        ("models have the bytes of CI", _machine),
+        (f"what grows is below {LARGE // 10**9} GB", _size),
+    ]
     return [
         *(Check(subject, check(root)) for subject, check in subjects),
         *(Check(subject, check(root), is_note=True) for subject, check in notes),
@@ -52,6 +58,17 @@ def _machine(root: Path) -> str | None:
     return (
         f"this is {here}, where a model has other bytes than on {CI_MACHINE}, so that `make reproduce` in CI differs: "
         "let CI train, by the label `train` on the pull request"
+    )
+
+
+def _size(root: Path) -> str | None:
+    sizes = {name: size_of(root / name) for name in GROWING}
+    if sum(sizes.values()) < LARGE:
+        return None
+    largest = max(sizes, key=lambda name: sizes[name])
+    return (
+        f"it is {sum(sizes.values()) / 10**9:.1f} GB, most of it in {largest}: `kiban clean` says what may go, once "
+        "experiments that are not needed are removed (`dvc exp remove`)"
     )
 
 

@@ -1,0 +1,159 @@
+"""What grows in a repository, and what of it nothing names any more."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kiban.core import lock, paths
+from kiban.core.errors import KibanError, one_line
+from kiban.core.files import size_of
+from kiban.core.git import git
+from kiban.request.origin import LINE
+
+MLRUNS = Path("mlruns")
+STORE = f"sqlite:///{MLRUNS}/mlflow.db"
+
+
+class Place(NamedTuple):
+    """A place that grows: its bytes, those that may go, what they are, and what else makes it smaller."""
+
+    name: str
+    bytes: int
+    leaving: int
+    what: str
+
+
+class Plan(NamedTuple):
+    """The places, and what `carry_out` removes: objects of DVC's cache, and runs of MLflow's local store."""
+
+    places: list[Place]
+    objects: list[Path]
+    runs: list[str]
+
+
+def plan() -> Plan:
+    """What may go. Nothing goes that a commit, a kept experiment or the working tree names.
+
+    Raises KibanError if the cache is one that other projects use, and as `core.lock.ever_named` does.
+    """
+    cache = _cache()
+    objects = _unnamed(cache)
+    runs, in_runs = _left_runs()
+    experiments = git(Path(), "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
+    names = [name for name in experiments if not name.startswith(("refs/exps/exec/", "refs/exps/celery/"))]
+    places = [
+        Place(str(cache), size_of(cache), sum(path.stat().st_size for path in objects), _count(len(objects), "object")),
+        Place(str(MLRUNS), size_of(MLRUNS), in_runs, _count(len(runs), "run") + " of models that nothing names"),
+        Place("bentos", size_of(Path("bentos")), 0, "`bentoml list`, `bentoml delete`"),
+        Place("logs", size_of(Path("logs")), 0, "what was predicted: yours to keep"),
+        Place(str(paths.CACHE), size_of(paths.CACHE), 0, "results to be computed again: `rm -r` may be used"),
+        Place("experiments", 0, 0, f"{_count(len(names), 'experiment')} kept: `dvc exp remove`"),
+    ]
+    return Plan(places, objects, runs)
+
+
+def carry_out(plan: Plan) -> None:
+    """Remove what the plan names."""
+    for path in plan.objects:
+        path.unlink(missing_ok=True)
+    if plan.runs:
+        _delete(plan.runs)
+
+
+def _cache() -> Path:
+    """The folder of DVC's cache of this project, from here."""
+    from dvc.repo import Repo
+
+    folder = Path(Repo().cache.local.path)
+    inside = Path.cwd().resolve()
+    if inside not in folder.resolve().parents:
+        raise KibanError(f"the cache {folder} is outside of this project, so that others may use it: `dvc gc --help`")
+    return Path(os.path.relpath(folder))
+
+
+def _unnamed(cache: Path) -> list[Path]:
+    """The objects of the cache that nothing names, itself or in a folder that is named."""
+    from dvc.repo import Repo
+    from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.tree import Tree
+
+    local = Repo().cache.local
+    named = lock.ever_named()
+    for digest in [digest for digest in named if digest.endswith(".dir") and local.exists(digest)]:
+        named |= {entry.value for _, _, entry in Tree.load(local, HashInfo("md5", digest))}
+    return [path for path in _objects(cache) if path.parent.name + path.name not in named]
+
+
+def _objects(cache: Path) -> Iterator[Path]:
+    for path in sorted(cache.glob("[0-9a-f][0-9a-f]/*")):
+        if re.fullmatch(r"[0-9a-f]{30}(\.dir)?", path.name):
+            yield path
+
+
+def _left_runs() -> tuple[list[str], int]:
+    """The runs of the local store whose model no commit and no experiment names, and their bytes.
+
+    A run that has no model, such as that of a search, stays.
+    """
+    if not (MLRUNS / "mlflow.db").exists():
+        return [], 0
+    named = _named_models()
+    import mlflow
+
+    client = mlflow.MlflowClient(STORE)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    left, total = [], 0
+    token = None
+    while experiments:
+        page = client.search_runs(experiments, "tags.model_id != ''", max_results=1000, page_token=token)
+        for run in page:
+            if run.data.tags.get("model_id") not in named:
+                left.append(run.info.run_id)
+                folders = [run.info.artifact_uri, *(model.artifact_location for model in _models(client, run))]
+                total += sum(size_of(Path(folder.removeprefix("file://"))) for folder in folders)
+        token = page.token
+        if not token:
+            break
+    return left, total
+
+
+def _named_models() -> set[str]:
+    """The ids of the models that evaluation.json of a commit, of an experiment or of the working tree names."""
+    pattern = re.escape(LINE).replace(r"\{\}", "([0-9a-f]{64})")
+    history = ("log", "--all", "--full-history", "-m", "-p", "--unified=0", "--format=", "--")
+    text = git(Path(), *history, str(paths.EVALUATION))
+    if paths.EVALUATION.exists():
+        text += paths.EVALUATION.read_text(encoding="utf-8")
+    return set(re.findall(pattern, text))
+
+
+def _models(client: Any, run: Any) -> list[Any]:
+    """The models that a run has logged."""
+    return list(client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"))
+
+
+def _delete(runs: list[str]) -> None:
+    """Delete runs, their models and their files from the local store."""
+    import mlflow
+
+    client = mlflow.MlflowClient(STORE)
+    models: list[str] = []
+    for run_id in runs:
+        for model in _models(client, client.get_run(run_id)):
+            client.delete_logged_model(model.model_id)
+            models.append(model.model_id)
+        client.delete_run(run_id)
+    command = ["mlflow", "gc", "--backend-store-uri", STORE, "--run-ids", ",".join(runs)]
+    command += ["--logged-model-ids", ",".join(models)] if models else []
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "MLFLOW_TRACKING_URI": STORE}, check=False
+    )
+    if done.returncode:
+        raise KibanError(f"`mlflow gc` failed, with the runs marked as deleted: {one_line(done.stderr)}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
