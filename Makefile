@@ -8,6 +8,12 @@ unexport PYTHONDONTWRITEBYTECODE
 # The system's certificates, a company's own among them, count for uv as they do for pip.
 export UV_SYSTEM_CERTS := true
 
+# The extras of stores other than S3: of the remotes of DVC, and those that `make STORE=gs` has written to .store.
+STORES := $(sort $(shell sed -n 's#^ *url *= *\(gs\|azure\|ssh\)://.*#\1#p' .dvc/config 2> /dev/null; cat .store 2> /dev/null) $(STORE))
+ifdef STORE
+.DEFAULT_GOAL := store
+endif
+
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -47,6 +53,11 @@ lint: $(INSTALLED) ## check style, types, deploy/, and that params.yaml is compo
 docs: $(INSTALLED) ## write docs/commands.md, the help of every command
 	python -c 'from kiban.cli import commands; from kiban.cli.reference import reference; print(reference(commands, "kiban"), end="")' \
 		> docs/commands.md
+
+store: ## with STORE=gs, azure or ssh: install what reads such a store, and keep it; commit .store
+	@test -f requirements.$(STORE).lock || { echo "error: STORE is one of gs, azure and ssh" >&2; exit 1; }
+	@printf '%s\n' $(STORES) > .store
+	$(MAKE) $(INSTALLED) STORE=
 
 compose: $(INSTALLED) ## compose params.yaml from conf/
 	kiban compose
@@ -167,13 +178,15 @@ COMPILE := uv pip compile -q $(if $(PACKAGE),--upgrade-package $(PACKAGE),--upgr
 	--no-header --no-annotate --no-emit-index-url
 
 # uv, itself from the lock, installs in seconds what takes pip minutes; where it cannot, pip does.
-$(INSTALLED): requirements.lock pyproject.toml
+$(INSTALLED): requirements.lock pyproject.toml $(wildcard .store) $(STORES:%=requirements.%.lock)
 	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or later is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv --clear .venv
 	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.lock
 	pip install -q --disable-pip-version-check --require-hashes -r .venv/uv.lock
 	uv pip sync -q --python .venv --require-hashes requirements.lock \
 		|| pip install -q --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	set -e; for store in $(STORES); do \
+		uv pip install -q --python .venv --no-deps --require-hashes -r requirements.$$store.lock; done
 	uv pip install -q --python .venv --no-deps --no-build-isolation -e .
 	@# DVC unpickles files of a folder that every account may write to, /var/tmp/dvc, unless it is told of another one.
 	dvc config --local core.site_cache_dir > /dev/null 2>&1 || { install -d -m 700 "$(USER_CACHE)/kiban" && \
@@ -182,4 +195,4 @@ $(INSTALLED): requirements.lock pyproject.toml
 	touch $@
 USER_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 
-.PHONY: help repro test test-long check platform lint docs compose s3 reproduce hooks report gate comment train deliver unlabel serve experiments runs bento image bench bench-tables template release lock
+.PHONY: help repro test test-long check platform lint docs compose s3 store reproduce hooks report gate comment train deliver unlabel serve experiments runs bento image bench bench-tables template release lock

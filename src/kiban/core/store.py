@@ -1,6 +1,7 @@
 """DVC's cache and store, asked in a process of its own: a store that dies or never answers holds nobody for ever."""
 
 import multiprocessing
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -141,6 +142,8 @@ def _restore(files: dict[Path, str], sender: Connection) -> None:
 
 def advice(error: Exception) -> str:
     """What the user can do about an error of a store or of the connection to it."""
+    if package := re.search(r"dvc-(gs|azure|ssh)\b", str(error)):
+        return f"`make STORE={package[1]}` installs it"
     if isinstance(error, PermissionError) or "redential" in str(error):
         return "check the credentials in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
     return "check the path and the connection"

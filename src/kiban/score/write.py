@@ -1,4 +1,4 @@
-"""Writing a table in pieces to a file, whole or not at all, on this machine or in an S3 store."""
+"""Writing a table in pieces to a file, whole or not at all, on this machine or in a store."""
 
 import csv
 import secrets
@@ -24,10 +24,10 @@ REJECTED = ("rejected_row", "rejected_because")
 def whole(path: str) -> Iterator[Path]:
     """A file to write to, which appears at `path` when the context ends without an exception.
 
-    For an S3 store the file is in a temporary folder until it is sent. Raises KibanError if it cannot be written.
+    For a store the file is in a temporary folder until it is sent. Raises KibanError if it cannot be written.
     """
     try:
-        with _sent(path) if path.startswith(stores.S3) else _renamed(path) as file:
+        with _sent(path) if stores.is_address(path) else _renamed(path) as file:
             yield file
     except OSError as error:
         raise KibanError(f"{path} cannot be written: {one_line(error)}") from None
@@ -36,8 +36,9 @@ def whole(path: str) -> Iterator[Path]:
 @contextmanager
 def _sent(path: str) -> Iterator[Path]:
     system = stores.system(path)
-    bucket = path.removeprefix(stores.S3).split("/")[0]
-    stores.reached(path, lambda: system.call_s3("head_bucket", Bucket=bucket), "written")
+    if path.startswith(stores.S3):
+        bucket = path.removeprefix(stores.S3).split("/")[0]
+        stores.reached(path, lambda: system.call_s3("head_bucket", Bucket=bucket), "written")
     with TemporaryDirectory() as beside:
         file = Path(beside) / "file"
         yield file

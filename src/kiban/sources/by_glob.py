@@ -1,4 +1,4 @@
-"""Source: CSV and Parquet files that match a pattern, on this machine or in an S3 store."""
+"""Source: CSV and Parquet files that match a pattern, on this machine or in a store."""
 
 import glob
 import io
@@ -38,7 +38,7 @@ class Files:
             raise KibanError(
                 f"dataset source delimiter {delimiter!r}: it must be one character of ASCII, no quote and no line end"
             )
-        self.path = path if path.startswith(stores.S3) else posixpath.normpath(path.removeprefix("file://"))
+        self.path = path if stores.is_address(path) else posixpath.normpath(path.removeprefix("file://"))
         self.delimiter = delimiter
         self.encoding = encoding
         self.endpoint_url = endpoint_url
@@ -73,10 +73,10 @@ class Files:
     @cached_property
     def _files(self) -> dict[str, list[str]]:
         """The sorted paths of the files by batch."""
-        before, placeholder, after = self.path.removeprefix(stores.S3).partition(BATCH)
+        before, placeholder, after = stores.within(self.path, self._system).partition(BATCH)
         pattern = f"{before}*{after}" if placeholder else before
         # On this machine without fsspec, which takes the name of the working directory for a part of the pattern.
-        find = self._system.glob if self.path.startswith(stores.S3) else glob.glob
+        find = self._system.glob if stores.is_address(self.path) else glob.glob
         matches = stores.reached(self.path, lambda: find(pattern))
         if not matches:
             raise KibanError(f"no file matches {self.path}")

@@ -67,7 +67,7 @@ def files(path: str) -> list[File]:
         raise KibanError(f"{path} is an address: download the file, so that you can see it, and give its path")
     system = stores.system(path)
     pattern = f"{path.rstrip('/')}/*" if stores.reached(path, lambda: system.isdir(path)) else path
-    if path.startswith(stores.S3):
+    if stores.is_address(path):
         found = stores.reached(path, lambda: system.glob(pattern))
     else:  # a name may have brackets in it
         found = [path] if Path(path).is_file() else glob.glob(pattern)

@@ -1,4 +1,4 @@
-"""File systems, on this machine or in an S3 store, and their errors as KibanError."""
+"""File systems, on this machine or in a store, and their errors as KibanError."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,17 +10,47 @@ from kiban.core.errors import KibanError, one_line
 from kiban.core.store import advice
 
 S3 = "s3://"
+EXTRAS = {
+    **dict.fromkeys(("gs", "gcs"), "gs"),
+    **dict.fromkeys(("az", "abfs", "abfss"), "azure"),
+    **dict.fromkeys(("ssh", "sftp"), "ssh"),
+}
+"""The extra of kiban that reads the addresses of a scheme; S3 needs none."""
 # Timeouts in seconds: without them a request to a store that does not answer takes minutes to fail.
 S3_CONFIG = {"connect_timeout": 5, "read_timeout": 30, "retries": {"max_attempts": 2}}
 
 T = TypeVar("T")
 
 
+def is_address(path: str) -> bool:
+    """Whether a path is the address of a file in a store, such as s3://BUCKET/PATH, and not of one on this machine."""
+    scheme, separator, _ = path.partition("://")
+    return bool(separator) and (scheme == "s3" or scheme in EXTRAS)
+
+
 def system(path: str, endpoint_url: str | None = None) -> AbstractFileSystem:
-    """The file system of a path. `endpoint_url` is the URL of an S3 store other than the one of the environment."""
-    if not path.startswith(S3):
+    """The file system of a path. `endpoint_url` is the URL of an S3 store other than the one of the environment.
+
+    Raises KibanError if the package that reads such an address is not installed, or if it cannot be reached.
+    """
+    if not is_address(path):
         return fsspec.filesystem("file")
-    return fsspec.filesystem("s3", endpoint_url=endpoint_url, config_kwargs=S3_CONFIG, skip_instance_cache=True)
+    if path.startswith(S3):
+        return fsspec.filesystem("s3", endpoint_url=endpoint_url, config_kwargs=S3_CONFIG, skip_instance_cache=True)
+    extra = EXTRAS[path.partition("://")[0]]
+    try:
+        found: AbstractFileSystem = fsspec.core.url_to_fs(path)[0]
+    except ImportError:
+        raise KibanError(f"{path} cannot be opened yet: `make STORE={extra}` installs what does") from None
+    except Exception as error:  # the clients of stores have no common type of error
+        raise KibanError(f"{path} cannot be opened: {one_line(error)}; {advice(error)}") from None
+    return found
+
+
+def within(path: str, system: AbstractFileSystem) -> str:
+    """A path as its file system lists it: without the scheme, and for ssh without the host."""
+    stripped: str = system._strip_protocol(path) if is_address(path) else path
+    return stripped
 
 
 def reached(path: str, ask: Callable[[], T], participle: str = "read") -> T:
