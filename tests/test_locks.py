@@ -1,13 +1,17 @@
 """The locks name exact versions and no index; what few users need stands in none that all install."""
 
 import re
+import shutil
 import tomllib
+from pathlib import Path
 
 import pytest
+from clones import run
 from slice import ROOT
 
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 CORE = set(re.findall(r"^CORE_EXTRAS := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[0].split())
+PINNED = re.compile(r"(?m)^([a-z0-9.-]+)==([^ ;]+)")
 LOCKS = sorted(ROOT.glob("requirements*.lock"))
 
 
@@ -31,3 +35,35 @@ def test_a_lock_has_hashes_and_names_no_index(path: object) -> None:
     pins = [number for number, line in enumerate(lines) if "==" in line]
     assert pins
     assert all(lines[number + 1].strip().startswith("--hash=sha256:") for number in pins)
+
+
+@pytest.mark.parametrize(
+    ("configured", "kept", "asked", "installed"),
+    [
+        ("", "", "", []),
+        ("s3://bucket/path", "", "", []),
+        ("gs://bucket/path", "", "", ["gs"]),
+        ("azure://container/path", "ssh\n", "", ["azure", "ssh"]),
+        ("", "gs\n", "ssh", ["gs", "ssh"]),
+    ],
+)
+def test_the_stores_of_the_remotes_and_those_asked_for_are_installed(
+    tmp_path: Path, configured: str, kept: str, asked: str, installed: list[str]
+) -> None:
+    for path in [ROOT / "Makefile", ROOT / "pyproject.toml", *LOCKS]:
+        shutil.copy(path, tmp_path)
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text(f"['remote \"store\"']\n    url = {configured}\n" if configured else "")
+    if kept:
+        (tmp_path / ".store").write_text(kept)
+    plan = run(tmp_path, "make", "-n", ".venv/installed", *([f"STORE={asked}"] if asked else []))
+    (line,) = re.findall(r"for store in (.*?); do", plan)
+    assert line.split() == installed
+    assert (tmp_path / ".store").exists() == bool(kept)
+
+
+def test_another_version_of_what_shapes_bytes_is_in_no_lock() -> None:
+    core = set(PINNED.findall((ROOT / "requirements.lock").read_text()))
+    names = {name for name, _ in core}
+    for path in LOCKS:
+        assert {pin for pin in PINNED.findall(path.read_text()) if pin[0] in names} <= core, path

@@ -81,6 +81,7 @@ def test_a_snapshot_that_is_gone_comes_from_the_store(pushed: Path, store: Store
     ).read_bytes()
 
 
+@pytest.mark.long
 def test_what_the_store_has_in_its_place_is_not_taken(pushed: Path, store: Store) -> None:
     theirs = cloned(pushed)
     altered = object_of(store, pushed / RAW / "flights/2013-02.parquet")
@@ -90,6 +91,7 @@ def test_what_the_store_has_in_its_place_is_not_taken(pushed: Path, store: Store
     assert not (theirs / RAW / "flights/2013-02.parquet").exists()
 
 
+@pytest.mark.long
 def test_a_batch_that_was_taken_and_not_run_is_left(pushed: Path, store: Store) -> None:
     batch = pushed / RAW / "flights/2013-09.parquet"
     shutil.copy(pushed / RAW / "flights/2013-03.parquet", batch)
@@ -116,6 +118,7 @@ def test_without_keys_it_is_one_line(pushed: Path, store: Store) -> None:
     assert output.startswith("not checked: whether the store has what dvc.lock names; Unable to locate credentials")
 
 
+@pytest.mark.long
 def test_a_store_that_never_answers_is_waited_for_and_left(pushed: Path, store: Store) -> None:
     theirs = cloned(pushed)
     store.freeze()
@@ -135,12 +138,17 @@ def test_without_a_store_nothing_is_said(ours: Path) -> None:
 
 def test_a_lock_with_conflict_markers_is_one_line(ours: Path) -> None:
     lock = ours / "dvc.lock"
-    lock.write_text(lock.read_text().replace("outs:", "<<<<<<< HEAD\nouts:", 1))
+    lines = lock.read_text().splitlines()
+    lock.write_text("\n".join([*lines[:9], "<<<<<<< HEAD", *lines[9:]]))
     output = run(ours, "make", "repro", status=2)
-    assert "error: dvc.lock cannot be read: if a merge left it so, `kiban merge` ends the merge" in output
+    assert "error: dvc.lock: line 10 begins a conflict of two versions: choose between them there" in output
+    assert "`kiban merge` then ends it" in output
+    lock.write_text("stages: [")
+    assert "error: dvc.lock cannot be read: restore it with `git checkout`" in run(ours, "kiban", "pull", status=1)
     assert "Traceback" not in output
 
 
+@pytest.mark.long
 def test_a_branch_that_was_never_pushed_fails_in_ci(ours: Path, store: Store) -> None:
     theirs = cloned(ours)
     output = run(theirs, "kiban", "push", "--check", status=1, **store.environment)
@@ -166,6 +174,7 @@ def test_one_object_that_is_missing_is_named_and_sent_again(pushed: Path, store:
     assert run(theirs, "kiban", "push", "--check", **store.environment).startswith("pushed: ")
 
 
+@pytest.mark.long
 def test_the_hook_reads_the_commits_that_are_pushed(pushed: Path, store: Store, tmp_path: Path) -> None:
     bare, ran = tmp_path / "bare", tmp_path / "ran"
     run(tmp_path, "git", "init", "-q", "--bare", str(bare))

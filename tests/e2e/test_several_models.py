@@ -10,6 +10,8 @@ from slice import SLICE, SMALL_TREES
 
 from kiban.track.commit import state
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def company(evaluated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -82,7 +84,6 @@ def test_a_lock_that_changed_beside_it_is_not_this_folders(company: Path, faster
     run(company, "git", "checkout", "-q", "models/other/dvc.lock")
 
 
-@pytest.mark.long
 def test_experiments_are_those_of_the_folder(company: Path, faster: Path) -> None:
     settings = [word for override in (*SLICE, *SMALL_TREES, "model.learning_rate=0.3") for word in ("-S", override)]
     run(faster, "dvc", "exp", "run", "--temp", "-n", "mine", *settings, "evaluate")

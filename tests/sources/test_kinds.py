@@ -53,6 +53,15 @@ def test_every_kind_can_be_named() -> None:
         assert type(open_source(settings)).__name__ == kind
 
 
+@pytest.mark.parametrize(
+    ("address", "extra"), [("gs://b/in-{batch}.csv", "gs"), ("az://b/in.csv", "azure"), ("sftp://h/in.csv", "ssh")]
+)
+def test_an_address_whose_package_is_not_installed_names_the_command(address: str, extra: str) -> None:
+    source = open_source(Source.model_validate({"_target_": "kiban.sources.Files", "options": {"path": address}}))
+    with pytest.raises(KibanError, match=f"cannot be opened yet: `make STORE={extra}` installs what does"):
+        source.batches()
+
+
 def test_a_teams_own_file_needs_no_edit_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     methods = "    def __init__(self, *, table):\n        self.table = table\n    batches = read = describe = id\n"
     (tmp_path / "ours.py").write_text(f"class Ours:\n{methods}")

@@ -42,7 +42,7 @@ def _sent(path: str) -> Iterator[Path]:
     with TemporaryDirectory() as beside:
         file = Path(beside) / "file"
         yield file
-        stores.reached(path, lambda: system.put_file(str(file), path), "written")
+        stores.reached(path, lambda: system.put_file(str(file), stores.within(path, system)), "written")
 
 
 @contextmanager
