@@ -9,8 +9,9 @@ unexport PYTHONDONTWRITEBYTECODE
 export UV_SYSTEM_CERTS := true
 
 # The extras of stores other than S3: of the remotes of DVC, and those that `make STORE=gs` has written to .store.
-STORES := $(sort $(shell sed -n 's#^ *url *= *\(gs\|azure\|ssh\)://.*#\1#p' .dvc/config 2> /dev/null; cat .store 2> /dev/null) $(STORE))
-ifdef STORE
+STORES := $(sort $(shell sed -n 's#^ *url *= *\(gs\|azure\|ssh\)://.*#\1#p' .dvc/config 2> /dev/null; cat .store 2> /dev/null))
+ifeq ($(origin STORE),command line)
+STORES := $(sort $(STORES) $(STORE))
 .DEFAULT_GOAL := store
 endif
 
