@@ -182,7 +182,7 @@ def test_the_same_batch_is_refused_by_name_until_a_side_is_chosen(ours: Path, th
     finish(ours, "ten rows fewer")
     run(ours, "git", "fetch", "-q", "colleague")
     output = run(ours, "kiban", "merge", "colleague/theirs", status=1)
-    assert f"error: {LEDGER}: both sides changed flights/2013-01; `kiban merge --take ours flights/2013-01`" in output
+    assert f"error: {LEDGER}: both sides changed flights/2013-01: give `--take ours flights/2013-01`" in output
     assert run(ours, "git", "status", "--porcelain", "--untracked-files=no") == ""
     run(ours, "kiban", "merge", "colleague/theirs", "--take", "theirs", "2013-01")
     assert_is_whole(ours)

@@ -112,8 +112,8 @@ def _merged(path: Path, theirs: str, chosen: Mapping[str, Side]) -> Ledger:
         merged, refused = ledgers.merged(base, ours, other, sides)
     if refused:
         raise KibanError(
-            f"{path}: both sides changed {', '.join(refused)}; `kiban merge --take ours {refused[0]}`, or theirs, "
-            "says which one counts"
+            f"{path}: both sides changed {', '.join(refused)}: give `--take ours {refused[0]}`, or theirs, to say "
+            "whose snapshot counts"
         )
     return merged
 
@@ -150,8 +150,11 @@ def _lay(path: Path, merged: Ledger, theirs: str) -> None:
     """Write the ledger of both sides, and remove the snapshots that it replaces. The stage ingest brings the others."""
     for file in _replaced(path, merged, theirs):
         file.unlink()
-    ledger.write(path, merged)
-    _git("add", "--", str(path))
+    if merged:
+        ledger.write(path, merged)
+        _git("add", "--", str(path))
+    else:  # a side has removed the dataset
+        _git("rm", "--quiet", "--force", "--ignore-unmatch", "--", str(path))
 
 
 def _unmerged() -> list[str]:
@@ -168,7 +171,10 @@ def _conflicts() -> list[str]:
         report = ""
     except subprocess.CalledProcessError as error:
         report = error.stdout
-    marked = re.findall(r"(?m)^(.+):\d+: leftover conflict marker", report)
+    root = Path(_git("rev-parse", "--show-toplevel").strip())
+    reported = re.findall(r"(?m)^(.+):\d+: leftover conflict marker", report)
+    # A line of seven = alone may be the rule under a heading.
+    marked = [name for name in reported if b"\n<<<<<<< " in b"\n" + (root / name).read_bytes()]
     return list(dict.fromkeys([*_unmerged(), *marked]))
 
 
@@ -182,10 +188,10 @@ def _is_made_in_a_sibling(path: str) -> bool:
 
 
 def _commit() -> None:
-    if elsewhere := _unmerged():
-        raise KibanError(f"{elsewhere[0]} is made by a run in its own folder: run `kiban merge` there, which commits")
     _git("add", "--all", "--", *(name for name in MADE if Path(name).exists()))
     _git("add", "--update", "--", ".")
+    if elsewhere := _unmerged():
+        raise KibanError(f"{elsewhere[0]} is made by a run in its own folder: run `kiban merge` there, which commits")
     _git("commit", "--quiet", "--no-edit")
     print(f"merge: committed as {_git('rev-parse', '--short', 'HEAD').strip()}; `kiban report HEAD^1` compares")
 
