@@ -9,6 +9,7 @@ import yaml
 from slice import ROOT
 
 FILES = sorted((ROOT / ".github/workflows").glob("*.yaml"))
+pytestmark = pytest.mark.skipif(not FILES, reason="a team with another host has deleted .github")
 TARGETS = set(re.findall(r"(?m)^([a-z0-9-]+):", (ROOT / "Makefile").read_text()))
 STEPS = [
     pytest.param(job, step, id=f"{file.stem}-{name}-{number}")

@@ -39,6 +39,7 @@ def complaint(bare: Path, file: str, before: str, after: str) -> str:
     return output
 
 
+@pytest.mark.long
 def test_an_overlay_that_is_wrong_is_named(bare: Path) -> None:
     assert "max_leaves" in complaint(bare, "conf/experiment/large_trees.yaml", "max_leaf_nodes", "max_leaves")
 

@@ -100,6 +100,7 @@ def test_a_batch_that_was_taken_and_not_run_is_left(pushed: Path, store: Store) 
     assert batch.exists()
 
 
+@pytest.mark.long
 def test_what_was_never_pushed_is_one_line_and_the_run_goes_on(ours: Path, store: Store) -> None:
     theirs = cloned(ours)
     output = run(theirs, "kiban", "pull", **store.environment)
@@ -130,6 +131,7 @@ def test_a_store_that_never_answers_is_waited_for_and_left(pushed: Path, store: 
     assert time.monotonic() - started < 30
 
 
+@pytest.mark.long
 def test_without_a_store_nothing_is_said(ours: Path) -> None:
     run(ours, "dvc", "remote", "remove", "store")
     commit(ours, "no store")

@@ -89,3 +89,37 @@ def test_experiments_are_those_of_the_folder(company: Path, faster: Path) -> Non
     run(faster, "dvc", "exp", "run", "--temp", "-n", "mine", *settings, "evaluate")
     assert "mine" in run(faster, "kiban", "experiments")
     assert "mine" not in run(company / "models/other", "kiban", "experiments")
+
+
+def test_a_merge_makes_the_results_of_each_folder_in_its_turn(company: Path) -> None:
+    """Both branches changed the settings of both models."""
+    folders = [company / "models" / name for name in ("flights", "other")]
+    run(company, "git", "checkout", "-q", "main")
+    for folder in folders:
+        run(folder, "dvc", "checkout", "-q", "--force")
+        run(folder, "kiban", "compose", "--adopt", "slice")
+        run(folder, "dvc", "repro", "evaluate")
+    commit(company, "what both begin with")
+    changes = {
+        "left": ("conf/experiment/slice.yaml", "rows: 500", "rows: 400"),
+        "right": ("conf/gate/flights.yaml", "minimum_change: 0.002", "minimum_change: 0.003"),
+    }
+    for branch, (name, before, after) in changes.items():
+        run(company, "git", "checkout", "-q", "-b", branch, "main")
+        for folder in folders:
+            file = folder / name
+            assert before in file.read_text()
+            file.write_text(file.read_text().replace(before, after))
+            run(folder, "kiban", "compose")
+            run(folder, "dvc", "repro", "evaluate")
+        commit(company, branch)
+    output = run(folders[0], "kiban", "merge", "left", status=1)
+    assert "error: models/other/dvc.lock is made by a run in its own folder: run `kiban merge` there" in output
+    assert "merge: committed as" in run(folders[1], "kiban", "merge")
+    assert run(company, "git", "status", "--porcelain", "--untracked-files=no") == ""
+    for folder in folders:
+        assert run(folder, "dvc", "status", "--quiet") == ""
+        text = (folder / "params.yaml").read_text()
+        assert "minimum_change: 0.003" in text
+        assert "rows: 400" in text
+    run(company, "git", "checkout", "-q", "main")

@@ -21,6 +21,7 @@ def tracked() -> list[str]:
     return [name for name in run(ROOT, "git", "ls-files").splitlines() if (ROOT / name).exists()]
 
 
+@pytest.mark.long
 def test_params_yaml_of_a_new_repository_is_composed() -> None:
     assert (ROOT / "params.yaml.jinja").read_text() == begun(), "run `make template`"
 

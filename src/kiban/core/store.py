@@ -3,7 +3,7 @@
 import multiprocessing
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -49,7 +49,7 @@ def received(receiver: Connection, patience: float) -> Iterator[Any]:
     raise KibanError(f"the store has made no progress for {patience:g} s")
 
 
-def brought(repo: Any, hashes: Iterable[str], sender: Connection) -> bool:
+def brought(repo: Any, hashes: Collection[str], sender: Connection) -> bool:
     """Bring objects from the store of a `dvc.repo.Repo` into its cache, with those that are in a folder's object.
 
     Returns whether the cache has all of them then. Sends None to `sender` at each step. Raises what DVC, the store and
@@ -58,12 +58,20 @@ def brought(repo: Any, hashes: Iterable[str], sender: Connection) -> bool:
     from dvc_data.hashfile.hash_info import HashInfo
 
     objects = {HashInfo("md5", digest) for digest in hashes}
-    if not all(repo.cache.local.exists(entry.value) for entry in _with_content(repo, objects)):
+    if not is_saved(repo, hashes):
         store = repo.cloud.get_remote_odb()
         settings = {"verify": True, "cache_odb": repo.cache.local, "callback": _heartbeat(sender)}
         folders = {entry for entry in objects if entry.isdir}
         repo.cloud.transfer(store, repo.cache.local, folders, shallow=True, **settings)
         repo.cloud.transfer(store, repo.cache.local, _with_content(repo, objects) - folders, **settings)
+    return is_saved(repo, hashes)
+
+
+def is_saved(repo: Any, hashes: Collection[str]) -> bool:
+    """Whether the cache of a `dvc.repo.Repo` has the objects, with those that are in a folder's object."""
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    objects = {HashInfo("md5", digest) for digest in hashes}
     return all(repo.cache.local.exists(entry.value) for entry in _with_content(repo, objects))
 
 
@@ -125,7 +133,7 @@ def _restore(files: dict[Path, str], sender: Connection) -> None:
     try:
         repo = Repo()
         try:
-            if not brought(repo, files.values(), sender):
+            if not brought(repo, set(files.values()), sender):
                 problem = "the store lacks some of them"
         except NoRemoteError:
             pass

@@ -4,11 +4,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
+from rich.console import Console
+
 from kiban.config.params import check_has_data
 from kiban.core import lock, paths
 from kiban.core.errors import KibanError, one_line
 from kiban.core.settings import load
-from kiban.core.store import advice, brought, process, received
+from kiban.core.store import advice, brought, is_saved, process, received
 
 RAW = "data/raw/"
 
@@ -35,7 +37,8 @@ def pull(patience: float, replace: bool = False) -> Pulled:
         return Pulled([], None)
     outputs: list[str] = []
     try:
-        with process(_pull, replace) as receiver:
+        waiting = Console(stderr=True).status("bringing what dvc.lock names")
+        with waiting, process(_pull, replace) as receiver:
             for kind, content in received(receiver, patience):
                 if kind == "pulled":
                     outputs.append(content)
@@ -56,6 +59,7 @@ def _pull(replace: bool, sender: Connection) -> None:
     from dvc.repo import Repo
 
     lacking: list[str] = []
+    problem = None  # with the store, which is not asked again then
     try:
         repo = Repo()
         for output in repo.index.outs:
@@ -64,14 +68,18 @@ def _pull(replace: bool, sender: Connection) -> None:
             is_replaced = replace and not str(output).startswith(RAW)
             if _is_here(Path(output.fs_path)) and not is_replaced:
                 continue
-            if brought(repo, [output.hash_info.value], sender):
+            digest = output.hash_info.value
+            try:
+                is_there = is_saved(repo, [digest]) if problem else brought(repo, [digest], sender)
+            except NoRemoteError:
+                continue
+            except Exception as error:  # of DVC, the store or the network
+                problem, is_there = f"{one_line(error)}; {advice(error)}", False
+            if is_there:
                 repo.checkout([output.fs_path], force=is_replaced)
                 sender.send(("pulled", str(output)))
             else:
                 lacking.append(str(output))
-    except NoRemoteError:
-        sender.send(("ended", None))
-    except Exception as error:  # of DVC, the store or the network
-        sender.send(("ended", f"{one_line(error)}; {advice(error)}"))
-    else:
-        sender.send(("ended", f"the store lacks {', '.join(lacking)}" if lacking else None))
+    except Exception as error:  # of DVC: the graph cannot be read, or another command of DVC is at it
+        problem = one_line(error)
+    sender.send(("ended", problem or (f"the store lacks {', '.join(lacking)}" if lacking else None)))
