@@ -39,6 +39,9 @@ def lock(folder: Path) -> dict[str, object]:
     return {name: stages[name] for name in CHECKED}
 
 
+pytestmark = pytest.mark.long
+
+
 @pytest.fixture(scope="module")
 def own(small: Path) -> Path:
     """The slice of the flights, with the two files of the page."""
@@ -96,7 +99,6 @@ KEY = {"type": "string", "description": "Hash of the row"}
 SHAPE = {"type": "number", "role": "feature", "nullable": True, "description": "Length of the bill by its depth"}
 
 
-@pytest.mark.long
 def test_a_function_of_features_serves_a_table_without_a_time(own: Path) -> None:
     run(own, "kiban", "init", "nests-2009.csv", "--target", "species", "--name", "bills", "--missing", "NA")
     (own / "src/kiban/features/bills.py").write_text(BILLS)
