@@ -32,12 +32,13 @@ def take(
     rows = parquet.conform(source.read(batch, period(batch, timezone)), contract.at(batch), where)
     with files.whole(path) as beside:
         parquet.write(rows, beside)
-        if expected is not None and files.sha256(beside) != expected.sha256:
+        entry = ledger.entry_of(beside, rows.num_rows, source.describe())
+        if expected is not None and entry.sha256 != expected.sha256:
             raise KibanError(
                 f"{where}: the source has other rows now ({rows.num_rows}) than the snapshot in the ledger "
                 f"({expected.rows}); get the snapshot with `dvc pull` from a remote that has it"
             )
-    return ledger.entry_of(path, rows.num_rows, source.describe())
+    return entry
 
 
 class Taken(NamedTuple):

@@ -40,12 +40,15 @@ def plan() -> Plan:
     Raises KibanError if the cache is one that other projects use, and as `core.lock.ever_named` does.
     """
     cache = _cache()
-    objects = _unnamed(cache)
+    folder = Path(os.path.relpath(cache.path))
+    objects = _unnamed(cache, folder)
     runs, in_runs = _left_runs()
     experiments = git(Path(), "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
     names = [name for name in experiments if not name.startswith(("refs/exps/exec/", "refs/exps/celery/"))]
     places = [
-        Place(str(cache), size_of(cache), sum(path.stat().st_size for path in objects), _count(len(objects), "object")),
+        Place(
+            str(folder), size_of(folder), sum(path.stat().st_size for path in objects), _count(len(objects), "object")
+        ),
         Place(str(MLRUNS), size_of(MLRUNS), in_runs, _count(len(runs), "run") + " of models that nothing names"),
         Place("bentos", size_of(Path("bentos")), 0, "`bentoml list`, `bentoml delete`"),
         Place("logs", size_of(Path("logs")), 0, "what was predicted: yours to keep"),
@@ -63,32 +66,31 @@ def carry_out(plan: Plan) -> None:
         _delete(plan.runs)
 
 
-def _cache() -> Path:
-    """The folder of DVC's cache of this project, from here."""
+def _cache() -> Any:
+    """DVC's cache of this project."""
     from dvc.repo import Repo
 
-    folder = Path(Repo().cache.local.path)
-    inside = Path.cwd().resolve()
-    if inside not in folder.resolve().parents:
-        raise KibanError(f"the cache {folder} is outside of this project, so that others may use it: `dvc gc --help`")
-    return Path(os.path.relpath(folder))
+    cache = Repo().cache.local
+    if Path.cwd().resolve() not in Path(cache.path).resolve().parents:
+        raise KibanError(
+            f"the cache {cache.path} is outside of this project, so that others may use it: `dvc gc --help`"
+        )
+    return cache
 
 
-def _unnamed(cache: Path) -> list[Path]:
-    """The objects of the cache that nothing names, itself or in a folder that is named."""
-    from dvc.repo import Repo
+def _unnamed(cache: Any, folder: Path) -> list[Path]:
+    """The objects in the folder of the cache that nothing names, itself or in a folder that is named."""
     from dvc_data.hashfile.hash_info import HashInfo
     from dvc_data.hashfile.tree import Tree
 
-    local = Repo().cache.local
     named = lock.ever_named()
-    for digest in [digest for digest in named if digest.endswith(".dir") and local.exists(digest)]:
-        named |= {entry.value for _, _, entry in Tree.load(local, HashInfo("md5", digest))}
-    return [path for path in _objects(cache) if path.parent.name + path.name not in named]
+    for digest in [digest for digest in named if digest.endswith(".dir") and cache.exists(digest)]:
+        named |= {entry.value for _, _, entry in Tree.load(cache, HashInfo("md5", digest))}
+    return [path for path in _objects(folder) if path.parent.name + path.name not in named]
 
 
-def _objects(cache: Path) -> Iterator[Path]:
-    for path in sorted(cache.glob("[0-9a-f][0-9a-f]/*")):
+def _objects(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.glob("[0-9a-f][0-9a-f]/*")):
         if re.fullmatch(r"[0-9a-f]{30}(\.dir)?", path.name):
             yield path
 
