@@ -1,4 +1,6 @@
 import random
+import subprocess
+import sys
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -14,12 +16,13 @@ from kiban.core.errors import KibanError
 from kiban.data import contract, parquet
 from kiban.data.contract import Column, Table, Type
 
+FILE = Path("data/raw/flights/flights/2013-01.parquet")
 FLIGHTS = contract.read_raw(ROOT / "conf/contract/flights/raw.yaml")["flights"]
 
 
 @pytest.fixture
 def rows(project: Path) -> pa.Table:
-    return parquet.read(Path("data/raw/flights/flights/2013-01.parquet"))
+    return parquet.read(FILE)
 
 
 def test_equal_rows_give_equal_bytes(rows: pa.Table, tmp_path: Path) -> None:
@@ -30,8 +33,22 @@ def test_equal_rows_give_equal_bytes(rows: pa.Table, tmp_path: Path) -> None:
     pq.write_table(narrow, tmp_path / "foreign.parquet", compression="gzip", row_group_size=100)
     again = parquet.conform(parquet.read(tmp_path / "foreign.parquet"), FLIGHTS, "test")
     parquet.write(again, tmp_path / "again.parquet")
-    assert files.sha256(tmp_path / "again.parquet") == files.sha256(Path("data/raw/flights/flights/2013-01.parquet"))
+    assert files.sha256(tmp_path / "again.parquet") == files.sha256(FILE)
     assert sorted(path.name for path in tmp_path.glob("*.par*")) == ["again.parquet", "foreign.parquet"]
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        "parquet.read(path)",
+        "parquet.read_bytes(path.read_bytes(), '')",
+        "parquet.read_foreign(path.read_bytes(), '')",
+    ],
+)
+def test_a_process_that_ends_at_once_after_reading_ends_well(project: Path, read: str) -> None:
+    program = f"from pathlib import Path; from kiban.data import parquet; path = Path({str(FILE)!r}); {read}"
+    for _ in range(8):  # about every second aborted
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
 def test_missing_and_extra_columns_are_named(rows: pa.Table) -> None:

@@ -33,6 +33,8 @@ LEDGER_SUFFIX = ".batches.yaml"
 # Folders that git ignores
 CACHE = Path(".kiban_cache")
 OUTBOX = Path(".kiban_outbox")
+RUNS = Path("mlruns")
+"""MLflow's store on this machine."""
 STUDIES = Path(".kiban_studies")
 
 

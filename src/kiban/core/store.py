@@ -14,6 +14,8 @@ from kiban.core.files import whole
 
 PATIENCE = 60
 """Seconds to wait for a store that makes no progress."""
+FOLDER = ".dir"
+"""The end of the hash of an object that lists a folder."""
 
 
 @contextmanager
@@ -57,33 +59,37 @@ def brought(repo: Any, hashes: Collection[str], sender: Connection) -> bool:
     """
     from dvc_data.hashfile.hash_info import HashInfo
 
-    objects = {HashInfo("md5", digest) for digest in hashes}
     if not is_saved(repo, hashes):
         store = repo.cloud.get_remote_odb()
         settings = {"verify": True, "cache_odb": repo.cache.local, "callback": _heartbeat(sender)}
-        folders = {entry for entry in objects if entry.isdir}
+        folders = {HashInfo("md5", digest) for digest in hashes if digest.endswith(FOLDER)}
         repo.cloud.transfer(store, repo.cache.local, folders, shallow=True, **settings)
-        repo.cloud.transfer(store, repo.cache.local, _with_content(repo, objects) - folders, **settings)
+        objects = {HashInfo("md5", digest) for digest in _with_content(repo, hashes)}
+        repo.cloud.transfer(store, repo.cache.local, objects - folders, **settings)
     return is_saved(repo, hashes)
 
 
 def is_saved(repo: Any, hashes: Collection[str]) -> bool:
     """Whether the cache of a `dvc.repo.Repo` has the objects, with those that are in a folder's object."""
+    return all(repo.cache.local.exists(digest) for digest in _with_content(repo, hashes))
+
+
+def _with_content(repo: Any, hashes: Collection[str]) -> set[str]:
+    """The hashes, and those that the folders among them hold, as far as the cache has the folders."""
+    folders = [digest for digest in hashes if digest.endswith(FOLDER)]
+    return set(hashes).union(*(content(digest, repo.cache.local).values() for digest in folders))
+
+
+def content(folder: str, *databases: Any) -> dict[str, str]:
+    """The hash of each file that a folder's object lists, by its path in the folder.
+
+    It is empty if none of DVC's object databases, such as its cache, has the object.
+    """
     from dvc_data.hashfile.hash_info import HashInfo
+    from dvc_data.hashfile.transfer import find_tree_by_obj_id
 
-    objects = {HashInfo("md5", digest) for digest in hashes}
-    return all(repo.cache.local.exists(entry.value) for entry in _with_content(repo, objects))
-
-
-def _with_content(repo: Any, objects: Iterable[Any]) -> set[Any]:
-    """The objects, and those that the folders among them hold, as far as the cache has the folders."""
-    from dvc_data.hashfile.tree import Tree
-
-    known = set(objects)
-    for entry in objects:
-        if entry.isdir and repo.cache.local.exists(entry.value):
-            known |= {file for _, _, file in Tree.load(repo.cache.local, entry)}
-    return known
+    tree = find_tree_by_obj_id(databases, HashInfo("md5", folder))
+    return {"/".join(key): entry.value for key, _, entry in tree or ()}
 
 
 def _heartbeat(sender: Connection) -> Any:

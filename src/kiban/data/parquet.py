@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -276,17 +276,40 @@ def read_version(path: Path, sha256: str) -> pa.Table | None:
 
 def read_open(file: BinaryIO) -> pa.Table:
     """The rows of an open Parquet file. Raises KibanError if it is not one."""
-    return _read(file, file.name)
+    return _read(file.read(), file.name)
 
 
 def read_bytes(content: bytes, path: str) -> pa.Table:
     """The rows of the content of a Parquet file, which errors call `path`. Raises KibanError if it is not one."""
-    return _read(pa.BufferReader(content), path)
+    return _read(content, path)
 
 
-def _read(source: Any, path: str) -> pa.Table:
+def read_foreign(content: bytes, where: str) -> pa.Table:
+    """The rows of the content of a Parquet file that others wrote, without its metadata; checksums are compared.
+
+    Raises KibanError, which starts with `where`, if it is not one.
+    """
     try:
-        return pq.read_table(source, partitioning=None)
+        rows = pq.read_table(_in_arrow(content), page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise KibanError(f"{where} is not a whole Parquet file: {one_line(error)}") from None
+    return rows.replace_schema_metadata()
+
+
+def _read(content: bytes, path: str) -> pa.Table:
+    try:
+        return pq.read_table(_in_arrow(content), partitioning=None)
     except (pa.ArrowException, OSError) as error:
         reason = one_line(error)
         raise KibanError(f"{path} is not a whole Parquet file ({reason}): restore it with `dvc checkout`") from None
+
+
+def _in_arrow(content: bytes) -> pa.BufferReader:
+    """`content` in Arrow's own memory.
+
+    Arrow's threads let go of what they read after the reader has returned. If that is a Python object, and the process
+    ends meanwhile, it aborts or never ends: https://github.com/apache/arrow/issues/33975.
+    """
+    buffer = pa.allocate_buffer(len(content))
+    memoryview(buffer).cast("B")[:] = content
+    return pa.BufferReader(buffer)

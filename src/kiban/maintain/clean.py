@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kiban.core import lock, paths
+from kiban.core import lock, paths, store
 from kiban.core.errors import KibanError, one_line
 from kiban.core.files import size_of
 from kiban.core.git import git
+from kiban.core.paths import RUNS
 from kiban.request.origin import LINE
 
-MLRUNS = Path("mlruns")
-STORE = f"sqlite:///{MLRUNS}/mlflow.db"
+STORE = f"sqlite:///{RUNS}/mlflow.db"
 
 
 class Place(NamedTuple):
@@ -43,13 +43,12 @@ def plan() -> Plan:
     folder = Path(os.path.relpath(cache.path))
     objects = _unnamed(cache, folder)
     runs, in_runs = _left_runs()
+    removed = sum(path.stat().st_size for path in objects)
     experiments = git(Path(), "for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
     names = [name for name in experiments if not name.startswith(("refs/exps/exec/", "refs/exps/celery/"))]
     places = [
-        Place(
-            str(folder), size_of(folder), sum(path.stat().st_size for path in objects), _count(len(objects), "object")
-        ),
-        Place(str(MLRUNS), size_of(MLRUNS), in_runs, _count(len(runs), "run") + " of models that nothing names"),
+        Place(str(folder), size_of(folder), removed, _count(len(objects), "object")),
+        Place(str(RUNS), size_of(RUNS), in_runs, _count(len(runs), "run") + " of models that nothing names"),
         Place("bentos", size_of(Path("bentos")), 0, "`bentoml list`, `bentoml delete`"),
         Place("logs", size_of(Path("logs")), 0, "what was predicted: yours to keep"),
         Place(str(paths.CACHE), size_of(paths.CACHE), 0, "results to be computed again: `rm -r` may be used"),
@@ -80,12 +79,9 @@ def _cache() -> Any:
 
 def _unnamed(cache: Any, folder: Path) -> list[Path]:
     """The objects in the folder of the cache that nothing names, itself or in a folder that is named."""
-    from dvc_data.hashfile.hash_info import HashInfo
-    from dvc_data.hashfile.tree import Tree
-
     named = lock.ever_named()
-    for digest in [digest for digest in named if digest.endswith(".dir") and cache.exists(digest)]:
-        named |= {entry.value for _, _, entry in Tree.load(cache, HashInfo("md5", digest))}
+    for digest in [digest for digest in named if digest.endswith(store.FOLDER)]:
+        named |= set(store.content(digest, cache).values())
     return [path for path in _objects(folder) if path.parent.name + path.name not in named]
 
 
@@ -100,7 +96,7 @@ def _left_runs() -> tuple[list[str], int]:
 
     A run that has no model, such as that of a search, stays.
     """
-    if not (MLRUNS / "mlflow.db").exists():
+    if not (RUNS / "mlflow.db").exists():
         return [], 0
     named = _named_models()
     import mlflow

@@ -12,11 +12,11 @@ from kiban.config.composition import composed, differing_keys, listed
 from kiban.core.errors import KibanError, one_line
 from kiban.core.files import size_of
 from kiban.core.git import git, merging
-from kiban.core.paths import CACHE, PARAMS
+from kiban.core.paths import CACHE, PARAMS, RUNS
 
 CI_MACHINE = "Linux on x86_64"
 LARGE = 5 * 10**9  # bytes
-GROWING = (".dvc/cache", "mlruns", "bentos", "logs", str(CACHE))
+GROWING = (".dvc/cache", str(RUNS), "bentos", "logs", str(CACHE))
 
 
 class Check(NamedTuple):

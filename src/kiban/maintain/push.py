@@ -4,7 +4,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any, Literal, NamedTuple
 
-from kiban.core import lock
+from kiban.core import lock, store
 from kiban.core.errors import KibanError, one_line
 from kiban.core.store import advice, process
 
@@ -86,18 +86,16 @@ def _lacking(named: dict[str, str], remote: str | None, sender: Connection) -> N
     """Sends the paths of what a remote lacks, and why it could not be asked."""
     from dvc.config import NoRemoteError
     from dvc.repo import Repo
-    from dvc_data.hashfile.hash_info import HashInfo
-    from dvc_data.hashfile.transfer import find_tree_by_obj_id
 
     try:
         repo = Repo()
-        store = repo.cloud.get_remote_odb(remote)
+        remote_store = repo.cloud.get_remote_odb(remote)
         hashes = dict(named)
         for path, digest in named.items():
-            if digest.endswith(".dir"):
-                tree = find_tree_by_obj_id([repo.cache.local, store], HashInfo("md5", digest))
-                hashes |= {"/".join((path, *key)): entry.value for key, _, entry in tree or ()}
-        there = set(store.oids_exist(sorted(set(hashes.values()))))
+            if digest.endswith(store.FOLDER):
+                listed = store.content(digest, repo.cache.local, remote_store)
+                hashes |= {f"{path}/{name}": file for name, file in listed.items()}
+        there = set(remote_store.oids_exist(sorted(set(hashes.values()))))
         absent = {path for path, digest in hashes.items() if digest not in there}
         # Of a folder that is absent itself, its files say nothing more.
         sender.send(
@@ -151,10 +149,10 @@ def _sent_again(repo: Any, outputs: list[Any], remote: str | None) -> int:
 
     `dvc push` takes a folder for complete when the store has its list.
     """
-    store = repo.cloud.get_remote(remote)
-    if store.fs.version_aware or store.worktree:  # it keeps files by their paths
+    to = repo.cloud.get_remote(remote)
+    if to.fs.version_aware or to.worktree:  # it keeps files by their paths
         return 0
     listed = {
         entry for output in outputs if output.hash_info.isdir for _, _, entry in (output.get_obj() or ()) if entry
     }
-    return len(repo.cloud.transfer(repo.cache.local, store.odb, listed).transferred)
+    return len(repo.cloud.transfer(repo.cache.local, to.odb, listed).transferred)

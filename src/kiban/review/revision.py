@@ -1,7 +1,6 @@
 """A version of the repository, read from the working tree, from git, or from DVC's cache or its remote."""
 
 import hashlib
-import io
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from kiban.config import versions
@@ -105,8 +103,8 @@ class Revision:
     def predictions(self) -> pa.Table | None:
         """The predictions of its model, or None if they cannot be read or are those of another model."""
         try:
-            rows = pq.read_table(io.BytesIO(self.content(paths.PREDICTIONS)))
-        except (FileNotFoundError, pa.ArrowException):
+            rows = parquet.read_bytes(self.content(paths.PREDICTIONS), str(paths.PREDICTIONS))
+        except (FileNotFoundError, KibanError):
             return None
         model_id = (rows.schema.metadata or {}).get(b"model_id", b"").decode()
         return rows.replace_schema_metadata(None) if model_id == self.evaluation.model_id else None

@@ -107,9 +107,10 @@ def _parquet(raw: BinaryIO) -> Input:
 
     def pieces() -> Iterator[Piece]:
         done = 0
-        probe = next(file.iter_batches(PROBE), None)
+        probe = next(file.iter_batches(PROBE, use_threads=False), None)
         rows = min(ROWS, LARGEST * len(probe) // probe.nbytes) if probe and probe.nbytes else ROWS
-        for batch in file.iter_batches(max(rows, 1)):
+        # Arrow's threads must not hold `raw`, which is a Python object: see kiban.data.parquet.
+        for batch in file.iter_batches(max(rows, 1), use_threads=False):
             batch.validate(full=True)  # raises if text is not UTF-8
             numbers = list(range(done + 1, done + 1 + len(batch)))
             done += len(batch)

@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import PurePosixPath
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from fsspec.spec import AbstractFileSystem
 from pydantic import validate_call
 
 from kiban.core.errors import KibanError, one_line
+from kiban.data import parquet
 from kiban.data.batches import STATIC, Period
 from kiban.sources import stores, text
 
@@ -95,11 +95,7 @@ class Files:
         where = f"{self.path}: {PurePosixPath(file).name}"
         content: bytes = stores.reached(self.path, lambda: self._system.cat_file(file))
         if file.endswith(".parquet"):
-            try:
-                rows = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
-                return rows.replace_schema_metadata()
-            except (pa.ArrowException, OSError) as error:
-                raise KibanError(f"{where} is not a whole Parquet file: {one_line(error)}") from None
+            return parquet.read_foreign(content, where)
         if file.endswith((".csv", ".csv.gz")):
             if file.endswith(".gz"):
                 content = text.Unpacked(io.BytesIO(content), len(content), where).read()

@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import validate_call
 
 from kiban.core.errors import KibanError, one_line
+from kiban.data import parquet
 from kiban.data.batches import Period
 from kiban.data.written import WrittenFile
 from kiban.sources import stores, text
@@ -130,11 +130,7 @@ def _rows(file: File, written: WrittenFile) -> pa.Table:
         return text.rows(file.content, file.name, written.delimiter, encoding, written.skip)
     if file.name.lower().endswith(LINES):
         return _of_json(file)
-    try:
-        table = pq.read_table(pa.BufferReader(file.content), page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
-        raise KibanError(f"{file.name} is not a whole Parquet file: {one_line(error)}") from None
-    return table.replace_schema_metadata()
+    return parquet.read_foreign(file.content, file.name)
 
 
 def _of_json(file: File) -> pa.Table:

@@ -34,7 +34,7 @@ def store() -> str:
 
     The path in it is relative: in an absolute one a folder's name could hold characters that mean something in a URI.
     """
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlruns/mlflow.db"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{paths.RUNS}/mlflow.db"
 
 
 def shown(text: str) -> str:
@@ -113,7 +113,7 @@ def _deliver_waiting(root: Path, time_limit: float, run_key: str | None, answers
         tempfile.TemporaryFile(
             dir=folder
         ).close()  # fails at once if the folder cannot be written; MLflow retries for two minutes
-    artifacts = (root / "mlruns/artifacts").as_uri() if uri.startswith(SQL) else None
+    artifacts = (root / paths.RUNS / "artifacts").as_uri() if uri.startswith(SQL) else None
     failure = None
     handled: set[Path] = set()
     # One process at a time: searching for a run and creating it are two requests, and sqlite allows one writer.
