@@ -51,7 +51,7 @@ BEYOND = {
     "validate_raw": {"validate/prepared.py"},
     "validate_prepared": {"validate/raw.py"},
     "train": {"servable/evaluation.py", "tasks/applies_to.py", "tasks/own.py"},
-    "evaluate": {"evaluate/bootstrap.py", "tasks/applies_to.py"},
+    "evaluate": {"evaluate/bootstrap.py", "evaluate/gate.py", "tasks/applies_to.py"},
     "track": {"servable/columns.py", "servable/load.py", "tasks/applies_to.py", "track/plots_page.py"},
 }
 

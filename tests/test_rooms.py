@@ -19,7 +19,7 @@ MAY_USE: dict[str, tuple[str, ...]] = {  # of the library
     "servable": ("core", "data", "tasks"),
 }
 STAGES = ("config", "ingest", "validate", "prepare", "train", "evaluate", "track")
-ABOVE = ("request", "serve", "score", "review", "tune", "profile", "maintain", "cli")  # each may use those before it
+ABOVE = ("request", "serve", "score", "review", "tune", "profile", "operate", "maintain", "cli")  # may use those before
 NEVER = {("score", "serve")}  # what answers, and what answers in bulk, share request/ only
 
 

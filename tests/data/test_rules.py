@@ -15,9 +15,9 @@ from kiban.core.errors import KibanError
 from kiban.data import parquet, rules
 from kiban.data.contract import Column, Table
 from kiban.request.refusal import RefusedError
+from kiban.request.replaces import narrowed
 from kiban.request.schema import Schema
 from kiban.score.check import check, check_columns
-from kiban.serve.watch import narrowed
 from kiban.validate import expectations
 
 WORDS = ["a", "b", "", "É", "null", "NA"]

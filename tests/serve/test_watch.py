@@ -11,13 +11,14 @@ from kiban.core.errors import KibanError
 from kiban.core.paths import EVALUATION, SERVABLE
 from kiban.core.settings import Sections, read
 from kiban.data.contract import Column
+from kiban.request.replaces import narrowed
 from kiban.servable.load import load
 from kiban.serve import accepted
 from kiban.serve import watch as serve_watch
 from kiban.serve.app import create_app, ready
 from kiban.serve.model import Served
 from kiban.serve.settings import Serving
-from kiban.serve.watch import Watch, narrowed
+from kiban.serve.watch import Watch
 
 
 class Params(Sections):

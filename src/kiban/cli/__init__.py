@@ -12,19 +12,25 @@ from kiban.cli.data import data
 from kiban.cli.doctor import doctor
 from kiban.cli.experiments import experiments
 from kiban.cli.features import features
+from kiban.cli.fetch import fetch
 from kiban.cli.gate import gate
+from kiban.cli.hold import hold
 from kiban.cli.ingest import ingest
 from kiban.cli.init import init
 from kiban.cli.lineage import lineage
 from kiban.cli.merge import merge
 from kiban.cli.places import enter_root
 from kiban.cli.plots import plots
+from kiban.cli.promote import promote
 from kiban.cli.pull import pull
 from kiban.cli.push import push
+from kiban.cli.register import register
 from kiban.cli.report import report
+from kiban.cli.rollback import rollback
 from kiban.cli.score import score
 from kiban.cli.track import track
 from kiban.cli.tune import tune
+from kiban.cli.versions import versions
 from kiban.core.errors import exit_on_error
 
 
@@ -48,18 +54,24 @@ commands.add_command(data)
 commands.add_command(doctor)
 commands.add_command(experiments)
 commands.add_command(features)
+commands.add_command(fetch)
 commands.add_command(gate)
+commands.add_command(hold)
 commands.add_command(ingest)
 commands.add_command(init)
 commands.add_command(lineage)
 commands.add_command(merge)
 commands.add_command(plots)
+commands.add_command(promote)
 commands.add_command(pull)
 commands.add_command(push)
+commands.add_command(register)
 commands.add_command(report)
+commands.add_command(rollback)
 commands.add_command(score)
 commands.add_command(track)
 commands.add_command(tune)
+commands.add_command(versions)
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ def push(remote: str | None, timeout: int, check: bool, revisions: tuple[str, ..
       kiban push --check main
     """
     from kiban.core.git import commit_of
-    from kiban.maintain import push
+    from kiban.operate import push
 
     if not check:
         if revisions:

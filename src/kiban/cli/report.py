@@ -26,7 +26,7 @@ def report(base: str, head: str | None, pictures: Path | None, stored: bool) -> 
       kiban report main --pictures report > report.md
     """
     from kiban.core.store import PATIENCE
-    from kiban.maintain import push
+    from kiban.operate import push
     from kiban.review.comparison import compare
     from kiban.review.report import cell, markdown
     from kiban.review.revision import Revision

@@ -48,12 +48,14 @@ def prefix(folder: Path) -> str:
     return git(folder, "rev-parse", "--show-prefix").removesuffix("\n")
 
 
-def git(root: Path, *arguments: str) -> str:
-    """The standard output of `git` in the folder `root`.
+def git(root: Path, *arguments: str, given: str | None = None, **variables: str) -> str:
+    """The standard output of `git` in the folder `root`, which reads `given`, with these environment variables too.
 
     Raises CalledProcessError if git fails, and OSError if git is not installed.
     """
     environment = {name: value for name, value in os.environ.items() if name not in REDIRECTING}
-    environment["LC_ALL"] = "C"  # its messages are read
+    environment |= {"LC_ALL": "C", **variables}  # its messages are read
     command = ["git", *arguments]
-    return subprocess.run(command, cwd=root, env=environment, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        command, cwd=root, env=environment, check=True, capture_output=True, text=True, input=given
+    ).stdout

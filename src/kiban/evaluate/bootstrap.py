@@ -27,7 +27,7 @@ SEED = 0  # fixed, so that the same versions give the same report
 
 @dataclass(frozen=True)
 class Difference:
-    """A metric of two models on the same rows. `low` and `high` are the 95 % interval of `change`."""
+    """A metric of two models on the same rows. `low` and `high` are the interval of `change`."""
 
     before: float
     after: float
@@ -45,12 +45,13 @@ def differences(
     after: Scored,
     clusters: npt.NDArray[np.int64],
     draws: int = DRAWS,
+    confidence: float = CONFIDENCE,
 ) -> dict[str, Difference]:
     """The difference of each metric between two models on the same n rows, by name of the metric.
 
     `clusters` has the number of the cluster of each row, from 0: shape (n,). A metric that is not defined, as one of
     ranks where all targets are equal, is left out; its interval leaves out draws in which it is not. The result is
-    empty if there is only one cluster.
+    empty if there is only one cluster. `confidence` is that of the intervals.
     """
     sides = before, after
     old, new = ({name: metric.value(side.weighted()) for name, metric in metrics.items()} for side in sides)
@@ -66,7 +67,7 @@ def differences(
     intervals = {}
     for name, values in drawn.items():
         if np.isfinite(old[name]) and np.isfinite(new[name]) and number > 1:
-            half = stats.t.ppf((1 + CONFIDENCE) / 2, number - 1) * np.sqrt(number / (number - 1)) * np.nanstd(values)
+            half = stats.t.ppf((1 + confidence) / 2, number - 1) * np.sqrt(number / (number - 1)) * np.nanstd(values)
             change = new[name] - old[name]
             intervals[name] = Difference(old[name], new[name], change - float(half), change + float(half))
     return intervals

@@ -1,4 +1,7 @@
-"""The sections `evaluation` and `gate`: how the servable is measured, and when it is good enough to be served."""
+"""The sections `evaluation` and `gate`: how the servable is measured, and when it is good enough to be served.
+
+The further rules, for what takes the place of a model in production, stand in conf/promotion, which no stage reads.
+"""
 
 from typing import Annotated, Self
 
@@ -90,3 +93,18 @@ class Gate(Settings):
         if value is None:
             return False
         return value >= self.threshold if every_metric()[self.metric].greater_is_better else value <= self.threshold
+
+
+class Rules(Settings):
+    """What a model may cost that takes the place of another one.
+
+    `latency` is the most CPU time of an answer, in multiples of the other's. The calibration error may be more by
+    `calibration_loss`, and the gate's metric less by `slice_loss` in each slice with at least `slice_rows` rows. The
+    slices are those of each column in `slices`; `month` is that of the contract's time.
+    """
+
+    latency: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    calibration_loss: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    slices: list[Annotated[str, Field(min_length=1)]]
+    slice_rows: Annotated[int, Field(gt=0)]
+    slice_loss: Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -183,7 +183,7 @@ def measured(
 
     months: dict[str, dict[str, Difference]] = {}
     if table.time:
-        row_months = np.asarray(pc.strftime(_local(rows[table.time], timezone), "%Y-%m").to_pylist())
+        row_months = np.asarray(pc.strftime(local_times(rows[table.time], timezone), "%Y-%m").to_pylist())
         for month in sorted(set(row_months)):
             mask = row_months == month
             months[month] = differing(mask, pd.factorize(codes[mask])[0])
@@ -208,7 +208,7 @@ def clusters(rows: pa.Table, cluster: str, time: str | None, timezone: str) -> n
     if cluster == ROW:
         return np.arange(rows.num_rows)
     if cluster in CALENDAR and time:
-        values = pc.floor_temporal(_local(rows[time], timezone), unit=cluster)
+        values = pc.floor_temporal(local_times(rows[time], timezone), unit=cluster)
     elif cluster in columns:
         values = rows[cluster]
     else:
@@ -218,7 +218,7 @@ def clusters(rows: pa.Table, cluster: str, time: str | None, timezone: str) -> n
     return codes
 
 
-def _local(times: pa.ChunkedArray, timezone: str) -> pa.ChunkedArray:
+def local_times(times: pa.ChunkedArray, timezone: str) -> pa.ChunkedArray:
     """Times without a zone, as clocks in the dataset's time zone show them."""
     if pa.types.is_timestamp(times.type):
         return pc.local_timestamp(times.cast(pa.timestamp("us", timezone)))

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kiban.core.errors import KibanError
 from kiban.core.files import sha256
@@ -68,6 +68,21 @@ class Manifest(BaseModel):
 def model_id(content: bytes) -> str:
     """The id of the model whose manifest has these bytes: their SHA-256 in hex. Its first 12 digits serve as a name."""
     return hashlib.sha256(content).hexdigest()
+
+
+def files_in(content: bytes, where: str) -> list[str]:
+    """The names of the files beside a manifest with these bytes.
+
+    Raises KibanError, which starts with `where`, if it is none, or if a name leads out of the folder.
+    """
+    try:
+        names = list(Manifest.model_validate_json(content, strict=True).files)
+    except ValidationError:
+        raise KibanError(f"{where} is not the manifest of a servable") from None
+    for name in names:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise KibanError(f"{where} names {name!r}, which is outside of its folder")
+    return names
 
 
 class Checked(NamedTuple):

@@ -16,17 +16,20 @@ from kiban.core.settings import Sections, read
 from kiban.request import origin
 from kiban.servable import manifest
 from kiban.servable.load import load
-from kiban.serve import control, guard, protocol, trial
+from kiban.serve import control, guard, protocol, released, trial
 from kiban.serve.app import ASSETS, create_app, predictions, ready
 from kiban.serve.model import Served
 from kiban.serve.prediction_log import PredictionLog
+from kiban.serve.released import Worker
 from kiban.serve.settings import Serving
 from kiban.serve.watch import Answering, Watch
 
 ROOT = Path(__file__).resolve().parents[3]  # of the repository, or of its copy in a Bento
-SERVABLE = Path(os.environ.get("KIBAN_SERVABLE") or ROOT / paths.SERVABLE)
+RELEASE = Path(os.environ[released.FOLDER]) if os.environ.get(released.FOLDER) else None
+PRESENT = RELEASE / released.CURRENT if RELEASE else None
+SERVABLE = PRESENT / released.SERVABLE if PRESENT else Path(os.environ.get("KIBAN_SERVABLE") or ROOT / paths.SERVABLE)
 LOG = Path(os.environ.get("KIBAN_PREDICTION_LOG") or ROOT / "logs/predictions")
-REPORT = ROOT / EVALUATION
+REPORT = PRESENT / released.REPORT if PRESENT else ROOT / EVALUATION
 ANY_MODEL = "KIBAN_ANY_MODEL"
 """The environment variable that lets the service load a model that this repository did not make."""
 PYTHON = "{}.{}.{}".format(*sys.version_info)  # the image of a Bento has the version that it was built with
@@ -53,6 +56,21 @@ def answering(folder: Path) -> Answering:
     return ready(Served(load(folder), limits, REPORT), app, bool(keys))
 
 
+def accepts_less(model_id: str) -> bool:
+    """Whether a person has decided that the model may refuse what the one before it answers."""
+    release = released.release_in(PRESENT) if PRESENT else None
+    return release is not None and release.model_id == model_id and release.accepts_less
+
+
+def tell(model_id: str, reason: str | None) -> None:
+    """Say in the release folder with which model this worker answers, and which one it has refused."""
+    if RELEASE and PRESENT:
+        release = released.release_in(PRESENT) if reason else None
+        refused = release.model_id if release else None
+        worker = Worker(model_id=model_id, workers=limits.workers, refused=refused, reason=reason)
+        released.write_worker(RELEASE, worker)
+
+
 def check_packable() -> None:
     """Raise KibanError if a Bento would hold links into DVC's cache in the place of the model."""
     links = [path for path in (SERVABLE, *SERVABLE.rglob("*")) if path.is_symlink()]
@@ -69,7 +87,7 @@ try:
     keys = guard.read_keys(os.environ)
     log = PredictionLog(LOG, limits.prediction_log, limits.workers)
     app = create_app(bool(keys))
-    watch = Watch(examine, answering, SERVABLE, REPORT, limits.watch_seconds)
+    watch = Watch(examine, answering, SERVABLE, REPORT, limits.watch_seconds, accepts_less, tell)
     log.check(watch.answering.served.schema.features)
 except (KibanError, OSError) as error:
     sys.exit(f"error: {error}")

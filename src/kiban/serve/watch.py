@@ -7,13 +7,13 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from kiban.core.errors import KibanError
-from kiban.data.contract import Column
+from kiban.request import replaces
 from kiban.servable import manifest
 from kiban.serve import accepted, counters
 from kiban.serve.model import Served
@@ -50,6 +50,9 @@ class Watch:
     copied first, so that nobody changes it meanwhile. `examine` raises KibanError if the candidate may not be loaded.
     The server's first process starts with the servable in the folder, its workers with the one that was accepted last.
     Raises KibanError if that servable cannot be loaded.
+
+    A candidate that refuses what the present model answers is taken only if `accepts_less` says so of its id. `tell` is
+    called after each look, with the id of the model that answers, and the reason of a refusal or None.
     """
 
     def __init__(
@@ -59,9 +62,13 @@ class Watch:
         servable: Path,
         report: Path,
         seconds: float,
+        accepts_less: Callable[[str], bool] = lambda _: False,
+        tell: Callable[[str, str | None], None] = lambda *_: None,
     ) -> None:
         self.examine = examine
         self.load = load
+        self.accepts_less = accepts_less
+        self.tell = tell
         self.servable = servable
         self.paths = (servable, report)
         self.seconds = seconds
@@ -77,6 +84,7 @@ class Watch:
     async def run(self) -> None:
         """Poll the files and load what has changed, until cancelled. If loading fails, the present model stays."""
         failed = refused = None  # the last state that failed to load, and the last state whose refusal was logged
+        reason: str | None = None
         retry_at = math.inf
         while True:
             await asyncio.sleep(self.seconds)
@@ -87,9 +95,10 @@ class Watch:
                 state = await asyncio.to_thread(_look, self.paths)
                 if state != self.seen:
                     await self._take(state)
+                    reason = None
             except Exception as error:
                 if state == failed and state != refused:  # it failed twice, so the files are not just half written
-                    reason = error if isinstance(error, KibanError) else f"{type(error).__name__}: {error}"
+                    reason = str(error) if isinstance(error, KibanError) else f"{type(error).__name__}: {error}"
                     logger.error("the servable is refused, %s goes on: %s", self.answering.model_id[:12], reason)
                     counters.swaps.labels("refused").inc()
                     refused = state
@@ -97,6 +106,7 @@ class Watch:
                 if state == refused and isinstance(error, KibanError):
                     self.seen, retry_at = state, time.monotonic() + RETRY_SECONDS
                 failed = state
+            await asyncio.to_thread(self.tell, self.answering.model_id, reason)
 
     async def _take(self, state: Seen) -> None:
         """Answer with the servable in the folder from now on.
@@ -113,7 +123,8 @@ class Watch:
     def _accepted(self) -> Answering:
         """Load the servable in the folder, and keep its copy for new workers to start with."""
         with self._candidate() as (copied, candidate):
-            _check_replaces(candidate.served, self.answering.served)
+            if not self.accepts_less(candidate.model_id):
+                _check_replaces(candidate.served, self.answering.served)
             accepted.keep(copied, candidate.model_id)
         return candidate
 
@@ -148,42 +159,8 @@ def _look(paths: tuple[Path, ...]) -> Seen:
 
 def _check_replaces(new: Served, old: Served) -> None:
     """Raise KibanError unless `new` answers every request that `old` answers."""
-    problems = list(narrowed(old.schema.features, new.schema.features))
-    before, after = (
-        (model.dataset, model.task, model.target.model_dump(exclude={"description"}))
-        for model in (old.model, new.model)
-    )
-    if before != after:
-        problems.insert(0, f"it predicts {new.model.target.name} of {new.model.dataset} ({new.model.task})")
-    if problems:
+    if reasons := replaces.problems(old.servable, new.servable):
         raise KibanError(
-            f"model {new.model_id[:12]} does not accept the requests of the present model: {'; '.join(problems)}. "
+            f"model {new.model_id[:12]} does not accept the requests of the present model: {'; '.join(reasons)}. "
             "Restart the service to serve it"
         )
-
-
-def narrowed(old: Mapping[str, Column], new: Mapping[str, Column]) -> Iterator[str]:
-    """The reasons why `new` would refuse, or read differently, a record that `old` accepts."""
-    for name in old.keys() - new.keys():
-        yield f"it has no field {name}"
-    if old.keys() <= new.keys() and list(old) != list(new)[: len(old)]:
-        yield "it has its fields in another order, on which CSV without a header depends"
-    for name, column in new.items():
-        before = old.get(name)
-        if not column.nullable and (before is None or before.nullable):
-            yield f"it requires {name}"
-        if before is None:
-            continue
-        if (before.type, column.type) != ("integer", "number") and before.type != column.type:
-            yield f"{name} is of type {column.type}, not {before.type}"
-        if before.unit != column.unit:
-            yield f"{name} has the unit {column.unit}, not {before.unit}"
-        if column.levels is not None and column.unseen == "reject":
-            accepted = None if before.unseen == "warn" else before.levels
-            if accepted is None or not set(accepted) <= set(column.levels):
-                yield f"{name} has fewer levels"
-        if column.out_of_range == "reject":
-            low, high = (before.min, before.max) if before.out_of_range == "reject" else (None, None)
-            too_high = column.min is not None and (low is None or low < column.min)
-            if too_high or (column.max is not None and (high is None or high > column.max)):
-                yield f"{name} has a smaller range"

@@ -84,6 +84,11 @@ class Scored:
         """For each class, whether a row is of the class, and its probability."""
         return [Scored(self.target == index, self.scores[:, index]) for index in range(self.scores.shape[1])]
 
+    def masked(self, mask: npt.NDArray[np.bool_]) -> "Scored":
+        """The rows at which `mask`, of shape (n,), is true."""
+        weights = None if self.weights is None else self.weights[mask]
+        return Scored(self.target[mask], self.scores[mask], weights, self.terms)
+
     def weighted(self, times: Weights | None = None) -> "Weighted":
         """The rows with their weights, each of them drawn as often as `times` says, of shape (n,), or once."""
         each = np.ones(len(self.target)) if times is None else times

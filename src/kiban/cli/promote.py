@@ -1,0 +1,51 @@
+"""`kiban promote`: puts a model into production, if the gate lets it."""
+
+from datetime import UTC, datetime
+
+import click
+
+from kiban.cli import reasons
+from kiban.cli.tables import show
+from kiban.core.errors import KibanError
+
+
+@click.command()
+@click.argument("version", required=False)
+@click.option("--override", metavar="REASON", callback=reasons.reason, help="Promote it although the gate refuses it.")
+@reasons.accept_less
+@click.option("--dry-run", is_flag=True, help="Judge it, and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print what the gate says as JSON.")
+def promote(version: str | None, override: str | None, accept_less: bool, dry_run: bool, as_json: bool) -> None:
+    """Put VERSION, or the model of HEAD, into production, if the gate lets it: a tag of git, and a release for the
+    service that KIBAN_RELEASE names. It ends a hold.
+
+    \b
+    Examples:
+      kiban promote --dry-run
+      kiban promote
+      kiban promote v1.2.0 --override "the airport of the slice has closed"
+    """
+    from kiban.operate import promote
+
+    now = datetime.now(UTC)
+    with promote.alone():
+        for _ in range(promote.TRIES):
+            plan = promote.plan(version, promote.up_to_date(now), override)
+            if plan is None:
+                print("promote: it is in production already")
+                return
+            if as_json:
+                print(plan.judged.model_dump_json(indent=1))
+            else:
+                rows = [[each.name, each.decision, each.figure] for each in plan.judged.rules]
+                show("", ["rule", "decision", "figure"], rows)
+            refusals = ", ".join(rule.name for rule in plan.judged.refusals)
+            if refusals and plan.judged.override is None:
+                raise KibanError(f"the gate refuses it ({refusals}): `--override REASON` promotes it all the same")
+            if dry_run:
+                print(f"promote: v{plan.version} would be promoted, {plan.judged.state}")
+                return
+            if promote.promote(plan, accept_less, now):
+                print(f"promote: v{plan.version} is in production, {plan.judged.state}")
+                return
+    raise KibanError(f"somebody else was faster {promote.TRIES} times: try again")

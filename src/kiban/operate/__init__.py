@@ -1,0 +1,1 @@
+"""Versions of the model, what is promoted, and what happens to it afterwards."""

@@ -1,0 +1,291 @@
+"""Promotion and rollback: tags that say which model is in production, and the release that a service answers with."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from semver import Version
+
+from kiban.core import paths
+from kiban.core.errors import KibanError
+from kiban.core.git import commit_of, git
+from kiban.evaluate.gate import Judged
+from kiban.operate import challenge, push, registry, release, remote, rules, versions
+from kiban.operate.registry import HOLD, PROD, Record, Registry, Tag
+from kiban.operate.remote import UnreachableError
+from kiban.operate.rules import Promotion
+from kiban.request import replaces
+from kiban.review.revision import Revision
+from kiban.servable.load import load
+from kiban.serve.released import CURRENT, SERVABLE, Release
+
+TRIES = 3
+"""Times that a promotion begins anew because somebody else was faster."""
+STORE_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a promotion will do. `registered` is the tag of the version if it has one already."""
+
+    candidate: Revision
+    version: Version
+    registered: Tag | None
+    prod: Tag | None
+    judged: Judged
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep other promotions in this clone out. Raises KibanError if one runs."""
+    paths.CACHE.mkdir(exist_ok=True)
+    try:
+        with FileLock(paths.CACHE / "operate.lock", timeout=0):
+            yield
+    except Timeout:
+        raise KibanError("another promotion or cycle runs in this clone: wait until it has ended") from None
+
+
+def up_to_date(now: datetime) -> Registry:
+    """The registry, with what origin has and this clone lacks, and what origin lacks pushed.
+
+    A tag that was made here while origin was out of reach, and whose name another one has got there, gets a new name.
+    Raises KibanError if origin cannot be reached. Without an origin the registry is the one of this clone.
+    """
+    dataset = Revision("HEAD").dataset
+    here = registry.read(dataset)
+    if not remote.is_there():
+        return here
+    there = remote.tags()
+    clashing = [tag for tag in here.tags if there.get(tag.name, tag.object) != tag.object]
+    registry.remove(tag.name for tag in clashing)
+    remote.fetch()
+    for tag in clashing:
+        if tag.stage and tag.record:
+            present = registry.read(dataset)
+            registry.write(present, present.stage_tag(tag.stage, tag.ends), tag.commit, tag.record, now)
+    present = registry.read(dataset)
+    if lacking := [tag.name for tag in present.tags if tag.name not in there]:
+        remote.push(lacking, None)
+    return present
+
+
+def plan(asked: str | None, known: Registry, override: str | None) -> Plan | None:
+    """What it takes to promote the model of a version, or of HEAD; None if it is in production already.
+
+    Raises KibanError if there is no such version, or if a file that is needed is in neither cache nor store.
+    """
+    candidate = _candidate(asked, known)
+    record = versions.described(candidate)
+    prod = known.prod
+    if prod and prod.record and prod.record.model_id == record.model_id:
+        return None
+    champion = Revision(prod.commit) if prod else None
+    before = Revision(versions.rules_of(candidate.commit or "HEAD"))
+    judged = challenge.judge(candidate, champion, before, rules.read(candidate.dataset).rules)
+    if override:
+        judged = judged.model_copy(update={"override": override})
+    registered = known.version_of(record.model_id)
+    version = registered.version if registered else None
+    return Plan(candidate, version or versions.next_version(known, candidate), registered, prod, judged)
+
+
+def _candidate(asked: str | None, known: Registry) -> Revision:
+    if asked is None:
+        _check_committed()
+        return Revision(commit_of("HEAD"))
+    return Revision(_version_tag(asked, known).commit)
+
+
+def _version_tag(asked: str, known: Registry) -> Tag:
+    number = asked.removeprefix("v")
+    tag = known.versions.get(Version.parse(number)) if Version.is_valid(number) else None
+    if tag is None:
+        last = ", ".join(f"v{version}" for version in list(known.versions)[-3:]) or "none yet"
+        raise KibanError(f"there is no version {asked} (the last are {last}): `kiban versions` lists them")
+    return tag
+
+
+def _check_committed() -> None:
+    """Raise KibanError if the working tree has another model than HEAD."""
+    if Revision(None).evaluation.model_id != Revision("HEAD").evaluation.model_id:
+        raise KibanError("the model of the working tree is in no commit: commit dvc.lock, params.yaml, reports/")
+
+
+def register(now: datetime) -> str:
+    """Give the model of HEAD a version, or say which one it has, as a line. Raises KibanError as `plan` does."""
+    known = up_to_date(now)
+    candidate = _candidate(None, known)
+    record = versions.described(candidate)
+    if tag := known.version_of(record.model_id):
+        return f"model {record.model_id[:12]} is {tag.title} already"
+    version = versions.next_version(known, candidate)
+    name = registry.write(known, f"{known.name}@v{version}", candidate.commit or "", record, now)
+    if remote.is_there() and remote.push([name], None) == "lost":
+        registry.remove([name])
+        raise KibanError("somebody else has registered a version at the same time: try again")
+    return f"model {record.model_id[:12]} is {name}"
+
+
+def fetch(asked: str, root: Path, now: datetime) -> Release:
+    """Lay a version, or what is in production, into the release folder `root`, and let it answer.
+
+    Raises KibanError if there is no such version, or if a file of it is in neither cache nor store.
+    """
+    known = up_to_date(now)
+    tag = known.prod if asked == PROD else _version_tag(asked, known)
+    if tag is None:
+        raise KibanError("nothing is in production yet: `kiban promote` comes first")
+    model_id = tag.record.model_id if tag.record else Revision(tag.commit).evaluation.model_id
+    laid = Release(version=tag.title, model_id=model_id, commit=tag.commit)
+    release.write(root, laid)
+    release.turn(root, laid, rules.read(Revision("HEAD").dataset).keep)
+    return laid
+
+
+def promote(plan: Plan, accepts_less: bool, now: datetime) -> bool:
+    """Carry a plan out: check store and service, tag, push, and lay the release. False if somebody else was faster.
+
+    It ends a hold. Raises KibanError if the store lacks the model, if the service would refuse it, or if origin cannot
+    be reached.
+    """
+    commit, dataset = plan.candidate.commit or "", plan.candidate.dataset
+    settings = rules.read(dataset)
+    branch = _branch_to_push(commit, settings)
+    _check_stored(commit)
+    record = versions.described(plan.candidate)
+    laid = Release(version=f"v{plan.version}", model_id=record.model_id, commit=commit, accepts_less=accepts_less)
+    _prepare(laid)
+    known = registry.read(dataset)
+    made = []
+    if plan.registered is None:
+        made.append(registry.write(known, f"{known.name}@v{plan.version}", commit, record, now))
+    further = {"kind": "promotion", "judged": plan.judged, "reason": plan.judged.override or ""}
+    made.append(_mark(dataset, PROD, commit, record.model_copy(update=further), now))
+    if known.hold:
+        made.append(_mark(dataset, HOLD, commit, Record(kind="end of hold", model_id=record.model_id), now))
+    try:
+        is_done = not remote.is_there() or remote.push(made, branch) == "pushed"
+    except KibanError:
+        registry.remove(made)
+        raise
+    if is_done:
+        _answer_with(laid, settings)
+    else:
+        registry.remove(made)
+    return is_done
+
+
+def roll_back(asked: str | None, reason: str, accepts_less: bool, now: datetime) -> None:
+    """Go back to the model that was in production before, or to an earlier version of those, and set a hold.
+
+    Neither store nor network is needed for a release that is still on this machine. Raises KibanError if there is
+    nothing to go back to, or if the service would refuse it.
+    """
+    with _shared(now) as known:
+        target = _earlier(known, asked)
+        model_id = target.record.model_id if target.record else Revision(target.commit).evaluation.model_id
+        laid = Release(version=target.title, model_id=model_id, commit=target.commit, accepts_less=accepts_less)
+        dataset = Revision("HEAD").dataset
+        _prepare(laid)
+        _mark(dataset, PROD, target.commit, Record(kind="rollback", model_id=model_id, reason=reason), now)
+        _mark(dataset, HOLD, target.commit, Record(kind="hold", model_id=model_id, reason=reason), now)
+        _answer_with(laid, rules.read(dataset))
+
+
+def hold(reason: str | None, now: datetime) -> None:
+    """Set a hold for a reason, or end it without one. Raises KibanError if there is none, or nothing in production."""
+    with _shared(now) as known:
+        if known.prod is None:
+            raise KibanError("nothing is in production yet, so there is nothing to hold: `kiban promote` comes first")
+        if reason is None and known.hold is None:
+            raise KibanError("there is no hold to end: `kiban versions` says what is in production")
+        model_id = known.prod.record.model_id if known.prod.record else ""
+        record = Record(kind="hold" if reason else "end of hold", model_id=model_id, reason=reason or "")
+        _mark(Revision("HEAD").dataset, HOLD, known.prod.commit, record, now)
+
+
+@contextmanager
+def _shared(now: datetime) -> Iterator[Registry]:
+    """The registry, whose new tags are pushed when the context ends; if origin is out of reach, by a later command."""
+    try:
+        known, is_reached = up_to_date(now), True
+    except UnreachableError as error:
+        print(f"{error}: the tags are pushed by the next command that reaches it")
+        known, is_reached = registry.read(Revision("HEAD").dataset), False
+    yield known
+    if is_reached:
+        up_to_date(now)
+
+
+def _mark(dataset: str, stage: str, commit: str, record: Record, now: datetime) -> str:
+    """Tag a commit for a stage, and return the name of the tag."""
+    known = registry.read(dataset)
+    return registry.write(known, known.stage_tag(stage, record.kind == "end of hold"), commit, record, now)
+
+
+def _earlier(known: Registry, asked: str | None) -> Tag:
+    """The tag of what was in production before. Raises KibanError if nothing was, or not the version asked for."""
+    before = list(known.served[:-1])
+    if not before:
+        raise KibanError("there is nothing to go back to: `kiban versions` lists what was in production")
+    if asked is None:
+        return before[-1]
+    of_version = [tag for tag in before if tag.title == f"v{asked.removeprefix('v')}"]
+    if not of_version:
+        names = ", ".join(dict.fromkeys(tag.title for tag in reversed(before)))
+        raise KibanError(f"{asked} was not in production before, {names} were: `kiban promote {asked}` takes it")
+    return of_version[-1]
+
+
+def _branch_to_push(commit: str, settings: Promotion) -> str | None:
+    """The branch that goes to origin with the tags, or None if origin has the commit.
+
+    Raises KibanError if the commit may not be pushed, or cannot be.
+    """
+    if not remote.is_there() or remote.has(commit):
+        return None
+    if settings.deliver == "pull_request":
+        raise KibanError(f"no branch of {remote.ORIGIN} has the commit {commit[:7]}: merge its pull request first")
+    branch = git(Path(), "branch", "--show-current").strip()
+    if not branch or commit not in git(Path(), "rev-list", "HEAD").split():
+        raise KibanError(f"the branch that is checked out lacks the commit {commit[:7]}: `git switch` to one with it")
+    theirs = f"{remote.ORIGIN}/{branch}"
+    if git(Path(), "branch", "--remotes", "--list", theirs) and git(Path(), "rev-list", f"HEAD..{theirs}").split():
+        raise KibanError(f"{theirs} has commits that are not here: `kiban merge {theirs}`")
+    return branch
+
+
+def _check_stored(commit: str) -> None:
+    """Push what the store lacks. Raises KibanError if it lacks something then, or cannot be asked."""
+    answer = push.check(commit, None, STORE_SECONDS)
+    if answer.state == "not pushed" and commit == commit_of("HEAD"):
+        push.push(None, STORE_SECONDS)
+        answer = push.check(commit, None, STORE_SECONDS)
+    if answer.state == "pushed":
+        return
+    if push.NO_REMOTE not in answer.sentence:
+        raise KibanError(answer.line)
+    print(f"promote: {push.NO_REMOTE}; the release is on this machine alone")
+
+
+def _prepare(laid: Release) -> None:
+    """Write a release beside the present one. Raises KibanError if the service would refuse it."""
+    root = release.root()
+    release.write(root, laid)
+    present = root / CURRENT / SERVABLE
+    if laid.accepts_less or not present.exists():
+        return
+    if reasons := replaces.problems(load(present), load(root / laid.name / SERVABLE)):
+        raise KibanError(
+            f"{laid.version} refuses what the present model answers: {'; '.join(reasons)}. --accept-less takes it"
+        )
+
+
+def _answer_with(laid: Release, settings: Promotion) -> None:
+    root = release.root()
+    release.turn(root, laid, settings.keep)
+    print(f"release: {root / CURRENT} is {laid.name}; {release.await_workers(root, laid)}")
