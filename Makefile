@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export UV_SYSTEM_CERTS := true
 
 # The extras of stores other than S3: of the remotes of DVC, and those that `make STORE=gs` has written to .store.
-STORES := $(sort $(shell sed -n 's#^ *url *= *\(gs\|azure\|ssh\)://.*#\1#p' .dvc/config 2> /dev/null; cat .store 2> /dev/null))
+STORES := $(sort $(shell sed -nE 's#^ *url *= *(gs|azure|ssh)://.*#\1#p' .dvc/config 2> /dev/null; cat .store 2> /dev/null))
 ifeq ($(origin STORE),command line)
 STORES := $(sort $(STORES) $(STORE))
 .DEFAULT_GOAL := store
@@ -21,7 +21,7 @@ help: ## list the tasks
 repro: $(INSTALLED) ## run what has changed: data, checks, features, model, metrics, tracking
 	@# A kill can leave DVC's list of locks empty, at which every later run would end: docs/data.md, "If a run is killed".
 	@find .dvc/tmp/rwlock -empty -not -newermt '2 seconds ago' -delete 2>/dev/null || true
-	@kiban pull
+	@kiban pull --absent
 	dvc repro
 
 test: $(INSTALLED) ## run the tests of all that a change is likely to break, and print the coverage: ten minutes
@@ -107,13 +107,13 @@ comment: ## put report/report.md under the pull request of the CI job, in the pl
 train: $(INSTALLED) ## for CI: run with data from the store, push data and model, and copy what git keeps of them to results/
 	kiban compose
 	dvc repro --pull
-	kiban push
+	kiban push --timeout 3000
 	rm -rf results && mkdir results && cp -R dvc.lock params.yaml reports results
 
 deliver: ## for CI: commit results/ to the clone in the folder HEAD, and push it to BRANCH, if that is still at COMMIT
 	@test "$$(git -C "$$HEAD" ls-remote origin "refs/heads/$$BRANCH" | cut -f 1)" = "$$COMMIT" || { echo "error: $$BRANCH is not" \
 		"at $$COMMIT any more: label it again" >&2; exit 1; }
-	cp -R results/. "$$HEAD/$$(git rev-parse --show-prefix)"
+	python3 ci/deliver.py results "$$HEAD/$$(git rev-parse --show-prefix)"
 	cd "$$HEAD/$$(git rev-parse --show-prefix)" && git add --all -- dvc.lock params.yaml reports && { git diff --cached --quiet || \
 		git -c user.name=kiban -c user.email=kiban@localhost commit -q -m "Trained in CI" && git push -q origin "HEAD:refs/heads/$$BRANCH"; }
 
@@ -167,7 +167,7 @@ lock: $(INSTALLED) ## resolve the requirements anew: all of them, or PACKAGE=NAM
 	$(COMPILE) --group serve -c requirements.lock -o requirements.serve.lock
 	set -e; for extra in $$(python -c "$$OTHER_EXTRAS" $(CORE_EXTRAS)); do \
 		$(COMPILE) pyproject.toml --extra $$extra -c requirements.lock -o requirements.$$extra.lock; done
-	python -m kiban.config.versions
+	python -m kiban.maintain.versions
 # The databases' clients and the examples' data, which the tests use. Every other extra has a lock of its own, so that none weighs on `make repro`.
 CORE_EXTRAS := postgresql bigquery redshift examples
 define OTHER_EXTRAS
@@ -179,7 +179,7 @@ COMPILE := uv pip compile -q $(if $(PACKAGE),--upgrade-package $(PACKAGE),--upgr
 	--no-header --no-annotate --no-emit-index-url
 
 # uv, itself from the lock, installs in seconds what takes pip minutes; where it cannot, pip does.
-$(INSTALLED): requirements.lock pyproject.toml $(wildcard .store) $(STORES:%=requirements.%.lock)
+$(INSTALLED): requirements.lock pyproject.toml $(wildcard .store) $(if $(STORES),.dvc/config) $(STORES:%=requirements.%.lock)
 	@$(PYTHON) -c 'import sys; sys.exit("error: Python 3.11 or later is needed: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv --clear .venv
 	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.lock

@@ -135,8 +135,10 @@ def _request(host: Host, method: str, address: str, body: Mapping[str, Any] | No
             return json.loads(answer.read() or b"{}")
     except urllib.error.HTTPError as error:
         raise SystemExit(f"error: {method} {address} was refused with {error.code}: may the token comment?") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise SystemExit(f"error: {method} {address} failed: {error}") from None
+    except ValueError as error:  # its text may quote a header, and so the token
+        raise SystemExit(f"error: {method} {address} failed: {type(error).__name__}") from None
 
 
 def _all(environment: Mapping[str, str], *names: str) -> list[str]:
@@ -153,7 +155,8 @@ def _number(text: str) -> int:
 
 def main() -> None:
     text = Path(sys.argv[1]).read_text(encoding="utf-8")
-    print(f"comment: {put(host(os.environ), text, f'kiban {sys.argv[2]}')}")
+    environment = {name: value.strip() for name, value in os.environ.items()}
+    print(f"comment: {put(host(environment), text, f'kiban {sys.argv[2]}')}")
 
 
 if __name__ == "__main__":

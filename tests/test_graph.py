@@ -9,9 +9,10 @@ import pytest
 import yaml
 from slice import ROOT, stage_module
 
-from kiban.config import versions
+from kiban.core import versions
 from kiban.core.settings import Sections
 from kiban.data.settings import Featured, Identity
+from kiban.maintain.versions import locked
 
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 IMPORTS = grimp.build_graph("kiban", exclude_type_checking_imports=True, cache_dir=None)
@@ -130,8 +131,8 @@ def test_versions_yaml_is_what_is_locked() -> None:
     entries = [each for stage in GRAPH.values() for each in stage.get("params", []) if isinstance(each, dict)]
     names = {name for entry in entries for name in entry["versions.yaml"]}
     content = (ROOT / "versions.yaml").read_bytes()
-    locked = versions.locked(list(names), (ROOT / "requirements.lock").read_text())
-    assert versions.read(content, "versions.yaml") == locked
+    expected = locked(list(names), (ROOT / "requirements.lock").read_text())
+    assert versions.read(content, "versions.yaml") == expected
 
 
 def test_only_config_and_track_read_the_whole_of_params() -> None:

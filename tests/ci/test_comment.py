@@ -173,6 +173,10 @@ def test_what_is_missing_or_refused_is_one_line_without_the_token(
     with pytest.raises(SystemExit, match="was refused with 403") as refused:
         comment.put(comment.host({**environment, number: "8"}), "text", "kiban ")
     assert TOKEN not in str(refused.value)
+    token = next(name for name, value in environment.items() if value == TOKEN)
+    with pytest.raises(SystemExit) as refused:  # no header may have a line break in it
+        comment.put(comment.host({**environment, token: f"{TOKEN}\n2"}), "text", "kiban ")
+    assert TOKEN not in str(refused.value)
 
 
 def test_outside_of_a_ci_it_says_so(comment: ModuleType) -> None:

@@ -15,6 +15,7 @@ from slice import DAYS, SLICE, SMALL_TREES, real_lines
 pytestmark = pytest.mark.long  # tests/maintain/test_ledgers.py is quick
 
 OVERLAY = Path("conf/experiment/slice.yaml")
+SEARCH = "reports/tuning/theirs.csv"
 LEDGER = Path("data/flights.batches.yaml")
 
 
@@ -131,7 +132,11 @@ def test_other_parameters_of_both_with_an_experiment_queued(ours: Path, theirs: 
 def test_a_stop_for_a_person_and_a_merge_that_is_given_up(ours: Path, theirs: Path) -> None:
     without_rows(theirs, "2013-02", 10)
     change(theirs, Path("README.md"), "# Kiban", "# Theirs")
-    finish(theirs, "their title, and rows")
+    (theirs / "reports/tuning").mkdir(exist_ok=True)
+    (theirs / SEARCH).write_text("trial,roc_auc\n0,0.7\n")
+    (theirs / "notes.txt").write_bytes(b"caf\xe9 \n")  # of another encoding, and with what git warns of
+    run(theirs, "git", "add", SEARCH, "notes.txt")
+    finish(theirs, "their title, rows and search")
     change(ours, OVERLAY, "max_iter: 20", "max_iter: 25")
     change(ours, Path("README.md"), "# Kiban", "# Ours")
     finish(ours, "our title, and more trees")
@@ -147,7 +152,11 @@ def test_a_stop_for_a_person_and_a_merge_that_is_given_up(ours: Path, theirs: Pa
     run(ours, "git", "add", "README.md")
     assert "README.md: choose between" in run(ours, "kiban", "merge", status=1)  # with its markers
     assert "another BRANCH" not in run(ours, "kiban", "merge", "main", status=1)
+    change(ours, Path("LICENSE"), "Apache", "Other")  # no part of the merge
+    assert "error: LICENSE is changed and not staged" in run(ours, "kiban", "merge", status=1)
     run(ours, "kiban", "merge", "--abort")
+    assert run(ours, "git", "status", "--porcelain") == " M LICENSE\n"
+    run(ours, "git", "checkout", "-q", "LICENSE")
     assert run(ours, "git", "status", "--porcelain") == ""
     assert run(ours, "dvc", "status", "--quiet") == ""
     assert {path: path.read_bytes() for name in ("models", "data") for path in (ours / name).rglob("*.*")} == before
@@ -159,6 +168,8 @@ def test_a_stop_for_a_person_and_a_merge_that_is_given_up(ours: Path, theirs: Pa
     run(ours, "kiban", "merge")
     assert_is_whole(ours)
     assert run(ours, "git", "show", "HEAD:README.md") == "# Both\n"
+    assert run(ours, "git", "show", f"HEAD:{SEARCH}") == "trial,roc_auc\n0,0.7\n"
+    assert "Conflicts" not in run(ours, "git", "log", "-1", "--format=%B")
 
 
 def test_other_batches_of_both_and_the_source_has_neither(ours: Path, theirs: Path) -> None:
@@ -184,6 +195,8 @@ def test_the_same_batch_is_refused_by_name_until_a_side_is_chosen(ours: Path, th
     output = run(ours, "kiban", "merge", "colleague/theirs", status=1)
     assert f"error: {LEDGER}: both sides changed flights/2013-01: give `--take ours flights/2013-01`" in output
     assert run(ours, "git", "status", "--porcelain", "--untracked-files=no") == ""
+    said = run(ours, "kiban", "merge", "colleague/theirs", "--take", "theirs", "2013-10", status=1)
+    assert "--take: both sides did not change the batch 2013-10: they changed flights/2013-01" in said
     run(ours, "kiban", "merge", "colleague/theirs", "--take", "theirs", "2013-01")
     assert_is_whole(ours)
     for batch in ("2013-01", "2013-02"):

@@ -15,19 +15,20 @@ from kiban.core.store import PATIENCE
     metavar="SECONDS",
     help="How long to wait for a store that makes no progress.",
 )
-def pull(patience: int) -> None:
-    """Bring each output that dvc.lock names, and of which this clone has no file, from DVC's cache or its store.
+@click.option("--absent", is_flag=True, help="Leave what is here as it is: bring only what this clone has no file of.")
+def pull(patience: int, absent: bool) -> None:
+    """Bring what dvc.lock names, from DVC's cache or its store, so that nothing runs that somebody has run.
 
-    `make repro` begins with it, so that a colleague's clone runs nothing that somebody has run. What is here is left as
-    it is. What cannot be brought is said in one line, and is no failure: the run makes it.
+    An output that is here and differs is replaced if the cache has saved it, so that nothing is lost. What cannot be
+    brought is said in one line, and is no failure: the run makes it. `make repro` begins with `kiban pull --absent`.
 
     \b
     Examples:
-      kiban pull
+      git pull && kiban pull
     """
     from kiban.maintain import pull
 
-    pulled = pull.pull(patience)
+    pulled = pull.pull(patience, "absent" if absent else "saved")
     if pulled.outputs:
         print(f"pull: {', '.join(pulled.outputs)}")
     if pulled.problem:

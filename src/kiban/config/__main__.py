@@ -4,21 +4,19 @@ import os
 import sys
 from pathlib import Path
 
-from kiban.config import composition, versions
+from kiban.config import composition
 from kiban.config.digest import digest
 from kiban.config.params import Params, check_has_data
-from kiban.core.errors import KibanError, exit_on_error
-from kiban.core.paths import CONF, CONFIG_STAMP, PARAMS, VERSIONS
+from kiban.core.errors import KibanError
+from kiban.core.paths import CONF, CONFIG_STAMP, PARAMS
 from kiban.core.settings import read
+from kiban.core.versions import run_stage
 
 DVC_EXPERIMENT = "DVC_EXP_NAME"
 """The environment variable that DVC sets for the stages of an experiment."""
 
 
 def main() -> None:
-    if not VERSIONS.exists():
-        raise KibanError(f"{VERSIONS} is missing: restore it with `git checkout`")
-    versions.check_installed(versions.read(VERSIONS.read_bytes(), str(VERSIONS)))
     params = read(Params)
     check_has_data(params.dataset.tables)
     if params.conf_digest != digest(CONF):
@@ -44,4 +42,4 @@ def _warn_of_edits() -> None:
 
 
 if __name__ == "__main__":
-    exit_on_error(main)
+    run_stage(main)

@@ -57,5 +57,12 @@ def git(root: Path, *arguments: str, given: str | None = None, **variables: str)
     environment |= {"LC_ALL": "C", **variables}  # its messages are read
     command = ["git", *arguments]
     return subprocess.run(
-        command, cwd=root, env=environment, check=True, capture_output=True, text=True, input=given
+        command,
+        cwd=root,
+        env=environment,
+        check=True,
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",  # names, and lines of files, may be of another encoding
+        input=given,
     ).stdout

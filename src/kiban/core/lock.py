@@ -13,6 +13,9 @@ from kiban.core.git import git
 from kiban.core.paths import LOCK
 from kiban.core.settings import check_no_conflict
 
+IN_REFLOGS = ("refs/stash", "refs/exps/celery")
+"""Older stashes, and what is queued in DVC, stand in the logs of these references alone."""
+
 
 def outputs(commit: str | None) -> dict[str, str]:
     """The MD5 of each output by its path, of a commit, or of the working tree if `commit` is None.
@@ -42,8 +45,10 @@ def ever_named() -> set[str]:
     """
     digests = set(outputs(None).values())
     try:
-        history = ("log", "--all", "--full-history", "-m", "--format=", "--raw", "--no-abbrev", "--no-renames", "--")
-        changes = git(Path(), *history, str(LOCK), "*.dvc").splitlines()
+        kept = git(Path(), "for-each-ref", "--format=%(refname)", *IN_REFLOGS).split()
+        older = [entry for name in kept for entry in git(Path(), "reflog", "show", "--format=%H", name).split()]
+        form = ("--full-history", "-m", "--format=", "--raw", "--no-abbrev", "--no-renames")
+        changes = git(Path(), "log", "--all", *older, *form, "--", str(LOCK), "*.dvc").splitlines()
     except (OSError, subprocess.CalledProcessError):
         raise KibanError("git does not list the commits here: `kiban doctor` says what is wrong") from None
     # A line is: the modes, the blobs before and after, and then the letter of the change and the path.

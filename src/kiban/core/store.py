@@ -3,6 +3,7 @@
 import multiprocessing
 import re
 import shutil
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -92,6 +93,27 @@ def content(folder: str, *databases: Any) -> dict[str, str]:
     return {"/".join(key): entry.value for key, _, entry in tree or ()}
 
 
+@contextmanager
+def working(sender: Connection) -> Iterator[None]:
+    """Send None every second until the context ends: files are copied on this machine, which is progress too.
+
+    Nothing else may be sent meanwhile.
+    """
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(1):
+            sender.send(None)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 def _heartbeat(sender: Connection) -> Any:
     """A callback of fsspec that sends None whenever bytes or a file have arrived."""
     from fsspec.callbacks import Callback
@@ -145,10 +167,11 @@ def _restore(files: dict[Path, str], sender: Connection) -> None:
             pass
         except Exception as error:  # of DVC, the store or the network
             problem = f"{one_line(error)}; {advice(error)}"
-        for path, digest in files.items():
-            if repo.cache.local.exists(digest):
-                with whole(path) as beside:
-                    shutil.copyfile(repo.cache.local.oid_to_path(digest), beside)
+        with working(sender):
+            for path, digest in files.items():
+                if repo.cache.local.exists(digest):
+                    with whole(path) as beside:
+                        shutil.copyfile(repo.cache.local.oid_to_path(digest), beside)
     except NotDvcRepoError:
         pass
     sender.send(problem)
@@ -159,5 +182,5 @@ def advice(error: Exception) -> str:
     if package := re.search(r"dvc-(gs|azure|ssh)\b", str(error)):
         return f"`make STORE={package[1]}` installs it"
     if isinstance(error, PermissionError) or "redential" in str(error):
-        return "check the credentials in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)"
+        return "check the credentials in the environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of S3"
     return "check the path and the connection"

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 from rich.progress import track
 
-from kiban.core.errors import KibanError, exit_on_error
+from kiban.core.errors import KibanError
 from kiban.core.paths import METRICS, PREDICTIONS
 from kiban.core.settings import Sections, read
+from kiban.core.versions import run_stage
 from kiban.data import parquet, prepared
 from kiban.data.missing import Missing
 from kiban.data.split import SPLITS, Resolved, Split, SplitName, resolved
@@ -108,4 +109,4 @@ def _evaluation(
 
 
 if __name__ == "__main__":
-    exit_on_error(main)
+    run_stage(main)

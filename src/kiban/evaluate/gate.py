@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from kiban.evaluate.bootstrap import CONFIDENCE, Difference, differences
 from kiban.evaluate.settings import Gate, Rules
-from kiban.tasks.metric import Metric, Scored, Weighted
+from kiban.tasks.metric import Clusters, Drawn, Metric, Scored, Weighted
 from kiban.tasks.own import every_metric
 
 BINS = 15
@@ -67,6 +67,27 @@ def prior(name: str, value: float, of_prior: float) -> Rule:
     return Rule(name="baseline", figure=text, decision=_decision(not is_worse))
 
 
+def beside(
+    gate: Gate,
+    rules: Rules,
+    before: Scored,
+    after: Scored,
+    clusters: Clusters,
+    masks: Mapping[str, npt.NDArray[np.bool_]],
+) -> list[Rule]:
+    """What the rules say of the challenger's scores, `after`, beside the champion's, of the same n rows.
+
+    `clusters` has the number of the cluster of each row, `masks` has the rows of each slice by its name: shape (n,).
+    """
+    metrics = {gate.metric: every_metric()[gate.metric], CALIBRATION_ERROR.name: CALIBRATION_ERROR}
+    both = differences(metrics, before, after, clusters)
+    return [
+        superiority(gate, both.get(gate.metric)),
+        calibration(rules, both.get(CALIBRATION_ERROR.name)),
+        *slices(gate, rules, before, after, clusters, masks),
+    ]
+
+
 def superiority(gate: Gate, difference: Difference | None) -> Rule:
     """The whole interval of the difference to the champion must be beyond the smallest change that matters."""
     if difference is None:
@@ -90,12 +111,12 @@ def slices(
     rules: Rules,
     before: Scored,
     after: Scored,
-    clusters: npt.NDArray[np.int64],
+    clusters: Clusters,
     masks: Mapping[str, npt.NDArray[np.bool_]],
 ) -> list[Rule]:
-    """No slice may lose more than the rules allow. Of those that do not, only the worst is named.
+    """No slice may lose more than the rules allow. If none does, the worst is named.
 
-    `masks` has the rows of each slice by its name. A slice with fewer rows than the rules ask, or on which the metric
+    A slice with fewer rows than the rules ask, or on which the metric
     is not defined, is left out. The intervals are widened for the number of slices, as Bonferroni does.
     """
     metric = every_metric()[gate.metric]
@@ -141,16 +162,32 @@ def _calibration_error(rows: Weighted) -> float:
 
     Of classes it is that of the most probable one. Of numbers it is in standard deviations of the target.
     """
-    scored = rows.rows
-    target, scores, unit = scored.target, scored.scores, 1.0
+    bins, gaps = _gaps(rows.rows)
+    sums = np.bincount(bins, rows.weights * gaps, BINS)
+    return float(np.abs(sums).sum() / rows.weights.sum())
+
+
+def _calibration_error_drawn(rows: Scored, clusters: Clusters) -> Drawn:
+    number = int(clusters.max()) + 1
+    bins, gaps = _gaps(rows)
+    weights = rows.weighted().weights
+    sums = np.bincount(clusters * BINS + bins, weights * gaps, number * BINS).reshape(number, BINS)
+    totals = np.bincount(clusters, weights, number)
+    return lambda times: np.abs(times @ sums).sum(axis=1) / (times @ totals)
+
+
+def _gaps(rows: Scored) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """The bin of each row, and its prediction less the truth: shape (n,) each."""
+    target, scores, unit = rows.target, rows.scores, 1.0
     if scores.ndim > 1:
         target, scores = scores.argmax(axis=1) == target, scores.max(axis=1)
     elif target.dtype != np.bool_:
         unit = float(np.std(target)) or 1.0
     bins = np.empty(len(scores), np.int64)
     bins[np.argsort(scores, kind="stable")] = np.arange(len(scores)) * BINS // len(scores)
-    gaps = np.bincount(bins, rows.weights * (scores - target), BINS)
-    return float(np.abs(gaps).sum() / rows.weights.sum() / unit)
+    return bins, (scores - target) / unit
 
 
-CALIBRATION_ERROR = Metric("calibration_error", "calibration error", False, _calibration_error)
+CALIBRATION_ERROR = Metric(
+    "calibration_error", "calibration error", False, _calibration_error, _calibration_error_drawn
+)

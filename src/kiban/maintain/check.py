@@ -78,6 +78,8 @@ def run_on_few(rows: int, patience: float) -> str | None:
     dataset = _checked([])
     recorded = ledger.read(paths.ledger(dataset.name))
     table = features.load(dataset.features, contract.read_raw(paths.raw_contract(dataset.name))).rows_of
+    if not sum(entry.rows for entry in recorded.get(table, {}).values()):
+        return f"{paths.ledger(dataset.name)} has no row of {table} yet"
     with tempfile.TemporaryDirectory(prefix="kiban-check-") as name:
         folder = Path(name)
         _copy_project(folder)

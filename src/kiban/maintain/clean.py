@@ -14,6 +14,7 @@ from kiban.core.git import git
 from kiban.core.paths import RUNS
 from kiban.request.origin import LINE
 
+AT_ONCE = 500  # runs
 STORE = f"sqlite:///{RUNS}/mlflow.db"
 
 
@@ -58,9 +59,25 @@ def plan() -> Plan:
 
 
 def carry_out(plan: Plan) -> None:
-    """Remove what the plan names."""
-    for path in plan.objects:
-        path.unlink(missing_ok=True)
+    """Remove what the plan names, but for objects that something has named since.
+
+    Raises KibanError if a run of DVC is at it, which may be about to name what it has made.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    repo = Repo()
+    try:
+        with repo.lock:
+            if running := repo.experiments.get_running_exps():
+                raise KibanError(f"the experiment {', '.join(map(str, running))} runs: clean when it has ended")
+            cache = _cache()
+            unnamed = set(_unnamed(cache, Path(os.path.relpath(cache.path))))
+            for path in plan.objects:
+                if path in unnamed:
+                    path.unlink(missing_ok=True)
+    except DvcException as error:
+        raise KibanError(f"DVC does not let its cache be cleaned now: {one_line(error)}") from None
     if plan.runs:
         _delete(plan.runs)
 
@@ -79,10 +96,11 @@ def _cache() -> Any:
 
 def _unnamed(cache: Any, folder: Path) -> list[Path]:
     """The objects in the folder of the cache that nothing names, itself or in a folder that is named."""
+    objects = list(_objects(folder))  # before the names: what comes in between is not here, and stays
     named = lock.ever_named()
     for digest in [digest for digest in named if digest.endswith(store.FOLDER)]:
         named |= set(store.content(digest, cache).values())
-    return [path for path in _objects(folder) if path.parent.name + path.name not in named]
+    return [path for path in objects if path.parent.name + path.name not in named]
 
 
 def _objects(folder: Path) -> Iterator[Path]:
@@ -100,13 +118,16 @@ def _left_runs() -> tuple[list[str], int]:
         return [], 0
     named = _named_models()
     import mlflow
+    from mlflow.entities import ViewType
 
     client = mlflow.MlflowClient(STORE)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     left, total = [], 0
     token = None
     while experiments:
-        page = client.search_runs(experiments, "tags.model_id != ''", max_results=1000, page_token=token)
+        page = client.search_runs(  # those too that an earlier cleaning marked as deleted, and did not end
+            experiments, "tags.model_id != ''", ViewType.ALL, max_results=1000, page_token=token
+        )
         for run in page:
             if run.data.tags.get("model_id") not in named:
                 left.append(run.info.run_id)
@@ -136,21 +157,25 @@ def _models(client: Any, run: Any) -> list[Any]:
 def _delete(runs: list[str]) -> None:
     """Delete runs, their models and their files from the local store."""
     import mlflow
+    from mlflow.entities import LifecycleStage
 
     client = mlflow.MlflowClient(STORE)
-    models: list[str] = []
-    for run_id in runs:
-        for model in _models(client, client.get_run(run_id)):
-            client.delete_logged_model(model.model_id)
-            models.append(model.model_id)
-        client.delete_run(run_id)
-    command = ["mlflow", "gc", "--backend-store-uri", STORE, "--run-ids", ",".join(runs)]
-    command += ["--logged-model-ids", ",".join(models)] if models else []
-    done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "MLFLOW_TRACKING_URI": STORE}, check=False
-    )
-    if done.returncode:
-        raise KibanError(f"`mlflow gc` failed, with the runs marked as deleted: {one_line(done.stderr)}")
+    for first in range(0, len(runs), AT_ONCE):  # a command line has a limit
+        some = runs[first : first + AT_ONCE]
+        models: list[str] = []
+        for run_id in some:
+            run = client.get_run(run_id)
+            for model in _models(client, run):
+                client.delete_logged_model(model.model_id)
+                models.append(model.model_id)
+            if run.info.lifecycle_stage == LifecycleStage.ACTIVE:
+                client.delete_run(run_id)
+        command = ["mlflow", "gc", "--backend-store-uri", STORE, "--run-ids", ",".join(some)]
+        command += ["--logged-model-ids", ",".join(models)] if models else []
+        environment = {**os.environ, "MLFLOW_TRACKING_URI": STORE}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        if done.returncode:
+            raise KibanError(f"`mlflow gc` failed: {one_line(done.stderr)}; mend that, then clean again")
 
 
 def _count(number: int, noun: str) -> str:

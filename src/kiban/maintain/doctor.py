@@ -57,7 +57,7 @@ def _machine(root: Path) -> str | None:
         return None
     return (
         f"this is {here}, where a model has other bytes than on {CI_MACHINE}, so that `make reproduce` in CI differs: "
-        "let CI train, by the label `train` on the pull request"
+        "let CI train: docs/team.md, Train in CI"
     )
 
 

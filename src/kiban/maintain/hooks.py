@@ -38,10 +38,20 @@ def install(root: Path) -> Path:
         name = prefix(root).strip("/").replace("/", "-") or "kiban"
     except (OSError, subprocess.CalledProcessError):
         raise KibanError("this is not a git repository: there is nothing to hook into") from None
+    if git(root, "config", "--default", "", "--get", "core.hooksPath").strip():
+        raise KibanError(
+            f"core.hooksPath names the folder of hooks, which others may share: have its {NAME} run "
+            "`.venv/bin/kiban push --check COMMIT` for each commit that is pushed"
+        )
     others = hook.with_name(f"{NAME}.d")
     others.mkdir(parents=True, exist_ok=True)
     if hook.exists() and hook.read_text(encoding="utf-8", errors="replace") != ALL:
-        hook.rename(others / "before")
+        before = next(path for number in range(1, 1000) if not (path := others / f"before-{number}").exists())
+        if hook.is_symlink():  # it may be relative to the folder that it is in
+            before.symlink_to(hook.resolve())
+            hook.unlink()
+        else:
+            hook.rename(before)
     _write(others / name, OURS.format(folder=shlex.quote(str(root.resolve()))))
     _write(hook, ALL)
     return hook

@@ -20,6 +20,8 @@ from kiban.maintain.pull import pull
 
 MADE = (str(paths.LOCK), str(paths.PARAMS), "reports")
 """What a run makes and git keeps: whole of one side, until the run makes it anew."""
+IN_MADE = (*MADE, f":(exclude){paths.TUNING}")
+"""These as git selects paths: the tables of searches stand among them, and git merges those."""
 AGAIN = "then run `kiban merge` again; `kiban merge --abort` gives the merge up"
 
 
@@ -40,11 +42,14 @@ def merge(branch: str | None, chosen: Mapping[str, Side]) -> None:
             return
         if changes := _git("status", "--porcelain", "--untracked-files=no").splitlines():
             raise KibanError(f"{changes[0][3:]} is changed and not committed: commit it, or restore it, then merge")
+        _check_names(chosen, theirs)
         for path in _ledgers(theirs):  # what is refused is refused before anything is changed
             _replaced(path, _merged(path, theirs, chosen), theirs)
         _start(branch)
     elif branch is not None and commit_of(branch) != theirs:
         raise KibanError(f"the merge of {theirs[:7]} is not finished: `kiban merge` goes on with it, or --abort")
+    if foreign := _foreign():
+        raise KibanError(f"{foreign[0]} is changed and not staged: `git add` it for this merge, or restore it, {AGAIN}")
     print(f"merge: {', '.join(MADE)} are {_take_made(theirs)}")
     for path in _ledgers(theirs):
         _lay(path, _merged(path, theirs, chosen), theirs)
@@ -58,19 +63,25 @@ def merge(branch: str | None, chosen: Mapping[str, Side]) -> None:
 def abort() -> None:
     """Give up the merge that is not finished: files and outputs are those of the commit that is checked out again.
 
-    Raises KibanError if no merge is going on.
+    What was changed and is no part of the merge stays. Raises KibanError if no merge is going on, or if git would have
+    to overwrite such a change.
     """
     _git("rev-parse", "--git-dir")
     theirs = merging(Path())
     if theirs is None:
         raise KibanError("no merge is going on: there is nothing to give up")
     other_snapshots = [file for path in _ledgers(theirs) for file in _different(path, _ledger(path, "HEAD"), theirs)]
-    _git("reset", "--quiet", "--hard")
-    _git("clean", "--quiet", "--force", "-d", "--", str(paths.PLOTS))
     for file in other_snapshots:
         file.unlink()
-    pull(PATIENCE, replace=True)
-    _run("dvc", "repro", "--quiet", "ingest")  # it makes data/raw what the ledger says
+    _git("restore", "--", *(name for name in IN_MADE if name.startswith(":") or _git("ls-files", "--", name)))
+    _git("merge", "--abort")
+    _git("clean", "--quiet", "--force", "-d", "--", str(paths.PLOTS))
+    if problem := pull(PATIENCE, "any").problem:
+        print(f"merge: not all outputs are here: {problem}; `dvc repro` makes them")
+    if subprocess.run(
+        ["dvc", "repro", "--quiet", "ingest"], check=False
+    ).returncode:  # data/raw is what the ledger says
+        raise KibanError("the merge is given up, and data/raw is not yet as before, see above: run `dvc repro`")
     print("merge: given up; files and outputs are as before")
 
 
@@ -89,8 +100,8 @@ def _take_made(theirs: str) -> str:
     source = theirs if is_theirs else "HEAD"
     for name in MADE:
         if _git("ls-tree", "--name-only", source, "--", name):
-            _git("restore", f"--source={source}", "--staged", "--worktree", "--", name)
-    if problem := pull(PATIENCE, replace=True).problem:
+            _git("restore", f"--source={source}", "--staged", "--worktree", "--", name, *IN_MADE[len(MADE) :])
+    if problem := pull(PATIENCE, "any").problem:
         print(f"merge: not all outputs are here: {problem}; the run makes them")
     return "the other side's, which alone had changed them" if is_theirs else "this side's, until the run makes them"
 
@@ -178,21 +189,49 @@ def _conflicts() -> list[str]:
     return list(dict.fromkeys([*_unmerged(), *marked]))
 
 
+def _check_names(chosen: Mapping[str, Side], theirs: str) -> None:
+    """Raise KibanError if a side was chosen for a batch that both sides did not change."""
+    refused: set[str] = set()
+    for path in _ledgers(theirs):
+        base, ours, other = (_ledger(path, commit) for commit in (_base(theirs), "HEAD", theirs))
+        refused |= set(ledgers.merged(base, ours, other, {})[1])
+    for name in chosen:
+        if not any(name in (each, each.partition("/")[2]) for each in refused):
+            both = f"they changed {', '.join(sorted(refused))}" if refused else "they changed none"
+            raise KibanError(f"--take: both sides did not change the batch {name}: {both}")
+
+
+def _foreign() -> list[str]:
+    """The paths that differ from what is staged, and are not of this merge: git merges beside such changes."""
+    root = prefix(Path())
+    listing = _git("diff", "-z", "--name-only").split("\0")
+    changed = {name.removeprefix(root) for name in listing if name} - set(_unmerged())
+    made = {name.removeprefix(root) for name in _git("diff", "-z", "--name-only", "--", *IN_MADE).split("\0")}
+    ours = {str(path) for path in Path("data").glob(f"*{paths.LEDGER_SUFFIX}")}
+    return sorted(name for name in changed - made - ours if Path(name).name != ".gitignore")
+
+
 def _is_made_in_a_sibling(path: str) -> bool:
     """Whether a run in another folder of the repository makes the file: `kiban merge` is for that folder to end."""
     root = Path(_git("rev-parse", "--show-toplevel").strip())
     return any(
-        (root / folder / "dvc.yaml").exists() and PurePosixPath(path).relative_to(folder).parts[0] in MADE
+        (root / folder / "dvc.yaml").exists() and _is_made(PurePosixPath(path).relative_to(folder))
         for folder in PurePosixPath(path).parents
     )
 
 
+def _is_made(path: PurePosixPath) -> bool:
+    """Whether a merge makes the file of a project: by a run, or by batch."""
+    is_search = path.is_relative_to(paths.TUNING)
+    return (path.parts[0] in MADE and not is_search) or path.name.endswith(paths.LEDGER_SUFFIX)
+
+
 def _commit() -> None:
-    _git("add", "--all", "--", *(name for name in MADE if Path(name).exists()))
-    _git("add", "--update", "--", ".")
+    _git("add", "--all", "--", *(name for name in IN_MADE if name.startswith(":") or Path(name).exists()))
+    _git("add", "--update", "--", ".")  # what the run has changed: nothing else was
     if elsewhere := _unmerged():
         raise KibanError(f"{elsewhere[0]} is made by a run in its own folder: run `kiban merge` there, which commits")
-    _git("commit", "--quiet", "--no-edit")
+    _git("commit", "--quiet", "--no-edit", "--cleanup=strip")
     print(f"merge: committed as {_git('rev-parse', '--short', 'HEAD').strip()}; `kiban report HEAD^1` compares")
 
 

@@ -5,8 +5,8 @@ features, sources, metrics and tests are not in it.
 """
 
 import shutil
-import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import yaml
@@ -72,9 +72,24 @@ def assemble(root: Path, folder: Path) -> None:
             name = path.relative_to(root / EXAMPLE).as_posix()
             _copy(path, folder / ELSEWHERE.get(name, name))
             _copy(path, folder / EXAMPLE / name)
-    who = ("-c", "user.name=kiban", "-c", "user.email=kiban@localhost")
-    for command in (("init", "-q", "-b", "main"), ("add", "--all"), (*who, "commit", "-q", "-m", "the platform")):
-        subprocess.run(["git", *command], cwd=folder, check=True)
+    git(folder, "init", "-q", "-b", "main")
+    if (folder / paths.LOCK).exists():
+        _lock_to_code(folder)
+    git(folder, "add", "--all")
+    git(folder, "-c", "user.name=kiban", "-c", "user.email=kiban@localhost", "commit", "-q", "-m", "the platform")
+
+
+def _lock_to_code(folder: Path) -> None:
+    """Have dvc.lock name the code as it is in `folder`, edited: the tests are to compare what comes of it."""
+    from dvc.repo import Repo
+
+    repo = Repo(str(folder))
+    with redirect_stdout(sys.stderr), repo.lock:  # DVC says each time that it has written the file
+        for stage in repo.index.stages:
+            for dep in stage.deps:
+                if str(dep.def_path).startswith("src/"):
+                    dep.save()
+            stage.dump(update_pipeline=False, update_lock=True)
 
 
 def _tracked(root: Path) -> list[str]:

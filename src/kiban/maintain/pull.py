@@ -2,7 +2,7 @@
 
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from rich.console import Console
 
@@ -10,7 +10,7 @@ from kiban.config.params import check_has_data
 from kiban.core import lock, paths
 from kiban.core.errors import KibanError, one_line
 from kiban.core.settings import load
-from kiban.core.store import advice, brought, is_saved, process, received
+from kiban.core.store import advice, brought, is_saved, process, received, working
 
 RAW = "data/raw/"
 
@@ -22,10 +22,13 @@ class Pulled(NamedTuple):
     problem: str | None
 
 
-def pull(patience: float, replace: bool = False) -> Pulled:
-    """Bring each output of dvc.lock of which this clone has no file. What is there is left as it is.
+How = Literal["absent", "saved", "any"]
+"""Which outputs are brought: those of which there is no file; those too that differ, and of which DVC has saved what is
+there; or all that differ. Raw data that is there is left to the stage ingest, which knows what is new."""
 
-    With `replace`, bring each that differs too, but for the raw data: the stage ingest does so, and knows what is new.
+
+def pull(patience: float, how: How) -> Pulled:
+    """Bring outputs of dvc.lock to this clone.
 
     Waits for the store as long as bytes arrive, and at most `patience` seconds longer. Raises KibanError if params.yaml
     names no data yet, and as `core.lock.outputs` does.
@@ -33,12 +36,12 @@ def pull(patience: float, replace: bool = False) -> Pulled:
     if not paths.LOCK.exists() and paths.PARAMS.exists():
         check_has_data(load(paths.PARAMS.read_bytes()).get("dataset", {}).get("tables", {}))
     named = lock.outputs(None)
-    if not replace and all(_is_here(Path(path)) for path in named):
+    if how == "absent" and all(_is_here(Path(path)) for path in named):
         return Pulled([], None)
     outputs: list[str] = []
     try:
         waiting = Console(stderr=True).status("bringing what dvc.lock names")
-        with waiting, process(_pull, replace) as receiver:
+        with waiting, process(_pull, how) as receiver:
             for kind, content in received(receiver, patience):
                 if kind == "pulled":
                     outputs.append(content)
@@ -53,7 +56,7 @@ def _is_here(path: Path) -> bool:
     return any(file.is_file() for file in path.rglob("*")) if path.is_dir() else path.exists()
 
 
-def _pull(replace: bool, sender: Connection) -> None:
+def _pull(how: How, sender: Connection) -> None:
     """Sends ("pulled", path) for each output that was brought, then ("ended", why others were not)."""
     from dvc.config import NoRemoteError
     from dvc.repo import Repo
@@ -65,8 +68,10 @@ def _pull(replace: bool, sender: Connection) -> None:
         for output in repo.index.outs:
             if not output.use_cache or not output.hash_info:
                 continue
-            is_replaced = replace and not str(output).startswith(RAW)
-            if _is_here(Path(output.fs_path)) and not is_replaced:
+            is_here = _is_here(Path(output.fs_path))
+            if is_here and (how == "absent" or str(output).startswith(RAW) or not output.changed_checksum()):
+                continue
+            if is_here and how == "saved" and not _is_saved(output, repo):
                 continue
             digest = output.hash_info.value
             try:
@@ -76,10 +81,17 @@ def _pull(replace: bool, sender: Connection) -> None:
             except Exception as error:  # of DVC, the store or the network
                 problem, is_there = f"{one_line(error)}; {advice(error)}", False
             if is_there:
-                repo.checkout([output.fs_path], force=is_replaced)
+                with working(sender):
+                    repo.checkout([output.fs_path], force=is_here)
                 sender.send(("pulled", str(output)))
             else:
                 lacking.append(str(output))
     except Exception as error:  # of DVC: the graph cannot be read, or another command of DVC is at it
         problem = one_line(error)
     sender.send(("ended", problem or (f"the store lacks {', '.join(lacking)}" if lacking else None)))
+
+
+def _is_saved(output: Any, repo: Any) -> bool:
+    """Whether DVC's cache has what an output is in this clone, so that nothing is lost if it is replaced."""
+    digest = output.get_hash().value
+    return digest is not None and is_saved(repo, [digest])

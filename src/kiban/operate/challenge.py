@@ -16,8 +16,7 @@ from kiban.core.errors import KibanError
 from kiban.data import prepared
 from kiban.data.split import Resolved, SplitName, parse
 from kiban.evaluate import gate, measure
-from kiban.evaluate.bootstrap import differences
-from kiban.evaluate.gate import CALIBRATION_ERROR, Judged, Rule
+from kiban.evaluate.gate import Judged, Rule
 from kiban.evaluate.settings import Gate, Rules
 from kiban.request.predictions import ANSWERS
 from kiban.request.schema import Schema
@@ -28,7 +27,6 @@ from kiban.review.revision import Revision
 from kiban.servable import columns, manifest
 from kiban.servable.load import Servable, load
 from kiban.tasks.metric import Cost, Scored, Terms
-from kiban.tasks.own import metrics_of
 
 MONTH = "month"
 TIMED = 200  # answers of each model
@@ -81,11 +79,8 @@ def _beside(challenger: Revision, champion: Revision, settings: Gate, rules: Rul
     zone = challenger.params["dataset"]["timezone"]
     time_column = new.servable.contract.time
     codes = clusters(rows, settings.cluster, time_column, zone)
-    metric = metrics_of(new.servable.task)[settings.metric]
-    both = differences({settings.metric: metric, CALIBRATION_ERROR.name: CALIBRATION_ERROR}, before, after, codes)
-    yield gate.superiority(settings, both.get(settings.metric))
-    yield gate.calibration(rules, both.get(CALIBRATION_ERROR.name))
-    yield from gate.slices(settings, rules, before, after, codes, dict(_slices(rows, rules.slices, time_column, zone)))
+    masks = dict(slices(rows, rules.slices, time_column, zone))
+    yield from gate.beside(settings, rules, before, after, codes, masks)
     yield gate.latency(rules, _latency(old.servable, new.servable))
     yield Rule(name="size", figure=f"{new.size:,} bytes, the champion {old.size:,}", decision="shown")
 
@@ -154,7 +149,7 @@ def _scored(side: Side, rows: pa.Table, cost: Cost | None) -> Scored:
     return measure.scored(side.servable, rows).scored(Terms(baseline, known.threshold, cost))
 
 
-def _slices(
+def slices(
     rows: pa.Table, names: list[str], time_column: str | None, zone: str
 ) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
     """The rows of each slice by its name, such as `origin EWR`. A column that the rows lack has no slices."""

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from kiban.core import lock, store
 from kiban.core.errors import KibanError, one_line
+from kiban.core.git import commit_of
 from kiban.core.store import advice, process
 
 SHOWN = 5
@@ -66,7 +67,8 @@ def check(commit: str | None, remote: str | None, timeout: float) -> Answer:
     if problem:
         return Answer("not checked", f"whether the store has what {where} names; {problem}")
     if lacking:
-        return Answer("not pushed", f"{in_short(lacking)} of {where}; run `kiban push`")
+        first = "check it out, then " if commit and commit != commit_of("HEAD") else ""
+        return Answer("not pushed", f"{in_short(lacking)} of {where}; {first}run `kiban push`")
     return Answer("pushed", f"the store has all that {where} names")
 
 

@@ -5,8 +5,8 @@ from typing import Any
 from rich.progress import track
 
 from kiban.core import files, memo, paths
-from kiban.core.errors import exit_on_error
 from kiban.core.settings import Sections, read
+from kiban.core.versions import run_stage
 from kiban.data import contract, prepared, verdict
 from kiban.data.contract import Table
 from kiban.data.prepared import Counts
@@ -69,4 +69,4 @@ def _layout(table: Table) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    exit_on_error(main)
+    run_stage(main)

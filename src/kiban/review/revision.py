@@ -11,8 +11,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import ValidationError
 
-from kiban.config import versions
-from kiban.core import paths
+from kiban.core import paths, versions
 from kiban.core.errors import KibanError
 from kiban.core.git import commit_of, prefix
 from kiban.core.settings import Nested, load, yaml_of

@@ -5,8 +5,22 @@ that a bootstrap of 500 draws takes a twentieth of the time.
 """
 
 import numpy as np
+import numpy.typing as npt
 
-from kiban.tasks.metric import Metric, Scores, Target, Weighted, log_of, mean_of, skill_by
+from kiban.tasks.metric import (
+    Clusters,
+    Drawn,
+    Metric,
+    Scored,
+    Scores,
+    Target,
+    Times,
+    Weighted,
+    log_of,
+    mean_drawn,
+    mean_of,
+    skill_by,
+)
 
 
 def roc_auc(rows: Weighted) -> float:
@@ -16,6 +30,32 @@ def roc_auc(rows: Weighted) -> float:
     if not total:
         return np.nan
     return float(np.trapezoid(true, false) + true[0] * false[0] / 2) / total
+
+
+def roc_auc_drawn(rows: Scored, clusters: Clusters) -> Drawn:
+    """The area under the ROC curve of many draws of clusters.
+
+    The area is the share of the pairs of a positive and a negative row in which the positive one has the higher score;
+    equal scores count half (Hanley and McNeil, 1982). The pairs are counted once for each two clusters.
+    """
+    number = int(clusters.max()) + 1
+    order, ends = rows.order, rows.ends
+    target, weights, cluster = rows.target[order], rows.weighted().weights[order], clusters[order]
+    group = np.searchsorted(ends, np.flatnonzero(~target))  # the place of the score of each negative row among all
+    pairs = np.empty((number, number))
+    for each in range(number):
+        through = np.cumsum(weights * (target & (cluster == each)))[ends]
+        higher = (through + np.concatenate([[0.0], through[:-1]])) / 2
+        pairs[each] = np.bincount(cluster[~target], weights[~target] * higher[group], number)
+    true = np.bincount(cluster, weights * target, number)
+    false = np.bincount(cluster, weights * ~target, number)
+
+    def drawn(times: Times) -> npt.NDArray[np.float64]:
+        total = (times @ true) * (times @ false)
+        right = ((times @ pairs) * times).sum(axis=1)
+        return np.divide(right, total, out=np.full(len(times), np.nan), where=total > 0)
+
+    return drawn
 
 
 def _average_precision(rows: Weighted) -> float:
@@ -56,10 +96,10 @@ def _share(part: float, others: float) -> float:
     return part / (part + others) if part + others else np.nan
 
 
-ROC_AUC = Metric("roc_auc", "ROC AUC", True, roc_auc)
+ROC_AUC = Metric("roc_auc", "ROC AUC", True, roc_auc, roc_auc_drawn)
 AVERAGE_PRECISION = Metric("average_precision", "average precision", True, _average_precision)
-BRIER = Metric("brier", "Brier score", False, mean_of(_squared))
-LOG_LOSS = Metric("log_loss", "log loss", False, mean_of(_logarithmic))
+BRIER = Metric("brier", "Brier score", False, mean_of(_squared), mean_drawn(_squared))
+LOG_LOSS = Metric("log_loss", "log loss", False, mean_of(_logarithmic), mean_drawn(_logarithmic))
 SKILL = skill_by(_logarithmic)
 PRECISION = Metric("precision", "precision", True, _precision)
 RECALL = Metric("recall", "recall", True, _recall)

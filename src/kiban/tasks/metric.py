@@ -19,6 +19,15 @@ Weights = npt.NDArray[np.float64]
 Loss = Callable[[Target, Scores], npt.NDArray[np.float64]]
 """The loss of each row, of shape (n,)."""
 
+Clusters = npt.NDArray[np.int64]
+"""The number of the cluster of each row, from 0: shape (n,)."""
+
+Times = npt.NDArray[np.float64]
+"""How often each of k clusters is drawn in each of d draws: shape (d, k)."""
+
+Drawn = Callable[[Times], npt.NDArray[np.float64]]
+"""The metric of each draw, of shape (d,)."""
+
 
 class Cost(NamedTuple):
     """What a row costs that is labelled true and is not, and one that is true and is not labelled so."""
@@ -146,12 +155,17 @@ class Weighted:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric. `value` computes it from weighted rows, or gives NaN if it is not defined. `label` is for readers."""
+    """A metric. `value` computes it from weighted rows, or gives NaN if it is not defined. `label` is for readers.
+
+    `drawn` gives the same values for many draws of whole clusters of rows at once, from sums by cluster. Without it
+    each draw is computed by itself.
+    """
 
     name: str
     label: str
     greater_is_better: bool
     value: Callable[[Weighted], float]
+    drawn: Callable[[Scored, Clusters], Drawn] | None = None
 
     @property
     def title(self) -> str:
@@ -162,6 +176,17 @@ class Metric:
 def mean_of(loss: Loss) -> Callable[[Weighted], float]:
     """The weighted mean of a loss."""
     return lambda rows: rows.mean(loss(rows.target, rows.scores))
+
+
+def mean_drawn(loss: Loss) -> Callable[[Scored, Clusters], Drawn]:
+    """The weighted mean of a loss, of many draws."""
+
+    def sums(rows: Scored, clusters: Clusters) -> Drawn:
+        weights = rows.weighted().weights
+        lost, all_rows = np.bincount(clusters, weights * loss(rows.target, rows.scores)), np.bincount(clusters, weights)
+        return lambda times: (times @ lost) / (times @ all_rows)
+
+    return sums
 
 
 def skill_by(loss: Loss) -> Metric:

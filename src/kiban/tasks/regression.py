@@ -5,7 +5,7 @@ They equal those of scikit-learn with `sample_weight` (a test compares them).
 
 import numpy as np
 
-from kiban.tasks.metric import Metric, Scores, Target, Weighted, mean_of, skill_by
+from kiban.tasks.metric import Metric, Scores, Target, Weighted, mean_drawn, mean_of, skill_by
 
 
 def _squared(target: Target, scores: Scores) -> Scores:
@@ -32,7 +32,7 @@ def _r2(rows: Weighted) -> float:
 
 R2 = Metric("r2", "R²", True, _r2)
 RMSE = Metric("rmse", "root mean squared error", False, _rmse)
-MAE = Metric("mae", "mean absolute error", False, mean_of(_absolute))
+MAE = Metric("mae", "mean absolute error", False, mean_of(_absolute), mean_drawn(_absolute))
 SKILL = skill_by(_squared)
 
 METRICS = {metric.name: metric for metric in (R2, RMSE, MAE, SKILL)}

@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 
 from kiban.core import paths
-from kiban.core.errors import exit_on_error, one_line
+from kiban.core.errors import one_line
 from kiban.core.paths import TRACK_STAMP
 from kiban.core.settings import Sections, read
+from kiban.core.versions import run_stage
 from kiban.data.settings import Identity
 from kiban.track import delivery, outbox
 from kiban.track import run as tracked
@@ -47,4 +48,4 @@ def _tell(root: Path, run: tracked.Run, outcome: delivery.Outcome) -> None:
 
 
 if __name__ == "__main__":
-    exit_on_error(main)
+    run_stage(main)

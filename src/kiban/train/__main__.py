@@ -8,9 +8,10 @@ from pydantic import BaseModel
 from sklearn.pipeline import Pipeline
 
 from kiban.core import files, memo
-from kiban.core.errors import KibanError, exit_on_error, one_line
+from kiban.core.errors import KibanError, one_line
 from kiban.core.paths import MODEL
 from kiban.core.settings import Sections, read
+from kiban.core.versions import run_stage
 from kiban.data import contract, prepared
 from kiban.data.contract import Column, Table
 from kiban.data.missing import Missing
@@ -172,4 +173,4 @@ def _check_answers(answers: Scores) -> None:
 
 
 if __name__ == "__main__":
-    exit_on_error(main)
+    run_stage(main)

@@ -5,8 +5,8 @@ that a model may use, which is in git.
 """
 
 from kiban.core import paths
-from kiban.core.errors import exit_on_error
 from kiban.core.settings import Sections, read
+from kiban.core.versions import run_stage
 from kiban.data import contract, prepared, verdict
 from kiban.data.prepared import Account, PreparedBatch
 from kiban.data.settings import Identity
@@ -50,4 +50,4 @@ def _reason(finding: Finding) -> str:
 
 
 if __name__ == "__main__":
-    exit_on_error(main)
+    run_stage(main)

@@ -4,8 +4,8 @@ A batch that fails stops the pipeline or is left out.
 """
 
 from kiban.core import paths
-from kiban.core.errors import exit_on_error
 from kiban.core.settings import Sections, read
+from kiban.core.versions import run_stage
 from kiban.data import contract
 from kiban.data.settings import Identity
 from kiban.ingest import ledger
@@ -38,4 +38,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    exit_on_error(main)
+    run_stage(main)

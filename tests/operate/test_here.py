@@ -1,0 +1,132 @@
+"""Promotion and rollback in this process, of two models, with an origin: the long tests run the commands."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from clones import copy_to, environment, with_results
+from slice import SMALL_TREES, compose_here, run_stage
+
+from kiban.cli import commands
+from kiban.core.errors import KibanError
+from kiban.operate import promote, registry, release
+from kiban.serve import released
+from kiban.serve.released import Release, Worker
+
+Kiban = Callable[..., str]
+
+
+def git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], check=True, capture_output=True, text=True, env=environment())
+    return done.stdout.strip()
+
+
+def lock() -> None:
+    """What `dvc repro` writes after the stages have run."""
+    command = ["dvc", "commit", "-q", "--force", "evaluate", "--with-deps"]
+    subprocess.run(command, check=True, env=environment())
+    git("add", "--all")
+    git("commit", "-q", "-m", "a model")
+
+
+@pytest.fixture
+def origin(evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory is a repository with a commit of one model, which this origin has too."""
+    folder = copy_to(tmp_path / "ours")
+    monkeypatch.chdir(folder)
+    git("init", "-q", "-b", "main")
+    with_results(folder, evaluated)
+    for name, value in environment().items():
+        if name.startswith("GIT_"):
+            monkeypatch.setenv(name, value)
+    monkeypatch.delenv("KIBAN_RELEASE", raising=False)
+    git("add", "--all")
+    git("commit", "-q", "-m", "a model")
+    git("init", "-q", "-b", "main", "--bare", str(tmp_path / "origin.git"))
+    git("remote", "add", "origin", str(tmp_path / "origin.git"))
+    git("push", "-q", "-u", "origin", "main")
+    return tmp_path / "origin.git"
+
+
+@pytest.fixture
+def kiban(capsys: pytest.CaptureFixture[str]) -> Kiban:
+    """Run a command here, and give what it prints."""
+
+    def run(*arguments: str) -> str:
+        capsys.readouterr()
+        name, *others = arguments
+        commands.commands[name].main(others, standalone_mode=False)
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_a_model_is_promoted_judged_replaced_and_brought_back(origin: Path, kiban: Kiban) -> None:
+    with pytest.raises(KibanError, match=r"the gate refuses it \(floor"):  # the slice is small
+        kiban("promote", "--dry-run")
+    assert "v0.1.0 is in production" in kiban("promote", "--override", "a slice is no year")
+    assert "in production already" in kiban("promote")
+    assert "0.1.0" in kiban("versions")
+
+    compose_here(*SMALL_TREES, "model.max_iter=10")
+    for stage in ("config", "train", "evaluate"):
+        run_stage(stage)
+    with pytest.raises(KibanError, match="is in no commit"):
+        kiban("promote")
+    lock()
+    with pytest.raises(KibanError, match=r"the gate refuses it \(floor, better\)"):
+        kiban("promote")
+    said = kiban("promote", "--json", "--override", "to see the other model")
+    judged = json.loads(said[: said.index("\n}\n") + 2])
+    names = {rule["name"].split()[0] for rule in judged["rules"]}
+    assert names >= {"floor", "baseline", "better", "calibration", "slice", "latency", "size"}
+    assert git("rev-parse", "origin/main") == git("rev-parse", "HEAD")
+    first, second = json.loads(kiban("versions", "--json"))[::-1]
+    assert (first["version"], second["version"], second["is_prod"]) == ("v0.1.0", "v0.2.0", True)
+    assert release.current(release.root()).version == "v0.2.0"  # type: ignore[union-attr]
+
+    assert "v0.1.0" in kiban("rollback", "--reason", "the answers are odd")
+    assert "the answers are odd" in kiban("versions")
+    with pytest.raises(KibanError, match="nothing to go back to"):
+        kiban("rollback")
+    kiban("hold", "--end")
+    with pytest.raises(KibanError, match="there is no hold to end"):
+        kiban("hold", "--end")
+    assert "v0.2.0" in kiban("fetch", "v0.2.0", "elsewhere")
+    origin.rename(origin.with_name("away"))
+    with pytest.raises(KibanError, match="origin cannot be reached"):
+        kiban("promote", "v0.2.0")
+    assert "the tags are pushed by the next command" in kiban("hold", "the labels are being checked")
+    origin.with_name("away").rename(origin)
+    assert "is v0.2.0 already" in kiban("register")
+    assert len(registry.read("flights").tags) == 8
+    assert git("ls-remote", "--tags", "--refs", "origin").count("\n") == 7
+
+
+def test_only_one_command_promotes_at_a_time(repository: Path) -> None:
+    with promote.alone(), pytest.raises(KibanError, match="another promotion or cycle runs"), promote.alone():
+        pass
+
+
+def test_the_workers_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release, "SILENCE", 0.3)
+    monkeypatch.setattr(release, "PATIENCE", 0.6)
+    laid = Release(version="v1.0.0", model_id="1" * 64, commit="c")
+    assert "no service has read" in release.await_workers(tmp_path, laid)
+
+    def writes(**worker: object) -> Callable[[float], None]:
+        return lambda _: released.write_worker(tmp_path, Worker.model_validate({"workers": 1, **worker}))
+
+    writes(model_id="0" * 64)(0)
+    assert "no service was seen" in release.await_workers(tmp_path, laid)
+    monkeypatch.setattr("kiban.operate.release.time.sleep", writes(model_id="1" * 64))
+    assert "1 workers answer with it" in release.await_workers(tmp_path, laid)
+    monkeypatch.setattr("kiban.operate.release.time.sleep", writes(model_id="0" * 64))
+    with pytest.raises(KibanError, match="not all workers answer with v1.0.0, but with 000000000000"):
+        release.await_workers(tmp_path, laid)
+    refusing = writes(model_id="0" * 64, refused="1" * 64, reason="it has no field carrier")
+    monkeypatch.setattr("kiban.operate.release.time.sleep", refusing)
+    with pytest.raises(KibanError, match="the service refuses v1.0.0: it has no field carrier"):
+        release.await_workers(tmp_path, laid)
