@@ -80,14 +80,14 @@ def assemble(root: Path, folder: Path) -> None:
 
 
 def _lock_to_code(folder: Path) -> None:
-    """Have dvc.lock name the code as it is in `folder`, edited: the tests are to compare what comes of it."""
+    """Have dvc.lock name code and conf/ as they are in `folder`, edited: the tests are to compare what comes of them."""
     from dvc.repo import Repo
 
     repo = Repo(str(folder))
     with redirect_stdout(sys.stderr), repo.lock:  # DVC says each time that it has written the file
         for stage in repo.index.stages:
             for dep in stage.deps:
-                if str(dep.def_path).startswith("src/"):
+                if str(dep.def_path).startswith(("conf", "src/")):
                     dep.save()
             stage.dump(update_pipeline=False, update_lock=True)
 
