@@ -44,12 +44,12 @@ def test_the_example_has_all_that_a_team_does_not_get() -> None:
 
 @pytest.fixture
 def team(tmp_path: Path) -> Path:
-    """A repository with three files of a release, the example, and files of a team's own."""
+    """A repository with four files of a release, the example, and files of a team's own."""
     folder = tmp_path / "team"
-    for name in ("Makefile", "src/kiban/core/files.py", "src/kiban/features/columns.py"):
+    for name in ("Makefile", "dvc.yaml", "src/kiban/core/files.py", "src/kiban/features/columns.py"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
-    listed = {name: files.sha256(folder / name) for name in ("Makefile", "src/kiban/core/files.py")}
+    listed = {name: files.sha256(folder / name) for name in ("Makefile", "dvc.yaml", "src/kiban/core/files.py")}
     (folder / platform.HASHES).write_text("".join(f"{digest}  {name}\n" for name, digest in listed.items()))
     (folder / "conf").mkdir()
     (folder / "conf/own.yaml").write_text("own: true\n")
@@ -77,8 +77,12 @@ def test_the_tests_get_the_teams_files_of_the_platform_and_the_flights(team: Pat
     assert (tmp_path / "folder/Makefile").read_text() == "# edited\n"
     assert not (tmp_path / "folder/conf/own.yaml").exists()
     assert not (tmp_path / "folder/src/kiban/features/columns.py").exists()  # it is not in the list
-    for name in ("conf/dataset/flights.yaml", "data/flights.batches.yaml", "dvc.lock", ".dvc/config"):
+    for name in ("conf/dataset/flights.yaml", "data/flights.batches.yaml", ".dvc/config"):
         assert (tmp_path / "folder" / name).read_bytes() == (ROOT / name).read_bytes()
+    locks = [yaml.safe_load((folder / "dvc.lock").read_bytes())["stages"] for folder in (ROOT, tmp_path / "folder")]
+    ours, theirs = ({name: stage["outs"] for name, stage in lock.items()} for lock in locks)
+    assert ours == theirs
+    assert locks[0]["config"]["deps"] != locks[1]["config"]["deps"]  # it has less code
     assert run(tmp_path / "folder", "git", "status", "--porcelain") == ""
     shutil.rmtree(team / platform.EXAMPLE)
     with pytest.raises(KibanError, match="tests/example is missing"):

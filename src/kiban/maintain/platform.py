@@ -4,9 +4,9 @@
 features, sources, metrics and tests are not in it.
 """
 
+import logging
 import shutil
 import sys
-from contextlib import redirect_stdout
 from pathlib import Path
 
 import yaml
@@ -80,14 +80,15 @@ def assemble(root: Path, folder: Path) -> None:
 
 
 def _lock_to_code(folder: Path) -> None:
-    """Have dvc.lock name code and conf/ as they are in `folder`, edited: the tests are to compare what comes of them."""
+    """Have dvc.lock name code and conf/ as they are in `folder`: the tests are to compare what comes of them."""
     from dvc.repo import Repo
 
+    logging.getLogger("dvc").setLevel(logging.ERROR)  # it would say each time that it has written the file
     repo = Repo(str(folder))
-    with redirect_stdout(sys.stderr), repo.lock:  # DVC says each time that it has written the file
+    with repo.lock:
         for stage in repo.index.stages:
             for dep in stage.deps:
-                if str(dep.def_path).startswith(("conf", "src/")):
+                if str(dep.def_path).startswith(("conf", "src/")) and dep.exists:
                     dep.save()
             stage.dump(update_pipeline=False, update_lock=True)
 
