@@ -250,3 +250,18 @@ def kill_at(folder: Path, moment: str) -> None:
         time.sleep(0.5)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def test_a_clone_that_is_used_follows_what_others_have_made(ours: Path, theirs: Path) -> None:
+    """As one does who runs it on a schedule: `git pull && kiban pull && dvc repro`."""
+    without_rows(ours, "2013-02", 10)
+    finish(ours, "fewer rows")
+    run(theirs, "git", "pull", "-q", str(ours), "main")
+    assert "models/servable" in run(theirs, "kiban", "pull")
+    output = run(theirs, "dvc", "repro")
+    # The old snapshot was saved, so that it makes way; the new one is in the store.
+    assert [line for line in output.splitlines() if line.startswith("Running stage")] == ["Running stage 'ingest':"]
+    assert "1 from DVC's cache or its store" in output
+    assert run(theirs, "git", "status", "--porcelain") == ""
+    path = "data/raw/flights/flights/2013-02.parquet"
+    assert (ours / path).read_bytes() == (theirs / path).read_bytes()
