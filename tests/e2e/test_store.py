@@ -150,7 +150,10 @@ def test_a_wrong_key_is_said_in_time(project: Path, store: Store) -> None:
     output = run(project, "kiban", "push", status=1, **wrong)
     assert time.monotonic() - started < 30
     assert "error: the push failed: " in output
-    assert "; check the credentials in the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)" in output
+    assert (
+        "; check the credentials in the environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of S3"
+        in output
+    )
     assert "Traceback" not in output
     assert "kiban-wrong-secret" not in output
 

@@ -1,6 +1,7 @@
 """Promotion and rollback in this process, of two models, with an origin: the long tests run the commands."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,9 @@ def test_a_model_is_promoted_judged_replaced_and_brought_back(origin: Path, kiba
     kiban("hold", "--end")
     with pytest.raises(KibanError, match="there is no hold to end"):
         kiban("hold", "--end")
+    shutil.rmtree("release")  # as if a promotion had been killed before it laid the release
+    assert "v0.1.0" in kiban("promote", "v0.1.0")
+    assert release.current(release.root()).version == "v0.1.0"  # type: ignore[union-attr]
     assert "v0.2.0" in kiban("fetch", "v0.2.0", "elsewhere")
     origin.rename(origin.with_name("away"))
     with pytest.raises(KibanError, match="origin cannot be reached"):

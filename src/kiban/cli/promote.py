@@ -30,8 +30,11 @@ def promote(version: str | None, override: str | None, accept_less: bool, dry_ru
     now = datetime.now(UTC)
     with promote.alone():
         for _ in range(promote.TRIES):
-            plan = promote.plan(version, promote.up_to_date(now), override)
+            known = promote.up_to_date(now, dry_run)
+            plan = promote.plan(version, known, override)
             if plan is None:
+                if not dry_run:
+                    promote.answer_with_prod(known)
                 print("promote: it is in production already")
                 return
             if as_json:

@@ -129,13 +129,17 @@ def _heartbeat(sender: Connection) -> Any:
 
 
 def saved(digests: Iterable[str]) -> set[str]:
-    """Those of the MD5 that DVC's cache on this machine has."""
+    """Those of the MD5 that DVC's cache on this machine has; none where there is no repository of DVC."""
     wanted = set(digests)
     if not wanted:
         return set()
+    from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
 
-    cache = Repo().cache.local
+    try:
+        cache = Repo().cache.local
+    except NotDvcRepoError:
+        return set()
     return {digest for digest in wanted if cache.exists(digest)}
 
 

@@ -72,7 +72,8 @@ def differences(
             of_before, of_after = (metric.drawn(side, clusters)(times) for side in sides if metric.drawn)
             drawn[name] = of_after - of_before
     intervals = {}
-    for name, values in drawn.items():
+    for name in metrics:
+        values = drawn[name]
         if np.isfinite(old[name]) and np.isfinite(new[name]) and number > 1:
             half = stats.t.ppf((1 + confidence) / 2, number - 1) * np.sqrt(number / (number - 1)) * np.nanstd(values)
             change = new[name] - old[name]

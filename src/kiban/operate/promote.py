@@ -49,8 +49,8 @@ def alone() -> Iterator[None]:
         raise KibanError("another promotion or cycle runs in this clone: wait until it has ended") from None
 
 
-def up_to_date(now: datetime) -> Registry:
-    """The registry, with what origin has and this clone lacks, and what origin lacks pushed.
+def up_to_date(now: datetime, is_dry: bool = False) -> Registry:
+    """The registry, with what origin has and this clone lacks; what origin lacks is pushed, but with `is_dry`.
 
     A tag that was made here while origin was out of reach, and whose name another one has got there, gets a new name.
     Raises KibanError if origin cannot be reached. Without an origin the registry is the one of this clone.
@@ -68,7 +68,8 @@ def up_to_date(now: datetime) -> Registry:
             present = registry.read(dataset)
             registry.write(present, present.stage_tag(tag.stage, tag.ends), tag.commit, tag.record, now)
     present = registry.read(dataset)
-    if lacking := [tag.name for tag in present.tags if tag.name not in there]:
+    lacking = [tag.name for tag in present.tags if tag.name not in there]
+    if lacking and not is_dry:
         remote.push(lacking, None)
     return present
 
@@ -81,9 +82,9 @@ def plan(asked: str | None, known: Registry, override: str | None) -> Plan | Non
     candidate = _candidate(asked, known)
     record = versions.described(candidate)
     prod = known.prod
-    if prod and prod.record and prod.record.model_id == record.model_id:
-        return None
     champion = Revision(prod.commit) if prod else None
+    if champion and champion.evaluation.model_id == record.model_id:
+        return None
     before = Revision(versions.rules_of(candidate.commit or "HEAD"))
     judged = challenge.judge(candidate, champion, before, rules.read(candidate.dataset).rules)
     if override:
@@ -139,11 +140,24 @@ def fetch(asked: str, root: Path, now: datetime) -> Release:
     tag = known.prod if asked == PROD else _version_tag(asked, known)
     if tag is None:
         raise KibanError("nothing is in production yet: `kiban promote` comes first")
-    model_id = tag.record.model_id if tag.record else Revision(tag.commit).evaluation.model_id
-    laid = Release(version=tag.title, model_id=model_id, commit=tag.commit)
+    laid = _release_of(tag)
     release.write(root, laid)
     release.turn(root, laid, rules.read(Revision("HEAD").dataset).keep)
     return laid
+
+
+def answer_with_prod(known: Registry) -> None:
+    """Lay what is in production, if the service has another release: a promotion was killed, or made elsewhere."""
+    present = release.current(release.root())
+    if known.prod and (present is None or present.commit != known.prod.commit):
+        laid = _release_of(known.prod)
+        _prepare(laid)
+        _answer_with(laid, rules.read(Revision("HEAD").dataset))
+
+
+def _release_of(tag: Tag, accepts_less: bool = False) -> Release:
+    model_id = tag.record.model_id if tag.record else Revision(tag.commit).evaluation.model_id
+    return Release(version=tag.title, model_id=model_id, commit=tag.commit, accepts_less=accepts_less)
 
 
 def promote(plan: Plan, accepts_less: bool, now: datetime) -> bool:
@@ -186,13 +200,11 @@ def roll_back(asked: str | None, reason: str, accepts_less: bool, now: datetime)
     nothing to go back to, or if the service would refuse it.
     """
     with _shared(now) as known:
-        target = _earlier(known, asked)
-        model_id = target.record.model_id if target.record else Revision(target.commit).evaluation.model_id
-        laid = Release(version=target.title, model_id=model_id, commit=target.commit, accepts_less=accepts_less)
+        laid = _release_of(_earlier(known, asked), accepts_less)
         dataset = Revision("HEAD").dataset
         _prepare(laid)
-        _mark(dataset, PROD, target.commit, Record(kind="rollback", model_id=model_id, reason=reason), now)
-        _mark(dataset, HOLD, target.commit, Record(kind="hold", model_id=model_id, reason=reason), now)
+        _mark(dataset, PROD, laid.commit, Record(kind="rollback", model_id=laid.model_id, reason=reason), now)
+        _mark(dataset, HOLD, laid.commit, Record(kind="hold", model_id=laid.model_id, reason=reason), now)
         _answer_with(laid, rules.read(dataset))
 
 

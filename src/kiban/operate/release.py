@@ -36,7 +36,10 @@ def write(root: Path, release: Release) -> None:
 
     Raises KibanError if a file of it is in neither cache nor store.
     """
-    if released.release_in(root / release.name) == release:
+    there = released.release_in(root / release.name)
+    if there and there.commit == release.commit:
+        if there != release:
+            files.write(root / release.name / RELEASE, _content(release))
         return
     revision = Revision(release.commit)
     with files.whole(root / release.name) as folder:
@@ -46,7 +49,11 @@ def write(root: Path, release: Release) -> None:
         (folder / REPORT).write_bytes(revision.content(paths.EVALUATION))
         with contextlib.suppress(FileNotFoundError):  # a release of the platform that did not write it
             (folder / IMPORTANCE.name).write_bytes(revision.content(IMPORTANCE))
-        (folder / RELEASE).write_text(release.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        (folder / RELEASE).write_bytes(_content(release))
+
+
+def _content(release: Release) -> bytes:
+    return (release.model_dump_json(indent=1) + "\n").encode()
 
 
 def turn(root: Path, release: Release, keep: int) -> None:

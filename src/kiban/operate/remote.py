@@ -1,5 +1,6 @@
 """origin: what other clones see of branch and tags."""
 
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,11 @@ UNCONNECTED = 128
 
 class UnreachableError(KibanError):
     """origin cannot be reached."""
+
+
+def _said(error: subprocess.CalledProcessError) -> str:
+    """What git said, without the user names and passwords of addresses."""
+    return re.sub(r"://[^\s/@]*@", "://", one_line(error.stderr or error.stdout))
 
 
 def is_there() -> bool:
@@ -34,7 +40,7 @@ def fetch() -> None:
             raise KibanError(
                 f"a tag here is not the one that {ORIGIN} has of this name: `git fetch --tags --force` takes theirs"
             ) from None
-        raise UnreachableError(f"{ORIGIN} cannot be reached: {one_line(error.stderr)}") from None
+        raise UnreachableError(f"{ORIGIN} cannot be reached: {_said(error)}") from None
 
 
 def push(tags: Sequence[str], branch: str | None) -> Literal["pushed", "lost"]:
@@ -47,7 +53,7 @@ def push(tags: Sequence[str], branch: str | None) -> Literal["pushed", "lost"]:
         git(Path(), "push", "--quiet", "--porcelain", "--atomic", ORIGIN, *refs, GIT_TERMINAL_PROMPT="0")
     except subprocess.CalledProcessError as error:
         if error.returncode == UNCONNECTED or "[remote rejected]" in error.stdout:
-            raise KibanError(f"{ORIGIN} did not take the tags: {one_line(error.stderr or error.stdout)}") from None
+            raise KibanError(f"{ORIGIN} did not take the tags: {_said(error)}") from None
         return "lost"
     return "pushed"
 
@@ -62,6 +68,6 @@ def tags() -> dict[str, str]:
     try:
         lines = git(Path(), "ls-remote", "--tags", "--refs", ORIGIN, GIT_TERMINAL_PROMPT="0").splitlines()
     except subprocess.CalledProcessError as error:
-        raise UnreachableError(f"{ORIGIN} cannot be reached: {one_line(error.stderr)}") from None
+        raise UnreachableError(f"{ORIGIN} cannot be reached: {_said(error)}") from None
     pairs = (line.split("\t") for line in lines)
     return {name.removeprefix("refs/tags/"): digest for digest, name in pairs}

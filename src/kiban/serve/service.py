@@ -82,6 +82,8 @@ def check_packable() -> None:
 
 
 try:
+    if RELEASE and PRESENT and not PRESENT.exists():
+        raise KibanError(f"{RELEASE} has no release yet: `kiban promote`, or `kiban fetch prod`, lays one")
     check_packable()
     limits = read(Params, ROOT / PARAMS).serving
     keys = guard.read_keys(os.environ)
