@@ -131,8 +131,8 @@ def judge(
     target = test.target[index]
     old, new = (Scored(target, side) for side in sides)
     masks = {name: mask[index] for name, mask in test.masks.items()}
-    made = [gate.floor(settings, auc(target, sides[1])), gate.prior("roc_auc", auc(target, sides[1]), 0.5)]
-    made += gate.beside(settings, of_promotion.rules, old, new, day, masks)
+    made = [gate.floor(settings, ROC_AUC, auc(target, sides[1])), gate.prior(ROC_AUC, auc(target, sides[1]), 0.5)]
+    made += gate.beside(settings, ROC_AUC, of_promotion.rules, old, new, day, masks)
     refused = [rule.name for rule in made if rule.decision == "refused"]
     return not refused, ", ".join(refused), auc(target, sides[1]) - auc(target, sides[0])
 

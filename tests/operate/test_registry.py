@@ -105,6 +105,9 @@ def test_tags_of_others_are_read_or_left_out(repository: Path) -> None:
     git("tag", "-a", "-m", "no version", f"{NAME}@1.0")
     git("tag", "-a", "-m", "another stage", f"{NAME}#dev#1")
     git("tag", "-a", "-m", "no JSON\n\n{", f"{NAME}@v0.1.0", "HEAD~1")
+    git("-c", "user.name=a\u2028b\x0c", "tag", "-a", "-m", "pasted\u2028 from\x0celsewhere\r\nand on", "latest")
+    (repository / "message").write_bytes(b"caf\xe9")
+    git("-c", "i18n.commitEncoding=latin-1", "tag", "-a", "-F", "message", "coffee")
     git("tag", "-a", "-m", 'by GTO "quoted"\n\nmore\n', f"{NAME}#prod", "HEAD~1")
     known = registry.read(NAME)
     assert {(tag.name, tag.version, tag.record) for tag in known.tags} == {

@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict
 from kiban.evaluate.bootstrap import CONFIDENCE, Difference, differences
 from kiban.evaluate.settings import Gate, Rules
 from kiban.tasks.metric import Clusters, Drawn, Metric, Scored, Weighted
-from kiban.tasks.own import every_metric
 
 BINS = 15
 Decision = Literal["passed", "refused", "not applicable", "shown"]
@@ -50,18 +49,16 @@ class Judged(BaseModel):
         return "refused" if self.override is None else "refused, overridden"
 
 
-def floor(gate: Gate, value: float | None) -> Rule:
+def floor(gate: Gate, metric: Metric, value: float | None) -> Rule:
     """The metric of the challenger must reach the threshold."""
-    metric = every_metric()[gate.metric]
     figure = "it is not defined" if value is None else f"{value:.4f}"
     sign = ">=" if metric.greater_is_better else "<="
     text = f"{gate.split} {metric.label} {figure} {sign} {gate.threshold:.4f}"
     return Rule(name="floor", figure=text, decision=_decision(gate.passed(value)))
 
 
-def prior(name: str, value: float, of_prior: float) -> Rule:
+def prior(metric: Metric, value: float, of_prior: float) -> Rule:
     """The challenger must not be worse than the baseline, which answers the same for every row."""
-    metric = every_metric()[name]
     is_worse = value < of_prior if metric.greater_is_better else value > of_prior
     text = f"{metric.label} {value:.4f}, of the baseline {of_prior:.4f}"
     return Rule(name="baseline", figure=text, decision=_decision(not is_worse))
@@ -69,6 +66,7 @@ def prior(name: str, value: float, of_prior: float) -> Rule:
 
 def beside(
     gate: Gate,
+    metric: Metric,
     rules: Rules,
     before: Scored,
     after: Scored,
@@ -77,22 +75,22 @@ def beside(
 ) -> list[Rule]:
     """What the rules say of the challenger's scores, `after`, beside the champion's, of the same n rows.
 
+    `metric` is the gate's, of the models' task: metrics of several tasks have the same name.
     `clusters` has the number of the cluster of each row, `masks` has the rows of each slice by its name: shape (n,).
     """
-    metrics = {gate.metric: every_metric()[gate.metric], CALIBRATION_ERROR.name: CALIBRATION_ERROR}
+    metrics = {gate.metric: metric, CALIBRATION_ERROR.name: CALIBRATION_ERROR}
     both = differences(metrics, before, after, clusters)
     return [
-        superiority(gate, both.get(gate.metric)),
+        superiority(gate, metric, both.get(gate.metric)),
         calibration(rules, both.get(CALIBRATION_ERROR.name)),
-        *slices(gate, rules, before, after, clusters, masks),
+        *slices(metric, rules, before, after, clusters, masks),
     ]
 
 
-def superiority(gate: Gate, difference: Difference | None) -> Rule:
+def superiority(gate: Gate, metric: Metric, difference: Difference | None) -> Rule:
     """The whole interval of the difference to the champion must be beyond the smallest change that matters."""
     if difference is None:
         return Rule(name="better", figure="the difference cannot be measured", decision="refused")
-    metric = every_metric()[gate.metric]
     least = difference.low if metric.greater_is_better else -difference.high
     text = f"{_in_words(metric, difference)}, more than {gate.minimum_change:g} asked"
     return Rule(name="better", figure=text, decision=_decision(least > gate.minimum_change))
@@ -107,7 +105,7 @@ def calibration(rules: Rules, difference: Difference | None) -> Rule:
 
 
 def slices(
-    gate: Gate,
+    metric: Metric,
     rules: Rules,
     before: Scored,
     after: Scored,
@@ -119,7 +117,6 @@ def slices(
     A slice with fewer rows than the rules ask, or on which the metric
     is not defined, is left out. The intervals are widened for the number of slices, as Bonferroni does.
     """
-    metric = every_metric()[gate.metric]
     large = {name: mask for name, mask in masks.items() if mask.sum() >= rules.slice_rows}
     confidence = 1 - (1 - CONFIDENCE) / max(1, len(large))
     measured: dict[str, Difference] = {}

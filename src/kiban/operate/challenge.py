@@ -26,7 +26,9 @@ from kiban.review.gate import judged as judged_by_gate
 from kiban.review.revision import Revision
 from kiban.servable import columns, manifest
 from kiban.servable.load import Servable, load
-from kiban.tasks.metric import Cost, Scored, Terms
+from kiban.tasks.metric import Cost, Metric, Scored, Terms
+from kiban.tasks.own import metrics_of
+from kiban.tasks.task import task_of
 
 MONTH = "month"
 TIMED = 200  # answers of each model
@@ -48,22 +50,34 @@ def judge(challenger: Revision, champion: Revision | None, before: Revision, rul
     """
     floor = judged_by_gate(before, challenger)
     settings = floor.gate
-    decided = [gate.floor(settings, floor.value), *_prior(challenger, settings)]
+    metric = _metric(challenger, settings)
+    decided = [gate.floor(settings, metric, floor.value), *_prior(challenger, settings, metric)]
     if champion:
-        decided += _beside(challenger, champion, settings, rules)
+        decided += _beside(challenger, champion, settings, metric, rules)
     override = floor.override
     return Judged(rules=tuple(decided), override=override)
 
 
-def _prior(challenger: Revision, settings: Gate) -> Iterator[Rule]:
+def _metric(challenger: Revision, settings: Gate) -> Metric:
+    """The gate's metric, of the challenger's task. Raises KibanError if it is of another task."""
+    table = challenger.contracts[prepared.TABLE]
+    metrics = metrics_of(task_of(table.columns[table.target()]))
+    if settings.metric not in metrics:
+        raise KibanError(
+            f"the gate's metric {settings.metric} is none of {', '.join(metrics)}: correct it in conf/gate"
+        )
+    return metrics[settings.metric]
+
+
+def _prior(challenger: Revision, settings: Gate, metric: Metric) -> Iterator[Rule]:
     known = challenger.evaluation
     value = known.splits[settings.split].get(settings.metric)
     least = known.prior.get(settings.split, {}).get(settings.metric)
     if value is not None and least is not None:
-        yield gate.prior(settings.metric, value, least)
+        yield gate.prior(metric, value, least)
 
 
-def _beside(challenger: Revision, champion: Revision, settings: Gate, rules: Rules) -> Iterator[Rule]:
+def _beside(challenger: Revision, champion: Revision, settings: Gate, metric: Metric, rules: Rules) -> Iterator[Rule]:
     with tempfile.TemporaryDirectory() as folder:
         new = _side(challenger, Path(folder) / "challenger")
         old = _side(champion, Path(folder) / "champion")
@@ -80,7 +94,7 @@ def _beside(challenger: Revision, champion: Revision, settings: Gate, rules: Rul
     time_column = new.servable.contract.time
     codes = clusters(rows, settings.cluster, time_column, zone)
     masks = dict(slices(rows, rules.slices, time_column, zone))
-    yield from gate.beside(settings, rules, before, after, codes, masks)
+    yield from gate.beside(settings, metric, rules, before, after, codes, masks)
     yield gate.latency(rules, _latency(old.servable, new.servable))
     yield Rule(name="size", figure=f"{new.size:,} bytes, the champion {old.size:,}", decision="shown")
 

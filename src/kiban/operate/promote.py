@@ -52,26 +52,41 @@ def alone() -> Iterator[None]:
 def up_to_date(now: datetime, is_dry: bool = False) -> Registry:
     """The registry, with what origin has and this clone lacks; what origin lacks is pushed, but with `is_dry`.
 
-    A tag that was made here while origin was out of reach, and whose name another one has got there, gets a new name.
-    Raises KibanError if origin cannot be reached. Without an origin the registry is the one of this clone.
+    A rollback or a hold that was made while origin was out of reach, and whose name another tag has got there, gets a
+    new name. A promotion that was killed before it was pushed is none. Raises UnreachableError if origin cannot be
+    reached. Without an origin the registry is the one of this clone.
     """
     dataset = Revision("HEAD").dataset
     here = registry.read(dataset)
     if not remote.is_there():
         return here
-    there = remote.tags()
+    there = {
+        name: digest for name, digest in remote.tags().items() if name.startswith((f"{here.name}@", f"{here.name}#"))
+    }
+    new = there.keys() - {tag.name for tag in here.tags}
     clashing = [tag for tag in here.tags if there.get(tag.name, tag.object) != tag.object]
-    registry.remove(tag.name for tag in clashing)
-    remote.fetch()
-    for tag in clashing:
-        if tag.stage and tag.record:
-            present = registry.read(dataset)
-            registry.write(present, present.stage_tag(tag.stage, tag.ends), tag.commit, tag.record, now)
-    present = registry.read(dataset)
-    lacking = [tag.name for tag in present.tags if tag.name not in there]
-    if lacking and not is_dry:
-        remote.push(lacking, None)
-    return present
+    if is_dry:
+        remote.fetch(new, [])
+        return registry.read(dataset)
+    numbers = [int(number) for name in there if (number := name.rpartition("#")[2]).isdecimal()]
+    highest = max([*numbers, *(tag.number for tag in here.tags)], default=0)
+    for offset, tag in enumerate([tag for tag in clashing if _is_of_a_person(tag)], start=1):
+        name = f"{here.name}#{tag.stage}{'!' if tag.ends else ''}#{highest + offset}"
+        registry.write(registry.read(dataset), name, tag.commit, tag.record or Record(kind="hold", model_id=""), now)
+    remote.fetch(new, [tag.name for tag in clashing])
+    lacking = [tag for tag in registry.read(dataset).tags if tag.name not in there]
+    registry.remove(tag.name for tag in lacking if tag.record and not _is_of_a_person(tag))
+    try:
+        if kept := [tag.name for tag in lacking if not tag.record or _is_of_a_person(tag)]:
+            remote.push(kept, None)
+    except KibanError as error:
+        print(f"{error}: this clone alone knows {', '.join(kept)}")
+    return registry.read(dataset)
+
+
+def _is_of_a_person(tag: Tag) -> bool:
+    """Whether it was made on purpose without origin: a rollback or a hold. A promotion needs origin."""
+    return tag.record is not None and tag.record.kind in ("rollback", "hold", "end of hold")
 
 
 def plan(asked: str | None, known: Registry, override: str | None) -> Plan | None:
@@ -230,7 +245,10 @@ def _shared(now: datetime) -> Iterator[Registry]:
         known, is_reached = registry.read(Revision("HEAD").dataset), False
     yield known
     if is_reached:
-        up_to_date(now)
+        try:
+            up_to_date(now)
+        except UnreachableError as error:
+            print(f"{error}: the tags are pushed by the next command that reaches it")
 
 
 def _mark(dataset: str, stage: str, commit: str, record: Record, now: datetime) -> str:

@@ -92,12 +92,13 @@ class Registry:
             if tag.stage != PROD:
                 continue
             if tag.ends:
-                stack.pop()
+                stack = [each for each in stack if each.commit != tag.commit]
                 continue
             if tag.record and tag.record.kind == "rollback":
                 earlier = [place for place, each in enumerate(stack[:-1]) if each.commit == tag.commit]
                 stack = stack[: earlier[-1]] if earlier else stack
-            stack.append(tag)
+            if not stack or stack[-1].commit != tag.commit:  # who promotes it twice has nothing to go back to by that
+                stack.append(tag)
         return tuple(stack)
 
     @property
@@ -132,11 +133,12 @@ def read(artifact: str, folder: Path = Path()) -> Registry:
         above = prefix(folder)
         # git writes each field as a literal of Python, so that a message may hold anything.
         form = f"[{', '.join(f'%({field})' for field in FIELDS)}]"
-        lines = git(folder, "for-each-ref", "--python", f"--format={form}", "refs/tags").splitlines()
+        lines = git(folder, "for-each-ref", "--python", f"--format={form}", "refs/tags").split("\n")
     except (OSError, subprocess.CalledProcessError):
         raise KibanError("git does not list the tags here: `kiban doctor` says what is wrong") from None
     name = f"{above.rstrip('/')}={artifact}" if above else artifact
-    rows = [row for row in map(ast.literal_eval, lines) if row[0].startswith((f"{name}@", f"{name}#")) and row[1]]
+    ours = [line.encode(errors="replace").decode() for line in lines if line.startswith((f"['{name}@", f"['{name}#"))]
+    rows = [row for row in map(ast.literal_eval, ours) if row[1]]
     parsed = [(row, match) for row in rows if (match := FORM.fullmatch(row[0].removeprefix(name)))]
     of_commit = {row[1]: Version.parse(match["version"]) for row, match in parsed if _is_version(match["version"])}
     tags = [

@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -10,8 +10,6 @@ from kiban.core.errors import KibanError, one_line
 from kiban.core.git import git
 
 ORIGIN = "origin"
-UNCONNECTED = 128
-"""The exit status of git where it cannot connect, or may not."""
 
 
 class UnreachableError(KibanError):
@@ -28,34 +26,39 @@ def is_there() -> bool:
     return ORIGIN in git(Path(), "remote").split()
 
 
-def fetch() -> None:
-    """Bring branches and tags.
+def fetch(names: Iterable[str], clashing: Iterable[str]) -> None:
+    """Bring the branches, and the tags with these names; those that clash replace the ones of this clone.
 
-    Raises UnreachableError if origin cannot be reached, and KibanError if it has another tag of the same name.
+    Raises UnreachableError if origin cannot be reached.
     """
+    wanted = [f"+refs/heads/*:refs/remotes/{ORIGIN}/*"]
+    wanted += [f"refs/tags/{name}:refs/tags/{name}" for name in names]
+    wanted += [f"+refs/tags/{name}:refs/tags/{name}" for name in clashing]
     try:
-        git(Path(), "fetch", "--quiet", "--tags", ORIGIN, GIT_TERMINAL_PROMPT="0")
+        git(Path(), "fetch", "--no-tags", "--stdin", ORIGIN, given="\n".join(wanted) + "\n", GIT_TERMINAL_PROMPT="0")
     except subprocess.CalledProcessError as error:
-        if "would clobber" in error.stderr:
-            raise KibanError(
-                f"a tag here is not the one that {ORIGIN} has of this name: `git fetch --tags --force` takes theirs"
-            ) from None
         raise UnreachableError(f"{ORIGIN} cannot be reached: {_said(error)}") from None
 
 
-def push(tags: Sequence[str], branch: str | None) -> Literal["pushed", "lost"]:
+def push(names: Sequence[str], branch: str | None) -> Literal["pushed", "lost"]:
     """Push tags, and the branch that is checked out, all or nothing. "lost" if others were faster.
 
-    Raises KibanError if origin cannot be reached.
+    Raises UnreachableError if origin cannot be reached, and KibanError if it takes them from nobody here.
     """
-    refs = [f"refs/tags/{tag}" for tag in tags] + ([f"HEAD:refs/heads/{branch}"] if branch else [])
+    refs = [f"refs/tags/{name}" for name in names] + ([f"HEAD:refs/heads/{branch}"] if branch else [])
     try:
         git(Path(), "push", "--quiet", "--porcelain", "--atomic", ORIGIN, *refs, GIT_TERMINAL_PROMPT="0")
     except subprocess.CalledProcessError as error:
-        if error.returncode == UNCONNECTED or "[remote rejected]" in error.stdout:
-            raise KibanError(f"{ORIGIN} did not take the tags: {_said(error)}") from None
-        return "lost"
+        if set(names) & tags().keys() or (branch and _has_moved(branch)):
+            return "lost"
+        raise KibanError(f"{ORIGIN} did not take the tags: {_said(error)}") from None
     return "pushed"
+
+
+def _has_moved(branch: str) -> bool:
+    """Whether the branch at origin has a commit that this clone's has not."""
+    theirs = git(Path(), "ls-remote", "--heads", ORIGIN, f"refs/heads/{branch}", GIT_TERMINAL_PROMPT="0").split()
+    return bool(theirs) and theirs[0] not in git(Path(), "rev-list", "HEAD").split()
 
 
 def has(commit: str) -> bool:
