@@ -164,9 +164,15 @@ def test_of_two_promoters_exactly_one_wins(ours: Path, tmp_path: Path) -> None:
     run(ours, "git", "push", "-q", "origin", "main")
     run(ours, "kiban", "push")
     shutil.copytree(ours, theirs, symlinks=True)
-    command = ["kiban", "promote"]
+    # Two people: one and the same person who promotes twice in a second makes one and the same tag.
     both = [
-        subprocess.Popen(command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        subprocess.Popen(
+            ["kiban", "promote"],
+            cwd=folder,
+            env=environment(GIT_COMMITTER_NAME=folder.name),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         for folder in (ours, theirs)
     ]
     said = [each.communicate()[0].decode() for each in both]
