@@ -69,8 +69,9 @@ def carry_out(plan: Plan) -> None:
     repo = Repo()
     try:
         with repo.lock:
-            if running := repo.experiments.get_running_exps():
-                raise KibanError(f"the experiment {', '.join(map(str, running))} runs: clean when it has ended")
+            queues = (repo.experiments.tempdir_queue, repo.experiments.celery_queue)
+            if any(True for queue in queues for _ in queue.iter_active()):
+                raise KibanError("an experiment runs: clean when it has ended")
             cache = _cache()
             unnamed = set(_unnamed(cache, Path(os.path.relpath(cache.path))))
             for path in plan.objects:

@@ -62,13 +62,21 @@ def accepts_less(model_id: str) -> bool:
     return release is not None and release.model_id == model_id and release.accepts_less
 
 
+refusals: dict[str, str] = {}
+"""The id of the release that was there when a refusal was told first, by its reason."""
+
+
 def tell(model_id: str, reason: str | None) -> None:
     """Say in the release folder with which model this worker answers, and which one it has refused."""
-    if RELEASE and PRESENT:
-        release = released.release_in(PRESENT) if reason else None
-        refused = release.model_id if release else None
-        worker = Worker(model_id=model_id, workers=limits.workers, refused=refused, reason=reason)
-        released.write_worker(RELEASE, worker)
+    if not RELEASE or not PRESENT:
+        return
+    if reason is None:
+        refusals.clear()
+    elif reason not in refusals and (release := released.release_in(PRESENT)):
+        refusals[reason] = release.model_id
+    refused = refusals.get(reason) if reason else None
+    worker = Worker(model_id=model_id, workers=limits.workers, refused=refused, reason=reason)
+    released.write_worker(RELEASE, worker)
 
 
 def check_packable() -> None:

@@ -52,7 +52,7 @@ class Watch:
     Raises KibanError if that servable cannot be loaded.
 
     A candidate that refuses what the present model answers is taken only if `accepts_less` says so of its id. `tell` is
-    called after each look, with the id of the model that answers, and the reason of a refusal or None.
+    called at that interval too, with the id of the model that answers, and the reason of the last refusal or None.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Watch:
         self.paths = (servable, report)
         self.seconds = seconds
         self.seen: Seen = frozenset()
+        self.reason: str | None = None  # of the last refusal
         current = accepted.current()
         if current is not None:
             self.answering = load(current)
@@ -83,8 +84,20 @@ class Watch:
 
     async def run(self) -> None:
         """Poll the files and load what has changed, until cancelled. If loading fails, the present model stays."""
+        telling = asyncio.create_task(self._tell())
+        try:
+            await self._watch()
+        finally:
+            telling.cancel()
+
+    async def _tell(self) -> None:
+        """Tell all the time, also while a model is being tried: who waits for it sees that this worker lives."""
+        while True:
+            await asyncio.sleep(self.seconds)
+            await asyncio.to_thread(self.tell, self.answering.model_id, self.reason)
+
+    async def _watch(self) -> None:
         failed = refused = None  # the last state that failed to load, and the last state whose refusal was logged
-        reason: str | None = None
         retry_at = math.inf
         while True:
             await asyncio.sleep(self.seconds)
@@ -94,19 +107,18 @@ class Watch:
             try:
                 state = await asyncio.to_thread(_look, self.paths)
                 if state != self.seen:
+                    self.reason = None
                     await self._take(state)
-                    reason = None
             except Exception as error:
                 if state == failed and state != refused:  # it failed twice, so the files are not just half written
-                    reason = str(error) if isinstance(error, KibanError) else f"{type(error).__name__}: {error}"
-                    logger.error("the servable is refused, %s goes on: %s", self.answering.model_id[:12], reason)
+                    self.reason = str(error) if isinstance(error, KibanError) else f"{type(error).__name__}: {error}"
+                    logger.error("the servable is refused, %s goes on: %s", self.answering.model_id[:12], self.reason)
                     counters.swaps.labels("refused").inc()
                     refused = state
                 # Other errors, such as a full disk, may pass at any time.
                 if state == refused and isinstance(error, KibanError):
                     self.seen, retry_at = state, time.monotonic() + RETRY_SECONDS
                 failed = state
-            await asyncio.to_thread(self.tell, self.answering.model_id, reason)
 
     async def _take(self, state: Seen) -> None:
         """Answer with the servable in the folder from now on.
