@@ -1,6 +1,5 @@
 """The comment of a pull request, at servers that answer as each host documents it."""
 
-import importlib.util
 import json
 import re
 import threading
@@ -10,7 +9,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from slice import ROOT
 
 TOKEN = "kiban-test-token"  # noqa: S105
 HOSTS: dict[str, dict[str, str]] = {
@@ -115,16 +113,6 @@ def server(request: pytest.FixtureRequest) -> Iterator[tuple[Server, dict[str, s
     url = f"http://127.0.0.1:{running.server_port}"
     yield state, {name: value.format(url=url) for name, value in HOSTS[request.param].items()}
     running.shutdown()
-
-
-@pytest.fixture(scope="module")
-def comment() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("comment", ROOT / "ci/comment.py")
-    assert specification
-    assert specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
 
 
 def test_a_report_is_one_comment_that_is_updated(server: tuple[Server, dict[str, str]], comment: ModuleType) -> None:

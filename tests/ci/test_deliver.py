@@ -1,21 +1,9 @@
 """What `make deliver` copies of what a pull request's code has made, beside the right to push."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from slice import ROOT
-
-
-@pytest.fixture(scope="module")
-def deliver() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("deliver", ROOT / "ci/deliver.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

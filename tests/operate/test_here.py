@@ -2,12 +2,11 @@
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from clones import copy_to, environment, with_results
+from clones import commit, copy_to, environment, run, with_results
 from slice import SMALL_TREES, compose_here, run_stage
 
 from kiban.cli import commands
@@ -20,16 +19,13 @@ Kiban = Callable[..., str]
 
 
 def git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], check=True, capture_output=True, text=True, env=environment())
-    return done.stdout.strip()
+    return run(Path(), "git", *arguments).strip()
 
 
 def lock() -> None:
     """What `dvc repro` writes after the stages have run."""
-    command = ["dvc", "commit", "-q", "--force", "evaluate", "--with-deps"]
-    subprocess.run(command, check=True, env=environment())
-    git("add", "--all")
-    git("commit", "-q", "-m", "a model")
+    run(Path(), "dvc", "commit", "-q", "--force", "evaluate", "--with-deps")
+    commit(Path(), "a model")
 
 
 @pytest.fixture
@@ -43,8 +39,7 @@ def origin(evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         if name.startswith("GIT_"):
             monkeypatch.setenv(name, value)
     monkeypatch.delenv("KIBAN_RELEASE", raising=False)
-    git("add", "--all")
-    git("commit", "-q", "-m", "a model")
+    commit(folder, "a model")
     git("init", "-q", "-b", "main", "--bare", str(tmp_path / "origin.git"))
     git("remote", "add", "origin", str(tmp_path / "origin.git"))
     git("push", "-q", "-u", "origin", "main")
@@ -55,13 +50,13 @@ def origin(evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def kiban(capsys: pytest.CaptureFixture[str]) -> Kiban:
     """Run a command here, and give what it prints."""
 
-    def run(*arguments: str) -> str:
+    def called(*arguments: str) -> str:
         capsys.readouterr()
         name, *others = arguments
         commands.commands[name].main(others, standalone_mode=False)
         return capsys.readouterr().out
 
-    return run
+    return called
 
 
 def test_a_model_is_promoted_judged_replaced_and_brought_back(origin: Path, kiban: Kiban) -> None:

@@ -46,9 +46,10 @@ def _make_as_recorded(dataset: Dataset) -> None:
     altered = [
         path for path, (_, _, entry) in snapshots.items() if path.exists() and files.sha256(path) != entry.sha256
     ]
-    saved = store.saved([files.md5(path) for path in altered])
-    for path in altered:
-        if files.md5(path) in saved:  # it is that of another version, such as before a refresh
+    digests = {path: files.md5(path) for path in altered}
+    saved = store.saved(digests.values())
+    for path, digest in digests.items():
+        if digest in saved:  # it is that of another version, such as before a refresh
             path.unlink()
     altered = [path for path in altered if path.exists()]
     if altered:

@@ -40,7 +40,9 @@ def plan() -> Plan:
 
     Raises KibanError if the cache is one that other projects use, and as `core.lock.ever_named` does.
     """
-    cache = _cache()
+    from dvc.repo import Repo
+
+    cache = _cache(Repo())
     folder = Path(os.path.relpath(cache.path))
     objects = _unnamed(cache, folder)
     runs, in_runs = _left_runs()
@@ -72,7 +74,7 @@ def carry_out(plan: Plan) -> None:
             queues = (repo.experiments.tempdir_queue, repo.experiments.celery_queue)
             if any(True for queue in queues for _ in queue.iter_active()):
                 raise KibanError("an experiment runs: clean when it has ended")
-            cache = _cache()
+            cache = _cache(repo)
             unnamed = set(_unnamed(cache, Path(os.path.relpath(cache.path))))
             for path in plan.objects:
                 if path in unnamed:
@@ -83,11 +85,9 @@ def carry_out(plan: Plan) -> None:
         _delete(plan.runs)
 
 
-def _cache() -> Any:
-    """DVC's cache of this project."""
-    from dvc.repo import Repo
-
-    cache = Repo().cache.local
+def _cache(repo: Any) -> Any:
+    """The cache of this project, whose `dvc.repo.Repo` it is."""
+    cache = repo.cache.local
     if Path.cwd().resolve() not in Path(cache.path).resolve().parents:
         raise KibanError(
             f"the cache {cache.path} is outside of this project, so that others may use it: `dvc gc --help`"

@@ -20,8 +20,8 @@ from kiban.maintain.pull import pull
 
 MADE = (str(paths.LOCK), str(paths.PARAMS), "reports")
 """What a run makes and git keeps: whole of one side, until the run makes it anew."""
-IN_MADE = (*MADE, f":(exclude){paths.TUNING}")
-"""These as git selects paths: the tables of searches stand among them, and git merges those."""
+SEARCHES = f":(exclude){paths.TUNING}"
+"""What git leaves out of these, after their names: the tables of searches, which it merges itself."""
 AGAIN = "then run `kiban merge` again; `kiban merge --abort` gives the merge up"
 
 
@@ -73,14 +73,13 @@ def abort() -> None:
     other_snapshots = [file for path in _ledgers(theirs) for file in _different(path, _ledger(path, "HEAD"), theirs)]
     for file in other_snapshots:
         file.unlink()
-    _git("restore", "--", *(name for name in IN_MADE if name.startswith(":") or _git("ls-files", "--", name)))
+    _git("restore", "--", *(name for name in MADE if _git("ls-files", "--", name)), SEARCHES)
     _git("merge", "--abort")
     _git("clean", "--quiet", "--force", "-d", "--", str(paths.PLOTS))
     if problem := pull(PATIENCE, "any").problem:
         print(f"merge: not all outputs are here: {problem}; `dvc repro` makes them")
-    if subprocess.run(
-        ["dvc", "repro", "--quiet", "ingest"], check=False
-    ).returncode:  # data/raw is what the ledger says
+    # It makes data/raw what the ledger says.
+    if subprocess.run(["dvc", "repro", "--quiet", "ingest"], check=False).returncode:
         raise KibanError("the merge is given up, and data/raw is not yet as before, see above: run `dvc repro`")
     print("merge: given up; files and outputs are as before")
 
@@ -100,7 +99,7 @@ def _take_made(theirs: str) -> str:
     source = theirs if is_theirs else "HEAD"
     for name in MADE:
         if _git("ls-tree", "--name-only", source, "--", name):
-            _git("restore", f"--source={source}", "--staged", "--worktree", "--", name, *IN_MADE[len(MADE) :])
+            _git("restore", f"--source={source}", "--staged", "--worktree", "--", name, SEARCHES)
     if problem := pull(PATIENCE, "any").problem:
         print(f"merge: not all outputs are here: {problem}; the run makes them")
     return "the other side's, which alone had changed them" if is_theirs else "this side's, until the run makes them"
@@ -206,7 +205,7 @@ def _foreign() -> list[str]:
     root = prefix(Path())
     listing = _git("diff", "-z", "--name-only").split("\0")
     changed = {name.removeprefix(root) for name in listing if name} - set(_unmerged())
-    made = {name.removeprefix(root) for name in _git("diff", "-z", "--name-only", "--", *IN_MADE).split("\0")}
+    made = {name.removeprefix(root) for name in _git("diff", "-z", "--name-only", "--", *MADE, SEARCHES).split("\0")}
     ours = {str(path) for path in Path("data").glob(f"*{paths.LEDGER_SUFFIX}")}
     return sorted(name for name in changed - made - ours if Path(name).name != ".gitignore")
 
@@ -227,7 +226,7 @@ def _is_made(path: PurePosixPath) -> bool:
 
 
 def _commit() -> None:
-    _git("add", "--all", "--", *(name for name in IN_MADE if name.startswith(":") or Path(name).exists()))
+    _git("add", "--all", "--", *(name for name in MADE if Path(name).exists()), SEARCHES)
     _git("add", "--update", "--", ".")  # what the run has changed: nothing else was
     if elsewhere := _unmerged():
         raise KibanError(f"{elsewhere[0]} is made by a run in its own folder: run `kiban merge` there, which commits")

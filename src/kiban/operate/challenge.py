@@ -54,8 +54,7 @@ def judge(challenger: Revision, champion: Revision | None, before: Revision, rul
     decided = [gate.floor(settings, metric, floor.value), *_prior(challenger, settings, metric)]
     if champion:
         decided += _beside(challenger, champion, settings, metric, rules)
-    override = floor.override
-    return Judged(rules=tuple(decided), override=override)
+    return Judged(rules=tuple(decided), override=floor.override)
 
 
 def _metric(challenger: Revision, settings: Gate) -> Metric:

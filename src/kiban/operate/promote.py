@@ -32,9 +32,9 @@ class Plan:
     """What a promotion will do. `registered` is the tag of the version if it has one already."""
 
     candidate: Revision
+    record: Record
     version: Version
     registered: Tag | None
-    prod: Tag | None
     judged: Judged
 
 
@@ -68,25 +68,25 @@ def up_to_date(now: datetime, is_dry: bool = False) -> Registry:
     if is_dry:
         remote.fetch(new, [])
         return registry.read(dataset)
-    numbers = [int(number) for name in there if (number := name.rpartition("#")[2]).isdecimal()]
-    highest = max([*numbers, *(tag.number for tag in here.tags)], default=0)
-    for offset, tag in enumerate([tag for tag in clashing if _is_of_a_person(tag)], start=1):
-        name = f"{here.name}#{tag.stage}{'!' if tag.ends else ''}#{highest + offset}"
-        registry.write(registry.read(dataset), name, tag.commit, tag.record or Record(kind="hold", model_id=""), now)
+    highest = max((int(number) for name in there if (number := name.rpartition("#")[2]).isdecimal()), default=0)
+    for tag in clashing:
+        if tag.stage and tag.record and not _needs_origin(tag):
+            present = registry.read(dataset)
+            registry.write(present, present.stage_tag(tag.stage, tag.ends, highest), tag.commit, tag.record, now)
     remote.fetch(new, [tag.name for tag in clashing])
     lacking = [tag for tag in registry.read(dataset).tags if tag.name not in there]
-    registry.remove(tag.name for tag in lacking if tag.record and not _is_of_a_person(tag))
+    registry.remove(tag.name for tag in lacking if _needs_origin(tag))
     try:
-        if kept := [tag.name for tag in lacking if not tag.record or _is_of_a_person(tag)]:
+        if kept := [tag.name for tag in lacking if not _needs_origin(tag)]:
             remote.push(kept, None)
     except KibanError as error:
         print(f"{error}: this clone alone knows {', '.join(kept)}")
     return registry.read(dataset)
 
 
-def _is_of_a_person(tag: Tag) -> bool:
-    """Whether it was made on purpose without origin: a rollback or a hold. A promotion needs origin."""
-    return tag.record is not None and tag.record.kind in ("rollback", "hold", "end of hold")
+def _needs_origin(tag: Tag) -> bool:
+    """Whether it is made with origin alone, as a promotion is, and a rollback or a hold is not."""
+    return tag.record is not None and tag.record.kind in ("version", "promotion")
 
 
 def plan(asked: str | None, known: Registry, override: str | None) -> Plan | None:
@@ -96,8 +96,7 @@ def plan(asked: str | None, known: Registry, override: str | None) -> Plan | Non
     """
     candidate = _candidate(asked, known)
     record = versions.described(candidate)
-    prod = known.prod
-    champion = Revision(prod.commit) if prod else None
+    champion = Revision(known.prod.commit) if known.prod else None
     if champion and champion.evaluation.model_id == record.model_id:
         return None
     before = Revision(versions.rules_of(candidate.commit or "HEAD"))
@@ -106,7 +105,7 @@ def plan(asked: str | None, known: Registry, override: str | None) -> Plan | Non
         judged = judged.model_copy(update={"override": override})
     registered = known.version_of(record.model_id)
     version = registered.version if registered else None
-    return Plan(candidate, version or versions.next_version(known, candidate), registered, prod, judged)
+    return Plan(candidate, record, version or versions.next_version(known, candidate), registered, judged)
 
 
 def _candidate(asked: str | None, known: Registry) -> Revision:
@@ -181,11 +180,10 @@ def promote(plan: Plan, accepts_less: bool, now: datetime) -> bool:
     It ends a hold. Raises KibanError if the store lacks the model, if the service would refuse it, or if origin cannot
     be reached.
     """
-    commit, dataset = plan.candidate.commit or "", plan.candidate.dataset
+    commit, dataset, record = plan.candidate.commit or "", plan.candidate.dataset, plan.record
     settings = rules.read(dataset)
     branch = _branch_to_push(commit, settings)
     _check_stored(commit)
-    record = versions.described(plan.candidate)
     laid = Release(version=f"v{plan.version}", model_id=record.model_id, commit=commit, accepts_less=accepts_less)
     _prepare(laid)
     known = registry.read(dataset)

@@ -117,9 +117,9 @@ class Registry:
         models = {tag.record.model_id: tag for tag in self.versions.values() if tag.record}
         return models.get(model_id)
 
-    def stage_tag(self, stage: str, ends: bool = False) -> str:
-        """The name of the next tag of a stage. GTO counts the tags of all stages together."""
-        number = max((tag.number for tag in self.tags), default=0) + 1
+    def stage_tag(self, stage: str, ends: bool = False, after: int = 0) -> str:
+        """The name of the next tag of a stage, numbered above `after` and, as GTO does, above those of all stages."""
+        number = max([after, *(tag.number for tag in self.tags)]) + 1
         return f"{self.name}#{stage}{'!' if ends else ''}#{number}"
 
 

@@ -1,6 +1,5 @@
 """origin: what other clones see of branch and tags."""
 
-import re
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Literal
 
 from kiban.core.errors import KibanError, one_line
 from kiban.core.git import git
+from kiban.track.delivery import shown
 
 ORIGIN = "origin"
 
@@ -18,7 +18,7 @@ class UnreachableError(KibanError):
 
 def _said(error: subprocess.CalledProcessError) -> str:
     """What git said, without the user names and passwords of addresses."""
-    return re.sub(r"://[^\s/@]*@", "://", one_line(error.stderr or error.stdout))
+    return one_line(shown(error.stderr or error.stdout))
 
 
 def is_there() -> bool:

@@ -174,20 +174,15 @@ def measured(
     metrics = metrics_of(task_of(column))
     target = target_from_arrow(rows["target"], column)
     weights = rows["weight"].to_numpy() if "weight" in rows.column_names else None
-    sides = [(_scores(rows, name), each) for name, each in zip(("before", "after"), terms, strict=True)]
-
-    def differing(mask: npt.NDArray[np.bool_], clusters: npt.NDArray[np.int64]) -> dict[str, Difference]:
-        some = None if weights is None else weights[mask]
-        old, new = (Scored(target[mask], scores[mask], some, each) for scores, each in sides)
-        return differences(metrics, old, new, clusters)
-
+    sides = zip(("before", "after"), terms, strict=True)
+    old, new = (Scored(target, _scores(rows, name), weights, each) for name, each in sides)
     months: dict[str, dict[str, Difference]] = {}
     if table.time:
         row_months = np.asarray(pc.strftime(local_times(rows[table.time], timezone), "%Y-%m").to_pylist())
         for month in sorted(set(row_months)):
             mask = row_months == month
-            months[month] = differing(mask, pd.factorize(codes[mask])[0])
-    overall = differing(np.ones(rows.num_rows, np.bool_), codes)
+            months[month] = differences(metrics, old.masked(mask), new.masked(mask), pd.factorize(codes[mask])[0])
+    overall = differences(metrics, old, new, codes)
     return Scores(rows.num_rows, int(codes.max()) + 1, overall, months)
 
 
