@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from clones import commit, copy_to, environment, run, with_results
 from slice import SMALL_TREES, compose_here, run_stage
@@ -74,15 +75,17 @@ def test_a_model_is_promoted_judged_replaced_and_brought_back(origin: Path, kiba
     lock()
     with pytest.raises(KibanError, match=r"the gate refuses it \(floor, better\)"):
         kiban("promote")
-    said = kiban("promote", "--json", "--override", "to see the other model")
-    judged = json.loads(said[: said.index("\n}\n") + 2])
+    judged = json.loads(kiban("promote", "--json", "--override", "to see the other model"))
     names = {rule["name"].split()[0] for rule in judged["rules"]}
-    assert names >= {"floor", "baseline", "better", "calibration", "slice", "latency", "size"}
+    assert names >= {"floor", "baseline", "looks", "better", "calibration", "slice", "latency", "size"}
+    (looks,) = (rule["figure"] for rule in judged["rules"] if rule["name"] == "looks")
+    assert looks.startswith("2 models")
     assert git("rev-parse", "origin/main") == git("rev-parse", "HEAD")
     first, second = json.loads(kiban("versions", "--json"))[::-1]
     assert (first["version"], second["version"], second["is_prod"]) == ("v0.1.0", "v0.2.0", True)
     assert release.current(release.root()).version == "v0.2.0"  # type: ignore[union-attr]
 
+    (release.root() / "current/servable/manifest.json").write_text("damaged")
     assert "v0.1.0" in kiban("rollback", "--reason", "the answers are odd")
     assert "the answers are odd" in kiban("versions")
     with pytest.raises(KibanError, match="nothing to go back to"):
@@ -93,6 +96,8 @@ def test_a_model_is_promoted_judged_replaced_and_brought_back(origin: Path, kiba
     shutil.rmtree("release")  # as if a promotion had been killed before it laid the release
     assert "v0.1.0" in kiban("promote", "v0.1.0")
     assert release.current(release.root()).version == "v0.1.0"  # type: ignore[union-attr]
+    with pytest.raises(click.UsageError, match="give a FOLDER"):
+        kiban("fetch", "v0.2.0")
     assert "v0.2.0" in kiban("fetch", "v0.2.0", "elsewhere")
     origin.rename(origin.with_name("away"))
     with pytest.raises(KibanError, match="origin cannot be reached"):
@@ -100,8 +105,8 @@ def test_a_model_is_promoted_judged_replaced_and_brought_back(origin: Path, kiba
     assert "the tags are pushed by the next command" in kiban("hold", "the labels are being checked")
     origin.with_name("away").rename(origin)
     assert "is v0.2.0 already" in kiban("register")
-    assert len(registry.read("flights").tags) == 8
-    assert git("ls-remote", "--tags", "--refs", "origin").count("\n") == 7
+    assert len(registry.read("flights").tags) == 7
+    assert git("ls-remote", "--tags", "--refs", "origin").count("\n") == 6
 
 
 def test_only_one_command_promotes_at_a_time(repository: Path) -> None:

@@ -1,6 +1,9 @@
 """`kiban promote`: puts a model into production, if the gate lets it."""
 
+import sys
+from contextlib import nullcontext, redirect_stdout
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,13 +11,18 @@ from kiban.cli import reasons
 from kiban.cli.tables import show
 from kiban.core.errors import KibanError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kiban.evaluate.gate import Judged
+
 
 @click.command()
 @click.argument("version", required=False)
 @click.option("--override", metavar="REASON", callback=reasons.reason, help="Promote it although the gate refuses it.")
 @reasons.accept_less
 @click.option("--dry-run", is_flag=True, help="Judge it, and change nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print what the gate says as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; all else goes to the standard error.")
 def promote(version: str | None, override: str | None, accept_less: bool, dry_run: bool, as_json: bool) -> None:
     """Put VERSION, or the model of HEAD, into production, if the gate lets it: a tag of git, and a release for the
     service that KIBAN_RELEASE names. It ends a hold.
@@ -25,6 +33,19 @@ def promote(version: str | None, override: str | None, accept_less: bool, dry_ru
       kiban promote
       kiban promote v1.2.0 --override "the airport of the slice has closed"
     """
+    said: list[Judged] = []
+    try:
+        with redirect_stdout(sys.stderr) if as_json else nullcontext():
+            _promote(version, override, accept_less, dry_run, said.append)
+    finally:
+        if as_json and said:
+            print(said[-1].model_dump_json(indent=1))
+
+
+def _promote(
+    version: str | None, override: str | None, accept_less: bool, dry_run: bool, say: "Callable[[Judged], None]"
+) -> None:
+    """Promote a model; `say` takes what the gate says of it."""
     from kiban.operate import promote
 
     now = datetime.now(UTC)
@@ -37,11 +58,9 @@ def promote(version: str | None, override: str | None, accept_less: bool, dry_ru
                     promote.answer_with_prod(known)
                 print("promote: it is in production already")
                 return
-            if as_json:
-                print(plan.judged.model_dump_json(indent=1))
-            else:
-                rows = [[each.name, each.decision, each.figure] for each in plan.judged.rules]
-                show("", ["rule", "decision", "figure"], rows)
+            say(plan.judged)
+            rows = [[each.name, each.decision, each.figure] for each in plan.judged.rules]
+            show("", ["rule", "decision", "figure"], rows)
             refusals = ", ".join(rule.name for rule in plan.judged.refusals)
             if refusals and plan.judged.override is None:
                 raise KibanError(f"the gate refuses it ({refusals}): `--override REASON` promotes it all the same")

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kiban.core.errors import KibanError
@@ -48,10 +49,29 @@ def prefix(folder: Path) -> str:
     return git(folder, "rev-parse", "--show-prefix").removesuffix("\n")
 
 
-def git(root: Path, *arguments: str, given: str | None = None, **variables: str) -> str:
+def contents(root: Path, names: Sequence[str]) -> Iterator[bytes]:
+    """The files that git knows by these names, such as COMMIT:PATH, as bytes. Those that it does not know are left out.
+
+    Raises CalledProcessError and OSError as `git` does.
+    """
+    given = "".join(f"{name}\n" for name in names).encode(errors="surrogateescape")
+    said = subprocess.run(["git", "cat-file", "--batch"], cwd=root, input=given, check=True, capture_output=True).stdout
+    place = 0
+    for _ in names:
+        end = said.index(b"\n", place)
+        header = said[place:end].split(b" ")
+        place = end + 1
+        if header[-2:-1] == [b"blob"]:
+            size = int(header[-1])
+            yield said[place : place + size]
+            place += size + 1
+
+
+def git(root: Path, *arguments: str, given: str | None = None, seconds: float | None = None, **variables: str) -> str:
     """The standard output of `git` in the folder `root`, which reads `given`, with these environment variables too.
 
-    Raises CalledProcessError if git fails, and OSError if git is not installed.
+    Raises CalledProcessError if git fails, TimeoutExpired if it takes longer than `seconds`, and OSError if git is not
+    installed.
     """
     environment = {name: value for name, value in os.environ.items() if name not in REDIRECTING}
     environment |= {"LC_ALL": "C", **variables}  # its messages are read
@@ -65,4 +85,5 @@ def git(root: Path, *arguments: str, given: str | None = None, **variables: str)
         encoding="utf-8",
         errors="surrogateescape",  # names, and lines of files, may be of another encoding
         input=given,
+        timeout=seconds,
     ).stdout

@@ -10,21 +10,27 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import ValidationError
 
 from kiban.core import paths
 from kiban.core.errors import KibanError
+from kiban.core.git import contents, git, prefix
 from kiban.data import prepared
-from kiban.data.split import Resolved, SplitName, parse
+from kiban.data.batches import base
+from kiban.data.split import ByRow, Resolved, SplitName, parse
 from kiban.evaluate import gate, measure
 from kiban.evaluate.gate import Judged, Rule
 from kiban.evaluate.settings import Gate, Rules
+from kiban.operate import release, rules
 from kiban.request.predictions import ANSWERS
 from kiban.request.schema import Schema
+from kiban.review import comparison
 from kiban.review.comparison import clusters, local_times
 from kiban.review.gate import cost_of_errors
 from kiban.review.gate import judged as judged_by_gate
 from kiban.review.revision import Revision
-from kiban.servable import columns, manifest
+from kiban.servable import columns
+from kiban.servable.evaluation import Evaluation
 from kiban.servable.load import Servable, load
 from kiban.tasks.metric import Cost, Metric, Scored, Terms
 from kiban.tasks.own import metrics_of
@@ -43,17 +49,19 @@ class Side(NamedTuple):
     size: int
 
 
-def judge(challenger: Revision, champion: Revision | None, before: Revision, rules: Rules) -> Judged:
-    """What the gate of `before` and the rules say of the model of `challenger`.
+def judge(challenger: Revision, champion: Revision | None, before: Revision) -> Judged:
+    """What the gate and the rules of promotion of `before` say of the model of `challenger`.
 
-    Without a champion the floor and the baseline decide. Raises KibanError if a file is in neither cache nor store.
+    Without a champion the floor and the baseline decide. Raises KibanError if a file of the challenger is in neither
+    cache nor store. A champion that is in neither, nor in the release folder, is a refusal.
     """
     floor = judged_by_gate(before, challenger)
     settings = floor.gate
     metric = _metric(challenger, settings)
     decided = [gate.floor(settings, metric, floor.value), *_prior(challenger, settings, metric)]
+    decided += _looks(challenger)
     if champion:
-        decided += _beside(challenger, champion, settings, metric, rules)
+        decided += _beside(challenger, champion, settings, metric, rules.of(before).rules)
     return Judged(rules=tuple(decided), override=floor.override)
 
 
@@ -76,19 +84,45 @@ def _prior(challenger: Revision, settings: Gate, metric: Metric) -> Iterator[Rul
         yield gate.prior(metric, value, least)
 
 
+def _looks(challenger: Revision) -> Iterator[Rule]:
+    """How many models were measured on these test rows: the more, the likelier is one the best by chance alone."""
+    own = challenger.evaluation
+    commits = git(Path(), "log", "--all", "--format=%H", "--", f"./{paths.EVALUATION}").split()
+    path = f"{prefix(Path())}{paths.EVALUATION.as_posix()}"
+    models = {own.model_id}
+    for content in contents(Path(), [f"{commit}:{path}" for commit in commits]):
+        try:
+            known = Evaluation.model_validate_json(content)
+        except ValidationError:  # of an earlier release, or damaged
+            continue
+        if _tested_on(known) == _tested_on(own):
+            models.add(known.model_id)
+    text = f"{len(models)} models of the history were measured on these test rows"
+    yield Rule(name="looks", figure=text, decision="shown")
+
+
+def _tested_on(known: Evaluation) -> tuple[object, list[str]]:
+    """The number of the test rows, and their batches."""
+    batches = sorted(name for name, batch in known.by_batch.items() if batch.split == "test")
+    return known.test.get("rows"), batches
+
+
 def _beside(challenger: Revision, champion: Revision, settings: Gate, metric: Metric, rules: Rules) -> Iterator[Rule]:
     with tempfile.TemporaryDirectory() as folder:
         new = _side(challenger, Path(folder) / "challenger")
-        old = _side(champion, Path(folder) / "champion")
-    if reason := _incomparable(old.servable, new.servable):
+        try:
+            old = _side(champion, Path(folder) / "champion")
+        except KibanError as error:
+            yield Rule(name="better", figure=f"the champion cannot be asked: {error}", decision="refused")
+            return
+    if reason := _incomparable(old, new):
         yield Rule(name="better", figure=reason, decision="refused")
         return
-    rows = _rows(challenger, champion, new.servable, settings.split)
+    rows = _rows(old, new)
     if not rows.num_rows:
-        yield Rule(name="better", figure="both were trained on all rows", decision="refused")
+        yield Rule(name="better", figure="no test row is new to both models", decision="refused")
         return
-    cost = cost_of_errors(champion, challenger)
-    after, before = (_scored(side, rows, cost) for side in (new, old))
+    before, after = _scored(old, new, rows)
     zone = challenger.params["dataset"]["timezone"]
     time_column = new.servable.contract.time
     codes = clusters(rows, settings.cluster, time_column, zone)
@@ -100,52 +134,41 @@ def _beside(challenger: Revision, champion: Revision, settings: Gate, metric: Me
 
 def _side(revision: Revision, folder: Path) -> Side:
     """The model of a revision, checked against the id that its evaluation.json names."""
-    write_servable(revision, folder)
+    release.write_servable(revision, folder)
     servable = load(folder)
     if servable.model_id != revision.evaluation.model_id:
         raise KibanError(f"the model of {revision.label} is not the one that its {paths.EVALUATION} names")
     return Side(revision, servable, sum(path.stat().st_size for path in folder.iterdir()))
 
 
-def write_servable(revision: Revision, folder: Path) -> None:
-    """Write the servable of a revision to a new folder. Raises KibanError if a file is in neither cache nor store."""
-    folder.mkdir(parents=True)
-    names = [manifest.FILE]
-    for name in names:  # the manifest names the others
-        try:
-            content = revision.content(paths.SERVABLE / name)
-        except FileNotFoundError:
-            advice = "`dvc fetch --all-commits` brings it if it was pushed"
-            raise KibanError(f"{paths.SERVABLE / name} of {revision.label} is not here: {advice}") from None
-        if name == manifest.FILE:
-            names += manifest.files_in(content, f"{paths.SERVABLE / name} of {revision.label}")
-        (folder / name).write_bytes(content)
-
-
-def _incomparable(old: Servable, new: Servable) -> str | None:
-    """Why the two models do not answer the same question, or None."""
-    sides = [(each.contract.target(), each.target.model_dump(exclude={"description"})) for each in (old, new)]
-    if sides[0] != sides[1]:
+def _incomparable(old: Side, new: Side) -> str | None:
+    """Why the two models do not answer the same question about the same rows, or None."""
+    if comparison.target(old.revision) != comparison.target(new.revision):
         return "the target is another one"
-    lacking = sorted(set(old.contract.features()) - set(new.contract.columns))
-    return f"the rows have no {', '.join(lacking)}, which the champion needs" if lacking else None
+    prepared_columns = new.servable.contract.columns
+    for name, column in old.servable.contract.features().items():
+        if name not in prepared_columns:
+            return f"the rows have no {name}, which the champion needs"
+        is_as_before = (column.type, column.unit) == (prepared_columns[name].type, prepared_columns[name].unit)
+        if not is_as_before:
+            return f"{name} is of another type or unit than the champion needs"
+    return None
 
 
-def _rows(challenger: Revision, champion: Revision, servable: Servable, split: SplitName) -> pa.Table:
-    """The prepared rows of a split of the challenger on which the champion was not trained either."""
-    batches = challenger.batches[prepared.TABLE]
-    ours, theirs = (parse(side.params["split"], side.batches[prepared.TABLE]) for side in (challenger, champion))
-    trained_on = set(champion.batches[prepared.TABLE])
-    key = servable.contract.key
+def _rows(old: Side, new: Side) -> pa.Table:
+    """The test rows of the challenger on which the champion was not trained either."""
+    batches, before = new.revision.batches[prepared.TABLE], old.revision.batches[prepared.TABLE]
+    ours = parse(new.revision.params["split"], batches)
+    theirs = parse(old.revision.params["split"], before)
+    trained_on = {base(name) for name in before}
     parts = []
     for name in sorted(batches):
-        if split not in ours.of(name):
-            continue
-        rows = ours.parts(name, challenger.rows(batches[name]), key)[split]
-        if name in trained_on:
-            rows = _without(rows, theirs, name, key)
-        parts.append(rows)
-    return pa.concat_tables(parts)
+        if "test" in ours.of(name):
+            rows = ours.parts(name, new.revision.rows(batches[name]), new.servable.contract.key)["test"]
+            if base(name) in trained_on or isinstance(theirs, ByRow):
+                rows = _without(rows, theirs, name, old.servable.contract.key)
+            parts.append(rows)
+    return pa.concat_tables(parts) if parts else pa.table({})
 
 
 def _without(rows: pa.Table, split: Resolved, batch: str, key: list[str]) -> pa.Table:
@@ -156,10 +179,17 @@ def _without(rows: pa.Table, split: Resolved, batch: str, key: list[str]) -> pa.
     return rows.slice(0, 0) if test is None else test
 
 
-def _scored(side: Side, rows: pa.Table, cost: Cost | None) -> Scored:
+def _scored(old: Side, new: Side, rows: pa.Table) -> tuple[Scored, Scored]:
+    """The rows by the champion and by the challenger, which count the rows alike."""
+    cost = cost_of_errors(old.revision, new.revision)
+    asked = measure.scored(new.servable, rows)
+    answered = old.servable.score(columns.from_arrow(rows, old.servable.contract.features()))
+    return asked._replace(scores=answered).scored(_terms(old, cost)), asked.scored(_terms(new, cost))
+
+
+def _terms(side: Side, cost: Cost | None) -> Terms:
     known = side.revision.evaluation
-    baseline = None if known.baseline is None else np.asarray(known.baseline)
-    return measure.scored(side.servable, rows).scored(Terms(baseline, known.threshold, cost))
+    return Terms(None if known.baseline is None else np.asarray(known.baseline), known.threshold, cost)
 
 
 def slices(

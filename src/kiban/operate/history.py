@@ -47,20 +47,24 @@ class Line(BaseModel):
         return [self.version + mark, self.commit[:7], self.through, "\n".join(figures), "\n".join(promoted)]
 
 
-def lines(at: datetime | None, trained_on: str | None) -> list[Line]:
-    """The versions, the newest first. At a time, only those that were there. Raises KibanError as `registry.read`."""
+def known_at(at: datetime | None) -> Registry:
+    """The registry as it was at a time in UTC, or as it is. Raises KibanError as `registry.read`."""
     known = registry.read(Revision("HEAD").dataset)
-    if at is not None:
-        moment = at.replace(tzinfo=UTC)
-        known = Registry(known.name, tuple(tag for tag in known.tags if tag.at <= moment))
+    if at is None:
+        return known
+    return Registry(known.name, tuple(tag for tag in known.tags if tag.at <= at.replace(tzinfo=UTC)))
+
+
+def lines(known: Registry, trained_on: str | None) -> list[Line]:
+    """The versions, the newest first; only those that were made with a batch, if one is named."""
     commits = dict.fromkeys(tag.commit for tag in known.tags)
     chosen = [commit for commit in commits if trained_on is None or trained_on in _trained_on(known, commit)]
     return [_line(known, commit) for commit in reversed(chosen)]
 
 
-def hold() -> str | None:
+def hold(known: Registry) -> str | None:
     """Since when, by whom and why nothing is promoted, or None."""
-    tag = registry.read(Revision("HEAD").dataset).hold
+    tag = known.hold
     return f"since {tag.at:%Y-%m-%d %H:%M} by {tag.by}: {tag.record.reason if tag.record else ''}" if tag else None
 
 

@@ -1,7 +1,7 @@
 """Promotion and rollback: tags that say which model is in production, and the release that a service answers with."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +22,8 @@ from kiban.review.revision import Revision
 from kiban.servable.load import load
 from kiban.serve.released import CURRENT, SERVABLE, Release
 
+WAIT = 10.0
+"""Seconds that a rollback or a hold waits for origin before it goes on without."""
 TRIES = 3
 """Times that a promotion begins anew because somebody else was faster."""
 STORE_SECONDS = 300
@@ -40,40 +42,50 @@ class Plan:
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Keep other promotions in this clone out. Raises KibanError if one runs."""
-    paths.CACHE.mkdir(exist_ok=True)
+    """Keep out other promotions in this clone, and those of other clones into the same release folder.
+
+    Raises KibanError if one runs.
+    """
+    folders = (paths.CACHE, release.root())
     try:
-        with FileLock(paths.CACHE / "operate.lock", timeout=0):
+        with ExitStack() as locks:
+            for folder in folders:
+                folder.mkdir(parents=True, exist_ok=True)
+                locks.enter_context(FileLock(folder / ".operate.lock", timeout=0))
             yield
     except Timeout:
-        raise KibanError("another promotion or cycle runs in this clone: wait until it has ended") from None
+        raise KibanError(
+            "another promotion or cycle runs in this clone, or for this release folder: wait until it has ended"
+        ) from None
 
 
-def up_to_date(now: datetime, is_dry: bool = False) -> Registry:
+def up_to_date(now: datetime, is_dry: bool = False, seconds: float = remote.SECONDS) -> Registry:
     """The registry, with what origin has and this clone lacks; what origin lacks is pushed, but with `is_dry`.
 
     A rollback or a hold that was made while origin was out of reach, and whose name another tag has got there, gets a
-    new name. A promotion that was killed before it was pushed is none. Raises UnreachableError if origin cannot be
-    reached. Without an origin the registry is the one of this clone.
+    new name. A promotion that was killed before it was pushed is none. Raises UnreachableError if origin does not
+    answer within `seconds`. Without an origin the registry is the one of this clone.
     """
     dataset = Revision("HEAD").dataset
     here = registry.read(dataset)
     if not remote.is_there():
         return here
     there = {
-        name: digest for name, digest in remote.tags().items() if name.startswith((f"{here.name}@", f"{here.name}#"))
+        name: digest
+        for name, digest in remote.tags(seconds).items()
+        if name.startswith((f"{here.name}@", f"{here.name}#"))
     }
     new = there.keys() - {tag.name for tag in here.tags}
     clashing = [tag for tag in here.tags if there.get(tag.name, tag.object) != tag.object]
     if is_dry:
-        remote.fetch(new, [])
+        remote.fetch(new, [], seconds)
         return registry.read(dataset)
     highest = max((int(number) for name in there if (number := name.rpartition("#")[2]).isdecimal()), default=0)
     for tag in clashing:
         if tag.stage and tag.record and not _needs_origin(tag):
             present = registry.read(dataset)
             registry.write(present, present.stage_tag(tag.stage, tag.ends, highest), tag.commit, tag.record, now)
-    remote.fetch(new, [tag.name for tag in clashing])
+    remote.fetch(new, [tag.name for tag in clashing], seconds)
     lacking = [tag for tag in registry.read(dataset).tags if tag.name not in there]
     registry.remove(tag.name for tag in lacking if _needs_origin(tag))
     try:
@@ -99,11 +111,12 @@ def plan(asked: str | None, known: Registry, override: str | None) -> Plan | Non
     champion = Revision(known.prod.commit) if known.prod else None
     if champion and champion.evaluation.model_id == record.model_id:
         return None
-    before = Revision(versions.rules_of(candidate.commit or "HEAD"))
-    judged = challenge.judge(candidate, champion, before, rules.read(candidate.dataset).rules)
+    registered = known.version_of(record.model_id)
+    if registered and registered.commit != candidate.commit:
+        candidate = Revision(registered.commit)
+    judged = challenge.judge(candidate, champion, Revision(versions.rules_of(candidate.commit or "HEAD")))
     if override:
         judged = judged.model_copy(update={"override": override})
-    registered = known.version_of(record.model_id)
     version = registered.version if registered else None
     return Plan(candidate, record, version or versions.next_version(known, candidate), registered, judged)
 
@@ -131,16 +144,21 @@ def _check_committed() -> None:
 
 
 def register(now: datetime) -> str:
-    """Give the model of HEAD a version, or say which one it has, as a line. Raises KibanError as `plan` does."""
+    """Give the model of HEAD a version, or say which one it has, as a line. The store has the model then.
+
+    Raises KibanError as `plan` does, and if store or origin do not take it.
+    """
     known = up_to_date(now)
     candidate = _candidate(None, known)
     record = versions.described(candidate)
     if tag := known.version_of(record.model_id):
         return f"model {record.model_id[:12]} is {tag.title} already"
     version = versions.next_version(known, candidate)
-    name = registry.write(known, f"{known.name}@v{version}", candidate.commit or "", record, now)
-    if remote.is_there() and remote.push([name], None) == "lost":
-        registry.remove([name])
+    commit = candidate.commit or ""
+    branch = _branch_to_push(commit, rules.read(candidate.dataset))
+    _check_stored(commit)
+    name = registry.write(known, f"{known.name}@v{version}", commit, record, now)
+    if not _pushed([name], branch):
         raise KibanError("somebody else has registered a version at the same time: try again")
     return f"model {record.model_id[:12]} is {name}"
 
@@ -171,7 +189,8 @@ def answer_with_prod(known: Registry) -> None:
 
 def _release_of(tag: Tag, accepts_less: bool = False) -> Release:
     model_id = tag.record.model_id if tag.record else Revision(tag.commit).evaluation.model_id
-    return Release(version=tag.title, model_id=model_id, commit=tag.commit, accepts_less=accepts_less)
+    is_told = tag.record is not None and tag.record.accepts_less
+    return Release(version=tag.title, model_id=model_id, commit=tag.commit, accepts_less=accepts_less or is_told)
 
 
 def promote(plan: Plan, accepts_less: bool, now: datetime) -> bool:
@@ -190,35 +209,58 @@ def promote(plan: Plan, accepts_less: bool, now: datetime) -> bool:
     made = []
     if plan.registered is None:
         made.append(registry.write(known, f"{known.name}@v{plan.version}", commit, record, now))
-    further = {"kind": "promotion", "judged": plan.judged, "reason": plan.judged.override or ""}
+    further = {
+        "kind": "promotion",
+        "judged": plan.judged,
+        "reason": plan.judged.override or "",
+        "accepts_less": accepts_less,
+    }
     made.append(_mark(dataset, PROD, commit, record.model_copy(update=further), now))
     if known.hold:
         made.append(_mark(dataset, HOLD, commit, Record(kind="end of hold", model_id=record.model_id), now))
+    is_done = _pushed(made, branch)
+    if is_done:
+        _answer_with(laid, settings)
+    return is_done
+
+
+def _pushed(made: list[str], branch: str | None) -> bool:
+    """Whether origin, if there is one, took the tags and the branch. Those that it did not take are removed."""
     try:
         is_done = not remote.is_there() or remote.push(made, branch) == "pushed"
     except KibanError:
         registry.remove(made)
         raise
-    if is_done:
-        _answer_with(laid, settings)
-    else:
+    if not is_done:
         registry.remove(made)
     return is_done
 
 
 def roll_back(asked: str | None, reason: str, accepts_less: bool, now: datetime) -> None:
-    """Go back to the model that was in production before, or to an earlier version of those, and set a hold.
+    """Go back to the model that was in production before, or to an earlier version of those, which is a hold too.
 
-    Neither store nor network is needed for a release that is still on this machine. Raises KibanError if there is
-    nothing to go back to, or if the service would refuse it.
+    Neither store nor network is needed for a release that is still on this machine. A rollback that was killed before
+    it laid the release is ended first. Raises KibanError if there is nothing to go back to, or if the service would
+    refuse it.
     """
     with _shared(now) as known:
-        laid = _release_of(_earlier(known, asked), accepts_less)
         dataset = Revision("HEAD").dataset
+        if _is_unfinished(known) and asked in (None, known.prod.title if known.prod else ""):
+            print("rollback: the one that was begun before is ended")
+            answer_with_prod(known)
+            return
+        laid = _release_of(_earlier(known, asked), accepts_less)
         _prepare(laid)
-        _mark(dataset, PROD, laid.commit, Record(kind="rollback", model_id=laid.model_id, reason=reason), now)
-        _mark(dataset, HOLD, laid.commit, Record(kind="hold", model_id=laid.model_id, reason=reason), now)
+        record = Record(kind="rollback", model_id=laid.model_id, reason=reason, accepts_less=accepts_less)
+        _mark(dataset, PROD, laid.commit, record, now)
         _answer_with(laid, rules.read(dataset))
+
+
+def _is_unfinished(known: Registry) -> bool:
+    """Whether the last rollback has not laid its release."""
+    present = release.current(release.root())
+    is_rollback = known.prod is not None and known.prod.record is not None and known.prod.record.kind == "rollback"
+    return is_rollback and present is not None and known.prod is not None and present.commit != known.prod.commit
 
 
 def hold(reason: str | None, now: datetime) -> None:
@@ -237,16 +279,18 @@ def hold(reason: str | None, now: datetime) -> None:
 def _shared(now: datetime) -> Iterator[Registry]:
     """The registry, whose new tags are pushed when the context ends; if origin is out of reach, by a later command."""
     try:
-        known, is_reached = up_to_date(now), True
+        known, is_reached = up_to_date(now, seconds=WAIT), True
     except UnreachableError as error:
         print(f"{error}: the tags are pushed by the next command that reaches it")
         known, is_reached = registry.read(Revision("HEAD").dataset), False
-    yield known
-    if is_reached:
-        try:
-            up_to_date(now)
-        except UnreachableError as error:
-            print(f"{error}: the tags are pushed by the next command that reaches it")
+    try:
+        yield known
+    finally:
+        if is_reached:
+            try:
+                up_to_date(now)
+            except UnreachableError as error:
+                print(f"{error}: the tags are pushed by the next command that reaches it")
 
 
 def _mark(dataset: str, stage: str, commit: str, record: Record, now: datetime) -> str:
@@ -307,7 +351,12 @@ def _prepare(laid: Release) -> None:
     present = root / CURRENT / SERVABLE
     if laid.accepts_less or not present.exists():
         return
-    if reasons := replaces.problems(load(present), load(root / laid.name / SERVABLE)):
+    try:
+        answering = load(present)
+    except KibanError as error:  # it may be the very reason to go to another one
+        print(f"release: the present model cannot be read ({error}): what it answers is not compared")
+        return
+    if reasons := replaces.problems(answering, load(root / laid.name / SERVABLE)):
         raise KibanError(
             f"{laid.version} refuses what the present model answers: {'; '.join(reasons)}. --accept-less takes it"
         )

@@ -32,7 +32,8 @@ class Record(BaseModel):
     """What a tag says. A tag that was made by GTO itself has no record.
 
     `through` is the newest batch that the model was made or measured with, `trained_on` are those of training, and
-    `metrics` are those of the test rows. `judged` is what the gate said, of a promotion.
+    `metrics` are those of the test rows. `judged` is what the gate said, of a promotion. With `accepts_less` the
+    service takes the model although it refuses what the one before answers. A rollback is a hold too.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)  # later releases may write more keys
@@ -44,6 +45,7 @@ class Record(BaseModel):
     trained_on: tuple[str, ...] = ()
     metrics: Figures = {}
     judged: Judged | None = None
+    accepts_less: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,8 @@ class Registry:
 
     @property
     def hold(self) -> Tag | None:
-        """The hold that nobody has ended: until then a cycle promotes nothing."""
-        holds = [tag for tag in self.tags if tag.stage == HOLD]
+        """The hold, or the rollback, that nobody has ended: until then a cycle promotes nothing."""
+        holds = [tag for tag in self.tags if tag.stage == HOLD or (tag.record and tag.record.kind == "rollback")]
         return holds[-1] if holds and not holds[-1].ends else None
 
     def version_of(self, model_id: str) -> Tag | None:

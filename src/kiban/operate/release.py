@@ -8,8 +8,8 @@ from pathlib import Path
 
 from kiban.core import files, paths
 from kiban.core.errors import KibanError
-from kiban.operate.challenge import write_servable
 from kiban.review.revision import Revision
+from kiban.servable import manifest
 from kiban.servable.load import load
 from kiban.serve import released
 from kiban.serve.released import CURRENT, RELEASE, REPORT, SERVABLE, WORKERS, Release
@@ -32,12 +32,12 @@ def current(root: Path) -> Release | None:
 
 
 def write(root: Path, release: Release) -> None:
-    """Write a release, from its commit, beside the others, whole or not at all. One that is there stays.
+    """Write a release, from its commit, beside the others, whole or not at all. One that is there and whole stays.
 
     Raises KibanError if a file of it is in neither cache nor store.
     """
     there = released.release_in(root / release.name)
-    if there and there.commit == release.commit:
+    if there and there.commit == release.commit and _is_whole(root / release.name, release):
         if there != release:
             files.write(root / release.name / RELEASE, _content(release))
         return
@@ -50,6 +50,43 @@ def write(root: Path, release: Release) -> None:
         with contextlib.suppress(FileNotFoundError):  # a release of the platform that did not write it
             (folder / IMPORTANCE.name).write_bytes(revision.content(IMPORTANCE))
         (folder / RELEASE).write_bytes(_content(release))
+
+
+def write_servable(revision: Revision, folder: Path) -> None:
+    """Write the servable of a revision to a new folder, from cache or store, or else from a release on this machine.
+
+    Raises KibanError if a file is in none of them.
+    """
+    try:
+        _write_tracked(revision, folder)
+    except KibanError:
+        for path in root().glob(f"*/{RELEASE}"):
+            laid = released.release_in(path.parent)
+            if laid and laid.commit == revision.commit:
+                shutil.copytree(path.parent / SERVABLE, folder, dirs_exist_ok=True)
+                return
+        raise
+
+
+def _write_tracked(revision: Revision, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    names = [manifest.FILE]
+    for name in names:  # the manifest names the others
+        try:
+            content = revision.content(paths.SERVABLE / name)
+        except FileNotFoundError:
+            advice = "`dvc fetch --all-commits` brings it if it was pushed"
+            raise KibanError(f"{paths.SERVABLE / name} of {revision.label} is not here: {advice}") from None
+        if name == manifest.FILE:
+            names += manifest.files_in(content, f"{paths.SERVABLE / name} of {revision.label}")
+        (folder / name).write_bytes(content)
+
+
+def _is_whole(folder: Path, release: Release) -> bool:
+    try:
+        return load(folder / SERVABLE).model_id == release.model_id
+    except KibanError:
+        return False
 
 
 def _content(release: Release) -> bytes:

@@ -1,5 +1,6 @@
 """origin: what other clones see of branch and tags."""
 
+import os
 import subprocess
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from kiban.core.git import git
 from kiban.track.delivery import shown
 
 ORIGIN = "origin"
+SECONDS = 120.0
+"""The longest that origin may take to answer."""
 
 
 class UnreachableError(KibanError):
@@ -21,12 +24,26 @@ def _said(error: subprocess.CalledProcessError) -> str:
     return one_line(shown(error.stderr or error.stdout))
 
 
+def _asked(*arguments: str, seconds: float, given: str | None = None) -> str:
+    """What git prints about origin, asked without a prompt for a password.
+
+    Raises UnreachableError if there is no answer within `seconds`, and CalledProcessError as `git` does.
+    """
+    silent = {"GIT_TERMINAL_PROMPT": "0"}
+    if "GIT_SSH_COMMAND" not in os.environ and not git(Path(), "config", "--default", "", "core.sshCommand"):
+        silent["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes"
+    try:
+        return git(Path(), *arguments, given=given, seconds=seconds, **silent)
+    except subprocess.TimeoutExpired:
+        raise UnreachableError(f"{ORIGIN} cannot be reached: no answer within {seconds:g} s") from None
+
+
 def is_there() -> bool:
     """Whether this clone has an origin."""
     return ORIGIN in git(Path(), "remote").split()
 
 
-def fetch(names: Iterable[str], clashing: Iterable[str]) -> None:
+def fetch(names: Iterable[str], clashing: Iterable[str], seconds: float = SECONDS) -> None:
     """Bring the branches, and the tags with these names; those that clash replace the ones of this clone.
 
     Raises UnreachableError if origin cannot be reached.
@@ -35,7 +52,7 @@ def fetch(names: Iterable[str], clashing: Iterable[str]) -> None:
     wanted += [f"refs/tags/{name}:refs/tags/{name}" for name in names]
     wanted += [f"+refs/tags/{name}:refs/tags/{name}" for name in clashing]
     try:
-        git(Path(), "fetch", "--no-tags", "--stdin", ORIGIN, given="\n".join(wanted) + "\n", GIT_TERMINAL_PROMPT="0")
+        _asked("fetch", "--no-tags", "--stdin", ORIGIN, seconds=seconds, given="\n".join(wanted) + "\n")
     except subprocess.CalledProcessError as error:
         raise UnreachableError(f"{ORIGIN} cannot be reached: {_said(error)}") from None
 
@@ -47,7 +64,7 @@ def push(names: Sequence[str], branch: str | None) -> Literal["pushed", "lost"]:
     """
     refs = [f"refs/tags/{name}" for name in names] + ([f"HEAD:refs/heads/{branch}"] if branch else [])
     try:
-        git(Path(), "push", "--quiet", "--porcelain", "--atomic", ORIGIN, *refs, GIT_TERMINAL_PROMPT="0")
+        _asked("push", "--quiet", "--porcelain", "--atomic", ORIGIN, *refs, seconds=SECONDS)
     except subprocess.CalledProcessError as error:
         if set(names) & tags().keys() or (branch and _has_moved(branch)):
             return "lost"
@@ -57,7 +74,7 @@ def push(names: Sequence[str], branch: str | None) -> Literal["pushed", "lost"]:
 
 def _has_moved(branch: str) -> bool:
     """Whether the branch at origin has a commit that this clone's has not."""
-    theirs = git(Path(), "ls-remote", "--heads", ORIGIN, f"refs/heads/{branch}", GIT_TERMINAL_PROMPT="0").split()
+    theirs = _asked("ls-remote", "--heads", ORIGIN, f"refs/heads/{branch}", seconds=SECONDS).split()
     return bool(theirs) and theirs[0] not in git(Path(), "rev-list", "HEAD").split()
 
 
@@ -66,10 +83,10 @@ def has(commit: str) -> bool:
     return bool(git(Path(), "branch", "--remotes", "--contains", commit, "--list", f"{ORIGIN}/*").split())
 
 
-def tags() -> dict[str, str]:
+def tags(seconds: float = SECONDS) -> dict[str, str]:
     """The object of each tag that origin has. Raises UnreachableError if it cannot be reached."""
     try:
-        lines = git(Path(), "ls-remote", "--tags", "--refs", ORIGIN, GIT_TERMINAL_PROMPT="0").splitlines()
+        lines = _asked("ls-remote", "--tags", "--refs", ORIGIN, seconds=seconds).splitlines()
     except subprocess.CalledProcessError as error:
         raise UnreachableError(f"{ORIGIN} cannot be reached: {_said(error)}") from None
     pairs = (line.split("\t") for line in lines)

@@ -13,8 +13,10 @@ from kiban.core.git import git
 from kiban.data import contract, prepared
 from kiban.data.split import batches_of, parse
 from kiban.operate.registry import Record, Registry
+from kiban.operate.remote import ORIGIN
 from kiban.request.origin import LINE
 from kiban.request.replaces import narrowed
+from kiban.review.comparison import target
 from kiban.review.revision import Revision
 from kiban.servable import manifest
 
@@ -34,7 +36,7 @@ def described(revision: Revision) -> Record:
         kind="version",
         model_id=revision.evaluation.model_id,
         through=max((name for names in used.values() for name in names), default=""),
-        trained_on=tuple(used["train"]),
+        trained_on=tuple(sorted({*used["train"], *used["validation"]})),
         metrics=revision.evaluation.test,
     )
 
@@ -42,8 +44,9 @@ def described(revision: Revision) -> Record:
 def next_version(registry: Registry, revision: Revision) -> Version:
     """The version that the model of a revision gets, after the newest that there is.
 
-    It is a major one if the model refuses what that one answers, a minor one if parameters, features or code changed,
-    and a patch if the data did. Raises KibanError if a file of either model is in neither cache nor store.
+    It is a major one if the model refuses what that one answers or has another target, a minor one if parameters,
+    features or code changed, and a patch if the data did. Raises KibanError if a file of either model is in neither
+    cache nor store.
     """
     if not registry.versions:
         return FIRST
@@ -56,7 +59,7 @@ def next_version(registry: Registry, revision: Revision) -> Version:
 
 def _change(old: Revision, new: Revision) -> Change:
     before, after = (_features(side) for side in (old, new))
-    if any(narrowed(before, after)):
+    if target(old) != target(new) or any(narrowed(before, after)):
         return "major"
     return "patch" if before.keys() == after.keys() and _made_by(old) == _made_by(new) else "minor"
 
@@ -89,13 +92,28 @@ def _made_by(revision: Revision) -> Any:
 def rules_of(commit: str) -> str:
     """The commit of main before the model of `commit` was there, whose rules judge it; `commit` itself if none was.
 
-    It is found along first parents, which are those of the branch that others were merged into.
+    What others can see is main: origin's, if there is an origin. The commit is found along first parents, which are
+    those of the branch that others were merged into. Raises KibanError if the clone has not the whole history.
     """
     line = LINE.format(Revision(commit).evaluation.model_id)
-    search = ("log", "--first-parent", "--diff-merges=first-parent", "--format=%H", f"-S{line}", commit)
+    search = ("log", "--first-parent", "--diff-merges=first-parent", "--format=%H", f"-S{line}")
     try:
-        made = git(Path(), *search, "--", f"./{paths.EVALUATION}").split()
-        parents = git(Path(), "rev-list", "--parents", "-1", made[0] if made else commit).split()[1:]
+        if git(Path(), "rev-parse", "--is-shallow-repository").strip() == "true":
+            raise KibanError("the rules stand in earlier commits, which this clone lacks: `git fetch --unshallow`")
+        seen = _seen_by_others(commit)
+        made = git(Path(), *search, seen, "--", f"./{paths.EVALUATION}").split()
+        parents = git(Path(), "rev-list", "--parents", "-1", made[0]).split()[1:] if made else [seen]
+        has_rules = parents and git(Path(), "ls-tree", parents[0], "--", f"./{paths.PARAMS}")
     except (OSError, subprocess.CalledProcessError):
-        raise KibanError(f"git does not read the history of {commit[:7]}: `git fetch --unshallow`") from None
-    return parents[0] if parents else commit
+        raise KibanError(f"git does not read the history of {commit[:7]}: `git fsck` says what is wrong") from None
+    return parents[0] if has_rules else commit
+
+
+def _seen_by_others(commit: str) -> str:
+    """The newest commit in the history of `commit` that origin's main has; `commit` itself without an origin."""
+    for name in (f"{ORIGIN}/HEAD", f"{ORIGIN}/main", f"{ORIGIN}/master"):
+        try:
+            return git(Path(), "merge-base", commit, f"refs/remotes/{name}").strip()
+        except subprocess.CalledProcessError:  # there is no such branch
+            continue
+    return commit

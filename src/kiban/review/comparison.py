@@ -101,7 +101,7 @@ def _judged(before: Revision, after: Revision, gate: Gate, table: Table) -> tupl
         if side.predictions is None:
             advice = "`dvc pull` or `dvc fetch --all-commits` brings them if they were pushed"
             return None, "not comparable", f"the predictions of {side.label} are not here: {advice}"
-    if _target(before) != _target(after):
+    if target(before) != target(after):
         return None, "not comparable", "the target is another one"
     rows = paired(before.predictions, after.predictions, gate.split)
     if rows.num_rows == 0:
@@ -113,7 +113,7 @@ def _judged(before: Revision, after: Revision, gate: Gate, table: Table) -> tupl
     return scores, judge(scores.overall[gate.metric], gate), ""
 
 
-def _target(side: Revision) -> tuple[Any, ...]:
+def target(side: Revision) -> tuple[Any, ...]:
     """The name of the target, and what its values mean."""
     table = side.contracts[TABLE]
     column = table.columns[table.target()]
@@ -195,7 +195,7 @@ def _scores(rows: pa.Table, side: str) -> npt.NDArray[np.float64]:
 
 
 def clusters(rows: pa.Table, cluster: str, time: str | None, timezone: str) -> npt.NDArray[np.int64]:
-    """The number of the cluster of each row, from 0: shape (rows,).
+    """The number of the cluster of each row, from 0: shape (rows,). Rows without a value are a cluster.
 
     Raises KibanError if `cluster` is neither a calendar unit nor a column that identifies rows.
     """
@@ -209,7 +209,7 @@ def clusters(rows: pa.Table, cluster: str, time: str | None, timezone: str) -> n
     else:
         allowed = ", ".join([ROW, *(CALENDAR if time else ()), *columns])
         raise KibanError(f"params.yaml: gate.cluster: {cluster!r} is not one of {allowed}; correct it in conf/gate")
-    codes: npt.NDArray[np.int64] = pd.factorize(values.to_pandas())[0]
+    codes: npt.NDArray[np.int64] = pd.factorize(values.to_pandas(), use_na_sentinel=False)[0]
     return codes
 
 
