@@ -1,6 +1,8 @@
 """What a caller may send, and what it gets: one table, for the routes without a server and with one."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -156,9 +158,22 @@ def check_answered(client: Any, content: bytes, warned: list[tuple[int, str]]) -
 
 def client_of(served: Served, keys: tuple[bytes, ...] = ()) -> TestClient:
     """The service's application, with the guard before it, without a server."""
+    return _client(served, PredictionLog(Path("logs"), served.limits.prediction_log, workers=1), keys)
+
+
+@contextmanager
+def logging_client(served: Served) -> Iterator[tuple[TestClient, PredictionLog]]:
+    """The same, with one event loop for all requests, and with its log, which the caller starts and closes."""
     log = PredictionLog(Path("logs"), served.limits.prediction_log, workers=1)
+    with _client(served, log, ()) as client:
+        yield client, log
+
+
+def _client(served: Served, log: PredictionLog, keys: tuple[bytes, ...]) -> TestClient:
     app = create_app(bool(keys))
     answering = ready(served, app, bool(keys))
     methods = {route.path: method for route in app.routes for method in route.methods}  # type: ignore[attr-defined]
-    guarded = guard.Guard(app, {**methods, "/livez": "GET"}, served.limits, keys, lambda: answering, predictions(log))
+    methods["/livez"] = "GET"
+    direct = predictions(log)
+    guarded = guard.Guard(app, methods, served.limits, keys, lambda: answering, direct, log.refuse)
     return TestClient(guarded, raise_server_exceptions=False)

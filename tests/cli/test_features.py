@@ -32,10 +32,11 @@ def features(*arguments: str) -> Result:
 
 def test_it_prints_a_request_that_the_model_takes(asked: pa.Table) -> None:
     body = json.loads(features("--for", "asked.csv").stdout)
-    names = contract.read_prepared(Path("models/servable/contract.yaml")).features()
+    table = contract.read_prepared(Path("models/servable/contract.yaml"))
+    names = [*table.keys(), *table.features()]
     assert body.keys() == {"records"}
     assert len(body["records"]) == 5
-    assert all(list(record) == list(names) for record in body["records"])
+    assert all(list(record) == names for record in body["records"])
 
 
 def test_a_table_has_the_key_too(asked: pa.Table) -> None:

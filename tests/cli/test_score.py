@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from datetime import datetime
 from decimal import Decimal
 from itertools import product
 from pathlib import Path
@@ -53,6 +54,28 @@ def run(*arguments: str) -> str:
     if done.exception:
         raise done.exception
     return done.output
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_predictions_are_logged_with_their_keys(
+    flights: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    monkeypatch.setenv("KIBAN_PREDICTION_LOG", str(tmp_path / "log"))
+    write(flights, f"in{suffix}")
+    with pytest.raises(KibanError):
+        run(f"in{suffix}", "nowhere/out.csv", "--log")
+    assert not list((tmp_path / "log").glob("*"))
+    run(f"in{suffix}", "out.parquet", "--log")
+    (file,) = (tmp_path / "log").iterdir()
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    records = [record for line in lines for record in line["request"]["records"]]
+    predictions = [prediction for line in lines for prediction in line["answer"]["predictions"]]
+    assert [record["flight"] for record in records] == flights["flight"].to_pylist()
+    times = [datetime.fromisoformat(record["scheduled_departure"]) for record in records]
+    assert times == flights["scheduled_departure"].to_pylist()
+    assert "late" not in records[0]
+    assert [each["probability"] for each in predictions] == pq.read_table("out.parquet")["probability"].to_pylist()
+    assert file.stat().st_mode & 0o777 == 0o600
 
 
 def answered(rows: pa.Table) -> list[tuple[float, bool]]:

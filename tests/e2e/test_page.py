@@ -63,7 +63,7 @@ def test_the_form_shows_a_prediction_of_a_typical_row_at_once(page: Page, client
     example = {each["name"]: each["example"] for each in model["features"]}
     answer = client.post("/predict", json={"records": [example]}).json()["predictions"][0]
     expect(page.locator(".answer")).to_have_text(f"{answer['probability']:.1%}: not late".replace("%", " %"))
-    expect(page.locator(".field")).to_have_count(len(model["features"]))
+    expect(page.locator(".field")).to_have_count(len(model["features"]) + len(model["keys"]))
     expect(page.locator(f"{field(page, 'departure_minute')} .range")).to_have_text("0 to 1439")
     expect(page.locator("header")).to_contain_text(model["model_id"][:12])
 

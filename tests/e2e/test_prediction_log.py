@@ -1,6 +1,7 @@
 """The prediction log of a real server, reconciled with what callers were answered."""
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -15,10 +16,11 @@ import duckdb
 import httpx
 import psutil
 import pytest
-from clones import run, served_with
+from clones import served_with
 from servers import output_of, process_of, serving
 from slice import KNOWN_FLIGHT, ROOT
 
+from kiban.data import contract
 from kiban.servable.load import load
 
 
@@ -57,7 +59,7 @@ def test_a_server_that_is_stopped_has_logged_every_answer(folder: Path, tmp_path
     with serving(folder, "bentoml", "serve", KIBAN_PREDICTION_LOG=str(log)) as client:
         with ThreadPoolExecutor(8) as pool:
             answered = list(pool.map(lambda number: ask(client, number), range(600)))
-        assert client.post("/predict", json={"records": [{}]}).status_code == 422  # not logged
+        assert client.post("/predict", json={"records": [{}]}).status_code == 422
         answer = client.post("/predict", json={"records": [KNOWN_FLIGHT]}, headers={"x-request-id": "order:47.11"})
         assert answer.headers["x-request-id"] == "order:47.11"
         answered.append(("order:47.11", 0, [KNOWN_FLIGHT], answer.json()["predictions"]))
@@ -65,7 +67,12 @@ def test_a_server_that_is_stopped_has_logged_every_answer(folder: Path, tmp_path
         answer = client.post("/invocations", json={"records": [KNOWN_FLIGHT]}, headers=hostile)
         assert answer.headers["x-request-id"].isalnum()
         answered.append((answer.headers["x-request-id"], 0, [KNOWN_FLIGHT], answer.json()["predictions"]))
-    check_reconciled(lines(log), answered, load(folder / "models/servable").model_id)
+    model_id = load(folder / "models/servable").model_id
+    (refused,) = [line for line in lines(log) if "refused" in line]
+    (reason,) = refused["refused"]
+    assert (reason["model_id"], reason["status"], reason["requests"]) == (model_id, 422, 1)
+    assert "origin" in reason["fields"]
+    check_reconciled([line for line in lines(log) if "answer" in line], answered, model_id)
     assert {path.stat().st_mode & 0o777 for path in log.glob("*.jsonl")} == {0o600}
 
 
@@ -193,19 +200,31 @@ def test_it_stays_within_its_size_and_the_newest_are_kept(evaluated: Path, tmp_p
     assert all(path.stat().st_size <= 20_000 for path in log.glob("*.jsonl"))
 
 
-def test_what_is_left_out_is_not_written_and_a_share_is(evaluated: Path, tmp_path: Path) -> None:
-    settings = {"prediction_log.share": 0.5, "prediction_log.leave_out": "[carrier,dest]"}
-    folder, log = served_with(evaluated, tmp_path / "clone", **settings), tmp_path / "log"
-    with serving(folder, "bentoml", "serve", KIBAN_PREDICTION_LOG=str(log)) as client:
+def make_personal(servable: Path, *names: str) -> None:
+    """Mark columns in the contract of a servable, as if the team's contract had done so."""
+    path, described = servable / "contract.yaml", servable / "manifest.json"
+    table = contract.parse_prepared(path.read_bytes(), str(path))
+    columns = {name: column.model_copy(update={"personal": name in names}) for name, column in table.columns.items()}
+    path.write_bytes(contract.as_yaml(table.model_copy(update={"columns": columns})))
+    manifest = json.loads(described.read_text())
+    manifest["files"][path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    described.write_text(json.dumps(manifest))
+
+
+def test_what_is_personal_is_not_written_and_a_share_is(evaluated: Path, tmp_path: Path) -> None:
+    folder, log = served_with(evaluated, tmp_path / "clone", **{"prediction_log.share": 0.5}), tmp_path / "log"
+    make_personal(folder / "models/servable", "carrier", "dest", "flight")
+    with serving(folder, "bentoml", "serve", KIBAN_PREDICTION_LOG=str(log), KIBAN_ANY_MODEL="1") as client:
         for number in range(200):
-            record = {**KNOWN_FLIGHT, "carrier": f"someone-{number}", "plane_seats": 1000}
+            record = {**KNOWN_FLIGHT, "carrier": f"someone-{number}", "plane_seats": 1000, "flight": 4711}
+            record["scheduled_departure"] = "2013-03-01T10:15:00-05:00"
             answer = client.post("/predict", json={"records": [record]})
             assert {each["field"] for each in answer.json()["warnings"]} == {"plane_seats", "carrier"}
     written = lines(log)
     assert 60 < len(written) < 140  # of 200: beyond that less than once in ten million runs
     assert all([each["field"] for each in line["answer"]["warnings"]] == ["plane_seats"] for line in written)
-    assert all(not {"carrier", "dest"} & record.keys() for line in written for record in line["request"]["records"])
+    records = [record for line in written for record in line["request"]["records"]]
+    assert not any({"carrier", "dest", "flight"} & record.keys() for record in records)
+    assert {record["scheduled_departure"] for record in records} == {"2013-03-01T10:15:00-05:00"}
+    assert {line["share"] for line in written} == {0.5}
     assert "someone" not in "".join(path.read_text() for path in log.iterdir())
-    run(folder, "kiban", "compose", "serving.prediction_log.leave_out=[carier]")
-    output = run(folder, "bentoml", "serve", status=1)
-    assert "error: serving.prediction_log.leave_out: 'carier' is not among the model's features" in output

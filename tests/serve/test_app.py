@@ -5,6 +5,7 @@ import html
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from kiban.servable.load import load
 from kiban.serve import guard
 from kiban.serve.model import Served
 from kiban.serve.settings import Serving
+
+KEY = {"scheduled_departure": "2013-03-01T10:15:00+00:00", "flight": 1545}
 
 
 class Params(Sections):
@@ -96,6 +99,41 @@ def test_answers_are_the_servables_in_order(client: TestClient, served: Served) 
     np.testing.assert_allclose(probabilities, scores, atol=1e-7)
     assert [prediction["label"] for prediction in answer["predictions"]] == servable.labels(scores).tolist()
     assert answer["model_id"] == servable.model_id
+
+
+def test_a_record_may_say_which_row_it_is(client: TestClient, served: Served) -> None:
+    without, with_key, with_part = (
+        client.post("/predict", json={"records": [record]})
+        for record in (KNOWN, {**KNOWN, **KEY}, {**KNOWN, "flight": None, "scheduled_departure": None})
+    )
+    assert without.json() == with_key.json() == with_part.json()
+    assert [each["name"] for each in client.get("/model").json()["keys"]] == ["scheduled_departure", "flight"]
+    errors = client.post("/predict", json={"records": [{**KNOWN, "flight": "x", "scheduled_departure": "10:15"}]})
+    assert [(each["field"], each["problem"]) for each in errors.json()["errors"]] == [
+        ("scheduled_departure", '"10:15" is not such a time'),
+        ("flight", '"x" is of another type'),
+    ]
+    record = client.get("/openapi.json").json()["components"]["schemas"]["Record"]
+    assert KEY.keys() <= record["properties"].keys()
+    assert not KEY.keys() & set(record["required"])
+    # Columns of CSV without a header are the features alone.
+    row = ["" if KNOWN.get(name) is None else str(KNOWN[name]) for name in served.schema.features]
+    text = {"content-type": "text/csv"}
+    plain = client.post("/invocations", content=",".join(row), headers=text)
+    names = ",".join([*served.schema.features, *KEY])
+    headed = client.post("/invocations", content=f"{names}\n{','.join([*row, *map(str, KEY.values())])}", headers=text)
+    assert plain.status_code == headed.status_code == 200
+    assert plain.text == headed.text
+    refused = client.post("/invocations", content=f"{names}\n{','.join([*row, 'x', 'y'])}", headers=text)
+    assert {each["field"] for each in refused.json()["errors"]} == KEY.keys()
+
+
+def test_keys_that_a_model_no_longer_takes_are_dropped(served: Served) -> None:
+    client = client_of(replace(served, dropped=frozenset({"tail", "flight", "origin"})))
+    answers = [client.post("/predict", json={"records": [each]}) for each in (KNOWN, {**KNOWN, **KEY, "tail": "N1"})]
+    assert answers[0].json() == answers[1].json()
+    refused = client.post("/predict", json={"records": [{**KNOWN, "flight": "x", "tail": 1, "tails": 1}]})
+    assert {each["field"] for each in refused.json()["errors"]} == {"flight", "tails"}
 
 
 def test_what_may_be_null_may_be_absent(client: TestClient, served: Served) -> None:
@@ -190,7 +228,7 @@ def test_metrics_of_another_model_are_not_told(served: Served, report: str) -> N
 def test_the_openapi_document_is_the_contract(client: TestClient, served: Served) -> None:
     record = client.get("/openapi.json").json()["components"]["schemas"]["Record"]
     features = served.schema.features
-    assert list(record["properties"]) == list(features)
+    assert list(record["properties"]) == [*features, *KEY]
     assert record["required"] == [name for name, column in features.items() if not column.nullable]
     assert record["properties"]["origin"]["enum"] == ["EWR", "JFK", "LGA"]
     assert record["properties"]["departure_minute"]["maximum"] == 1439

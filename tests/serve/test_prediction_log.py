@@ -1,19 +1,29 @@
 """What waits to be logged is bounded; the log at work is in tests/e2e/test_prediction_log.py."""
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import http_cases
 import pytest
+from slice import KNOWN_FLIGHT
 
+from kiban.core.paths import EVALUATION
+from kiban.core.settings import Sections, read
+from kiban.servable.load import load
 from kiban.serve import prediction_log
+from kiban.serve.model import Served
 from kiban.serve.prediction_log import PredictionLog
-from kiban.serve.settings import Log
+from kiban.serve.settings import Log, Serving
 
-SETTINGS = Log(share=1.0, leave_out=[], max_file_bytes=1_000_000, max_bytes=10_000_000)
+SETTINGS = Log(share=1.0, max_file_bytes=1_000_000, max_bytes=10_000_000)
 LARGE = {"carrier": "x" * 100_000}
 
 
 def add(log: PredictionLog, records: int, of: dict[str, str]) -> None:
-    log.add("an id", "a model", [of] * records, [{"probability": 0.5, "label": True}] * records, [])
+    served = cast(Served, SimpleNamespace(model_id="a model", personal=frozenset()))
+    log.add("an id", served, [of] * records, [{"probability": 0.5, "label": True}] * records, [])
 
 
 def test_what_waits_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,3 +47,31 @@ def test_one_request_is_logged_however_large(tmp_path: Path, monkeypatch: pytest
     log.close()
     (file,) = (tmp_path / "log").iterdir()
     assert file.stat().st_size > 2_000_000
+
+
+class Params(Sections):
+    serving: Serving
+
+
+def test_refusals_are_counted_by_their_fields_and_without_values(project: Path) -> None:
+    served = Served(load(), read(Params).serving, EVALUATION)
+    with http_cases.logging_client(served) as (client, log):
+        for record in ({**KNOWN_FLIGHT, "origin": "a secret"}, {**KNOWN_FLIGHT, "a secret": 1}, KNOWN_FLIGHT):
+            for _ in range(2):
+                client.post("/predict", json={"records": [record]})
+        client.post("/predict", content="{", headers={"content-type": "application/json"})
+        client.get("/nowhere")
+        log.start()
+        log.close()
+    (file,) = log.folder.iterdir()
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    refused = [line["refused"] for line in lines if "refused" in line]
+    assert refused == [
+        [
+            {"model_id": served.model_id, "status": 422, "fields": ["origin"], "requests": 2},
+            {"model_id": served.model_id, "status": 422, "fields": [], "requests": 2},
+            {"model_id": served.model_id, "status": 400, "fields": [], "requests": 1},
+        ]
+    ]
+    assert len(lines) == 3
+    assert "secret" not in file.read_text()

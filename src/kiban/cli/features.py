@@ -90,7 +90,8 @@ def features(raw: tuple[str, ...], rows_path: str | None, example: Path | None, 
     else:
         import json
 
-        print(json.dumps({"records": rows_for_model.select(list(prepared.features())).to_pylist()}, ensure_ascii=False))
+        records = rows_for_model.select([*prepared.keys(), *prepared.features()]).to_pylist()
+        print(json.dumps({"records": records}, ensure_ascii=False, default=lambda moment: moment.isoformat()))
     unknown = new_rows.null_throughout(rows_for_model)
     if unknown:
         click.echo(f"warning: every row has null for {', '.join(unknown)}: are recent rows missing?", err=True)

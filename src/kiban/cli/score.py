@@ -32,8 +32,9 @@ MOST_LABELS = 3
     show_default=True,
     help="The folder of the servable.",
 )
+@click.option("--log", is_flag=True, help="Write the predictions to the prediction log too, with the keys of the rows.")
 @click.option("--any-model", is_flag=True, help="Score with a model that this repository did not make.")
-def score(source: str, target: str, on_error: str, folder: Path, any_model: bool) -> None:
+def score(source: str, target: str, on_error: str, folder: Path, log: bool, any_model: bool) -> None:
     """Write INPUT with the model's predictions to OUTPUT: its columns, then those of the model, then model_id.
 
     The model's columns are probability and label (yes or no), label and probability.LEVEL of each level, or value, low
@@ -48,7 +49,7 @@ def score(source: str, target: str, on_error: str, folder: Path, any_model: bool
       kiban score flights.parquet scored.parquet
       kiban score s3://bucket/flights.csv scored.csv --on-error skip
     """
-    from kiban.request import origin
+    from kiban.request import logged, origin
     from kiban.score.run import rejected_path, score_file
     from kiban.servable.load import load
     from kiban.sources import stores
@@ -58,7 +59,8 @@ def score(source: str, target: str, on_error: str, folder: Path, any_model: bool
     servable, rejected = load(folder), rejected_path(target)
     if not any_model:
         origin.check(Path(), servable.model_id, "give --any-model")
-    counts = score_file(source, target, servable, skip=on_error == "skip")
+    log_folder = logged.folder(Path()) if log else None
+    counts = score_file(source, target, servable, skip=on_error == "skip", log=log_folder)
     if counts.absent:
         click.echo(f"absent columns, null in every row: {', '.join(counts.absent)}", err=True)
     for name, number in counts.unusual.items():

@@ -55,6 +55,7 @@ class Column(_Strict):
     `parts` are what a model reads of a date or a timestamp (UTC); `day_number` is the number of days since 1970.
     `written` says how the values are written in CSV, where that is not as in JSON.
     A column of role weight says how much a row counts in training and in every metric; callers are not asked for it.
+    A `personal` column is read by the model if it is a feature, and written to no log and no page of the monitor.
     The column is absent in batches before `since`, or is there what it `was`, and absent in batches after `until`.
     """
 
@@ -73,6 +74,7 @@ class Column(_Strict):
     positive: str | int | None = None
     parts: list[Part] | None = Field(default=None, min_length=1)
     written: Written | None = None
+    personal: bool = False
     since: str | None = None
     until: str | None = None
     was: Was | None = None
@@ -197,6 +199,26 @@ class Table(_Strict):
     def features(self) -> dict[str, Column]:
         """The feature columns by name, in the contract's order."""
         return {name: column for name, column in self.columns.items() if column.role == "feature"}
+
+    def keys(self) -> dict[str, Column]:
+        """The columns that say which row it is, as a caller may give them: key and time, where they are no features.
+
+        They may be absent, and have neither levels nor limits. The hash of a row is not among them.
+        """
+        names = dict.fromkeys([*self.key, *([self.time] if self.time else [])])
+        columns = {name: self.columns[name] for name in names if name != ROW_HASH}
+        return {
+            name: Column(
+                type=column.type,
+                description=column.description,
+                unit=column.unit,
+                nullable=True,
+                written=column.written,
+                personal=column.personal,
+            )
+            for name, column in columns.items()
+            if column.role == "info"
+        }
 
     def weight(self) -> str | None:
         """The name of the column that says how much a row counts, or None if each counts the same."""

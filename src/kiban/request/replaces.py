@@ -10,7 +10,13 @@ def problems(old: Servable, new: Servable) -> list[str]:
     """Why requests that `old` answers would be refused by `new`, or would be answered about something else."""
     sides = [_question(each) for each in (old, new)]
     other = [] if sides[0] == sides[1] else [f"it predicts {sides[1][0]} of {sides[1][1]} ({new.task.title})"]
-    return [*other, *narrowed(old.contract.features(), new.contract.features())]
+    before, after = old.contract.keys(), new.contract.keys()
+    types = [
+        f"the key {name} is of type {after[name].type}, not {before[name].type}"
+        for name in before
+        if name in after and after[name].type != before[name].type
+    ]
+    return [*other, *narrowed(old.contract.features(), new.contract.features()), *types]
 
 
 def _question(servable: Servable) -> tuple[object, ...]:

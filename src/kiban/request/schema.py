@@ -75,35 +75,45 @@ class Answer(BaseModel):
 class Schema:
     """The schema of requests about `features`, with at most `max_records` records.
 
-    `ignored` are columns that a record may have too, since the file has them that the model was trained on. `written`
-    is how such a file is written.
+    A record may have `keys` too, which say which row it is, and which no model reads. It may have `ignored` columns,
+    which are dropped. With `is_file` a record stands as in the file that the model was trained on; `written` is how
+    such a file is written.
     """
 
     features: Mapping[str, Column]
     max_records: int
+    keys: Mapping[str, Column] = field(default_factory=dict)
     ignored: frozenset[str] = frozenset()
+    is_file: bool = False
     written: WrittenFile = field(default_factory=WrittenFile)
 
-    def as_in_files(self, record: Any) -> Any:
-        """A record without the ignored columns, and with texts read as they are written in files."""
+    @cached_property
+    def columns(self) -> Mapping[str, Column]:
+        """All that a record may have: features, then keys."""
+        return {**self.features, **self.keys}
+
+    def taken(self, record: Any) -> Any:
+        """A record without the ignored columns, and, of a file, with texts read as they are written there."""
         if not isinstance(record, dict):
             return record
-        features = self.features
+        record = {name: value for name, value in record.items() if name not in self.ignored}
+        if not self.is_file:
+            return record
+        columns = self.columns
         return {
-            name: from_text(value, features[name])
-            if isinstance(value, str) and name in features and features[name].written is not None
+            name: from_text(value, columns[name])
+            if isinstance(value, str) and name in columns and columns[name].written is not None
             else value
             for name, value in record.items()
-            if name not in self.ignored
         }
 
     @cached_property
     def record(self) -> Any:
-        """The type of one record. Types are strict, unknown fields refused; a nullable feature may be null or absent.
+        """The type of one record. Types are strict, unknown fields refused; what is nullable may be null or absent.
 
         It is a TypedDict, because not every name of a column can be the name of an attribute.
         """
-        fields = {name: _field(column) for name, column in self.features.items()}
+        fields = {name: _field(column) for name, column in self.columns.items()}
         return with_config(ConfigDict(extra="forbid", strict=True))(TypedDict("Record", fields))  # type: ignore[operator]
 
     @cached_property
@@ -113,13 +123,13 @@ class Schema:
         return create_model("Request", __config__=ConfigDict(extra="forbid", strict=True), records=records)
 
     def check(self, records: Sequence[Any]) -> Records:
-        """The records, with None for each absent field. Raises RefusedError (422) if the contract rejects a record."""
+        """The records, with None for each absent feature. Raises RefusedError (422) if the contract rejects one."""
         if not 1 <= len(records) <= self.max_records:
             raise RefusedError(422, finding(f"there are {len(records)} records", self.how_many(), field="records"))
         for index, record in enumerate(records):
             # Checked before pydantic, which takes long to report a hundred thousand unknown fields.
-            if isinstance(record, dict) and len(record) > len(self.features):
-                unknown = islice((name for name in record if name not in self.features), MOST_FINDINGS)
+            if isinstance(record, dict) and len(record) > len(self.columns):
+                unknown = islice((name for name in record if name not in self.columns), MOST_FINDINGS)
                 raise RefusedError(422, *(self._unknown(index, name) for name in unknown))
         try:
             return [{**self._nulls, **record} for record in self._all.validate_python(records)]
@@ -196,7 +206,7 @@ class Schema:
             problem = "it is missing"
         else:
             problem = f"{shown(error['input'])} {_PROBLEMS.get(error['type'], 'is of another type')}"
-        return finding(problem, allowed(self.features[name]), record=index, field=name)
+        return finding(problem, allowed(self.columns[name]), record=index, field=name)
 
     def _unknown(self, index: int, name: str) -> dict[str, Any]:
         shown = name.encode(errors="replace").decode()[:MOST_SHOWN]

@@ -104,6 +104,19 @@ def check(rows: pa.Table, schema: Schema, is_text: bool) -> Checked:
     return Checked(accepted, passes, rejected, +unusual)
 
 
+def keys(rows: pa.Table, columns: Mapping[str, Column], is_text: bool) -> list[dict[str, Any]]:
+    """The keys that each row has, of those in `columns`. What is no value of its type is left out."""
+    read: dict[str, list[Any]] = {}
+    for name, column in columns.items():
+        if name in rows.column_names:
+            cells = parquet.nulled(rows[name].combine_chunks(), column.written.missing if column.written else [])
+            of_text = is_text or (rules.is_text(cells.type) and column.written is not None)
+            canonical, _ = parquet.canonical(cells, column) if of_text else (parquet.localized(cells, column, name), {})
+            read[name] = _values(canonical, column, of_text or rules.is_text(cells.type)).to_pylist()
+    filled = zip(*read.values(), strict=True) if read else ([] for _ in range(rows.num_rows))
+    return [{name: value for name, value in zip(read, each, strict=True) if value is not None} for each in filled]
+
+
 def _type(column: Column) -> pa.DataType:
     """The type in which values are checked. An integer is checked as a float, because 1020.0 is an integer too."""
     return pa.float64() if column.type in ("integer", "number") else ARROW_TYPES[column.type]

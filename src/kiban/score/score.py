@@ -3,6 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import joblib
@@ -13,21 +14,23 @@ import pyarrow.csv
 
 from kiban.core.errors import KibanError
 from kiban.data.parquet import ARROW_TYPES
+from kiban.request import logged
 from kiban.request.predictions import ANSWERS
 from kiban.request.schema import Schema
-from kiban.score.check import check, check_columns
+from kiban.score.check import check, check_columns, keys
 from kiban.score.read import Input, Piece, Rejected
 from kiban.servable.columns import from_arrow
 from kiban.servable.load import Servable
 from kiban.tasks.metric import Scores
 
+RECORDS = 1000  # in a line of the prediction log
 PREFIX = "predicted "
 """Before the names of the columns that scoring adds, where the table has one of these names."""
 
 
 class Scored(NamedTuple):
     """A scored piece: `rows` of the output, their number by label, the rejected rows, the number of unusual values by
-    feature, and how much of the input has been read.
+    feature, how much of the input has been read, and the lines for the prediction log, if that is asked for.
     """
 
     rows: pa.Table
@@ -35,6 +38,7 @@ class Scored(NamedTuple):
     rejected: list[Rejected]
     unusual: Counter[str]
     done: int
+    logged: bytes
 
 
 def output_schema(table: Input, servable: Servable, where: str, is_csv: bool) -> pa.Schema:
@@ -91,21 +95,26 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def scored(table: Input, servable: Servable, schema: pa.Schema) -> Iterator[Scored]:
-    """Score the pieces of the table on all cores. Only about one piece for each core is in memory."""
-    row_schema = Schema(servable.contract.features(), max_records=1)
+def scored(table: Input, servable: Servable, schema: pa.Schema, run: str | None = None) -> Iterator[Scored]:
+    """Score the pieces of the table on all cores. Only about one piece for each core is in memory.
+
+    `run` is the id of this run in the prediction log, or None if nothing is logged.
+    """
+    row_schema = Schema(servable.contract.features(), 1, servable.contract.keys())
     workers = joblib.cpu_count()
     waiting: deque[Future[Scored]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         for piece in table.pieces:
-            waiting.append(pool.submit(_scored, piece, table, servable, row_schema, schema))
+            waiting.append(pool.submit(_scored, piece, table, servable, row_schema, schema, run))
             if len(waiting) > workers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _scored(piece: Piece, table: Input, servable: Servable, row_schema: Schema, schema: pa.Schema) -> Scored:
+def _scored(
+    piece: Piece, table: Input, servable: Servable, row_schema: Schema, schema: pa.Schema, run: str | None
+) -> Scored:
     checked = check(piece.rows, row_schema, table.is_text)
     scores = servable.score(from_arrow(checked.rows, row_schema.features))
     added = _added(servable, scores)
@@ -124,7 +133,27 @@ def _scored(piece: Piece, table: Input, servable: Servable, row_schema: Schema, 
         Rejected(piece.numbers[index], checked.rejected[index], list(row))
         for index, row in zip(indices, values, strict=True)
     ]
-    return Scored(rows, labels, sorted(rejected + piece.malformed), checked.unusual, piece.done)
+    lines = b"" if run is None else b"".join(_lines(servable, row_schema, checked.rows, accepted, scores, table, run))
+    return Scored(rows, labels, sorted(rejected + piece.malformed), checked.unusual, piece.done, lines)
+
+
+def _lines(
+    servable: Servable,
+    row_schema: Schema,
+    rows: pa.Table,
+    accepted: pa.Table,
+    scores: Scores,
+    table: Input,
+    run: str,
+) -> Iterator[bytes]:
+    """The lines of the prediction log about scored rows, with the keys that their table has."""
+    own = keys(accepted, row_schema.keys, table.is_text)
+    records = [{**record, **key} for record, key in zip(rows.to_pylist(), own, strict=True)]
+    personal = {name for name, column in row_schema.columns.items() if column.personal}
+    predictions = ANSWERS[servable.task.name].predictions(servable, scores)
+    for first in range(0, len(records), RECORDS):
+        part = slice(first, first + RECORDS)
+        yield logged.answered(datetime.now(UTC), run, servable.model_id, records[part], predictions[part], [], personal)
 
 
 def _texts(values: pa.ChunkedArray) -> list[str]:

@@ -5,10 +5,14 @@ must not fail either.
 """
 
 import atexit
+import json
 import os
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
+
+from kiban.core import files
 
 FOLDER = "KIBAN_ACCEPTED"
 """The environment variable in which the server's first process passes the folder to its workers."""
@@ -39,6 +43,23 @@ def copy(servable: Path) -> Path:
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)
         raise
+
+
+KEYS = "keys.json"  # the names of the keys that accepted models took
+
+
+def keys() -> frozenset[str]:
+    """The names of the keys that models took that were accepted before. Callers may still give them."""
+    try:
+        names: list[str] = json.loads((folder() / KEYS).read_bytes())
+    except FileNotFoundError:
+        return frozenset()
+    return frozenset(names)
+
+
+def keep_keys(names: Collection[str]) -> None:
+    """Remember the names of keys. Raises OSError if that cannot be written."""
+    files.write(folder() / KEYS, json.dumps(sorted(keys() | set(names))).encode())
 
 
 def keep(copied: Path, model_id: str) -> None:

@@ -102,7 +102,7 @@ def predictions(log: PredictionLog) -> dict[str, Direct]:
         warnings = served.schema.warnings(records, unusual)
         content = formats.WRITERS[write_as](served.model_id, predicted, warnings)
         # The event loop calls this after the answer is sent.
-        asyncio.get_running_loop().call_soon(log.add, request_id, served.model_id, records, predicted, warnings)
+        asyncio.get_running_loop().call_soon(log.add, request_id, served, records, predicted, warnings)
         return Response(content, 200, {WARNINGS: str(len(unusual))}, write_as)
 
     def predict(headers: Mapping[str, str], body: bytes, answering: Answering, request_id: str) -> Response:

@@ -62,7 +62,7 @@ def read_json(body: bytes, schema: Schema) -> Records:
 
 
 def _checked(records: Sequence[Any], schema: Schema) -> Records:
-    return schema.check([schema.as_in_files(record) for record in records] if schema.ignored else records)
+    return schema.check([schema.taken(record) for record in records] if schema.ignored or schema.is_file else records)
 
 
 def read_json_lines(body: bytes, schema: Schema) -> Records:
@@ -77,8 +77,9 @@ def read_json_lines(body: bytes, schema: Schema) -> Records:
 def read_csv(body: bytes, schema: Schema) -> Records:
     """The records of a CSV body. An empty field is null, and values are written as the contract says, or as in JSON.
 
-    If the first line has only names of columns, it gives their order; otherwise the columns are the features in the
-    contract's order. Raises RefusedError: 400 if the body is not CSV, 422 if the schema rejects a record.
+    If the first line has only names of columns, it gives their order, and keys may be among them; otherwise the columns
+    are the features in the contract's order. Raises RefusedError: 400 if the body is not CSV, 422 if the schema rejects
+    a record.
     """
     try:
         text = io.StringIO(_decoded(body, schema), newline="")
@@ -90,7 +91,7 @@ def read_csv(body: bytes, schema: Schema) -> Records:
         raise RefusedError(400, finding(f"the body is not CSV: {error}")) from None
     names = list(schema.features)
     rows = _without_lines_before(rows, schema)
-    if rows and set(rows[0]) <= {*names, *schema.ignored}:
+    if rows and set(rows[0]) <= {*schema.columns, *schema.ignored}:
         names, rows = rows[0], rows[1:]
     if len(set(names)) < len(names):
         raise RefusedError(400, finding("a column occurs twice", "each feature once"))
@@ -102,7 +103,7 @@ def read_csv(body: bytes, schema: Schema) -> Records:
     return schema.check(
         [
             {
-                name: from_text(text, schema.features[name])
+                name: from_text(text, schema.columns[name])
                 for name, text in zip(names, row, strict=True)
                 if text and name not in schema.ignored
             }
@@ -123,7 +124,7 @@ def _decoded(body: bytes, schema: Schema) -> str:
 
 def _without_lines_before(rows: list[list[str]], schema: Schema) -> list[list[str]]:
     """The rows from the names of the columns on, where such a file has lines before them."""
-    names = {*schema.features, *schema.ignored}
+    names = {*schema.columns, *schema.ignored}
     for place, row in enumerate(rows[: schema.written.skip + 1]):
         if set(row) <= names:
             return rows[place:]

@@ -60,7 +60,8 @@ class Guard:
     with a complete body within the limits.
 
     `methods` has the method of each path. A request that is refused gets a Refusal. Every answer has the ids of the
-    request and of the model, which is the current one at the time when the body is complete.
+    request and of the model, which is the current one at the time when the body is complete. `refused` is told of the
+    predictions that are refused.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Guard:
         keys: tuple[bytes, ...],
         current: Callable[[], Answering],
         direct: Mapping[str, Direct],
+        refused: Callable[[Answering, RefusedError], None],
     ) -> None:
         self.app = app
         self.methods = methods
@@ -78,6 +80,7 @@ class Guard:
         self.keys = keys
         self.current = current
         self.direct = direct
+        self.refused = refused
         self.in_hand = 0  # requests with a complete body, whose answers have not begun
         self.waiting = 0  # requests whose bodies are incomplete
         self.waiting_bytes = 0  # of incomplete bodies
@@ -129,6 +132,8 @@ class Guard:
                 scope[ANSWERING] = answering
                 await self.app(scope, receive, send_and_note)
         except RefusedError as refused:
+            if path in self.direct:
+                self.refused(answering, refused)
             await answer.response(answering.model_id, refused)(scope, receive, send_and_note)
         except ClientDisconnect:  # before the body was complete: nobody waits for an answer
             pass

@@ -72,6 +72,7 @@ class Model(BaseModel):
     interval: float | None = Field(description="How often a number is between low and high; null elsewhere")
     evaluation: Evaluation | None = Field(description="null if it is not known where this model is served")
     features: list[Feature]
+    keys: list[Feature] = Field(description="What says which row it is: for the prediction log, not for the model")
     limits: Limits
 
     @property
@@ -81,11 +82,15 @@ class Model(BaseModel):
 
 @dataclass(frozen=True)
 class Served:
-    """A servable that answers within `limits`. `report` is the path of evaluation.json, which may be missing."""
+    """A servable that answers within `limits`. `report` is the path of evaluation.json, which may be missing.
+
+    `dropped` are the names of keys that models before it took, and that callers may still give.
+    """
 
     servable: Servable
     limits: Serving
     report: Path
+    dropped: frozenset[str] = frozenset()
 
     @property
     def model_id(self) -> str:
@@ -93,15 +98,21 @@ class Served:
 
     @cached_property
     def schema(self) -> Schema:
-        return Schema(self.servable.contract.features(), self.limits.max_records)
+        contract = self.servable.contract
+        features, keys = contract.features(), contract.keys()
+        return Schema(features, self.limits.max_records, keys, self.dropped - features.keys() - keys.keys())
 
     @cached_property
     def file_schema(self) -> Schema:
         """The schema of records as they stand in the file that the model was trained on."""
         contract = self.servable.contract
-        return replace(
-            self.schema, ignored=frozenset(contract.columns) - set(self.schema.features), written=contract.written
-        )
+        others = frozenset(contract.columns) - set(self.schema.columns)
+        return replace(self.schema, ignored=self.schema.ignored | others, is_file=True, written=contract.written)
+
+    @cached_property
+    def personal(self) -> frozenset[str]:
+        """The fields of a record that are written to no log."""
+        return frozenset(name for name, column in self.schema.columns.items() if column.personal)
 
     @cached_property
     def answers(self) -> Answers:
@@ -144,6 +155,10 @@ class Served:
             features=[
                 Feature(name=name, example=manifest.example[name], **column.model_dump(exclude={"role"}))
                 for name, column in self.schema.features.items()
+            ],
+            keys=[
+                Feature(name=name, example=None, **column.model_dump(exclude={"role"}))
+                for name, column in self.schema.keys.items()
             ],
             limits=Limits(max_records=self.limits.max_records, max_bytes=self.limits.max_bytes),
         )

@@ -112,6 +112,7 @@ def _request_bodies(served: Served) -> dict[str, Any]:
     """The body of a request by media type."""
     names, example = list(served.schema.features), served.servable.manifest.example
     required = {name: example[name] for name, column in served.schema.features.items() if not column.nullable}
+    keys = ", ".join(served.schema.keys)
     # Strings stand as they are, other values as in JSON: csv would write True for true.
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in example.items()}
     table = io.StringIO()
@@ -134,7 +135,8 @@ def _request_bodies(served: Served) -> dict[str, Any]:
             "schema": {
                 "type": "string",
                 "description": "One record on each line; an empty field is null. A first line with names of features "
-                f"gives the columns; without it they are {', '.join(names)}.",
+                f"{f'and of the key ({keys}) ' if keys else ''}gives the columns; without it they are "
+                f"{', '.join(names)}.",
             },
             "example": table.getvalue(),
         },

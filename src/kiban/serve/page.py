@@ -28,6 +28,7 @@ def render(model: Model, metrics: Sequence[Metric], keyed: bool) -> str:
         shown=_shown,
         required=[feature for feature in model.features if not feature.nullable],
         optional=groups([feature for feature in model.features if feature.nullable]),
+        keys=model.keys,
         keyed=keyed,
         style=_read("page.css"),
         script=_read("page.js"),

@@ -1,39 +1,44 @@
-"""The prediction log: each answered request with its answer, as a line of JSON. Requests do not wait for the disk.
+"""The prediction log: each answered request with its answer, as a line of JSON, and how many were refused, and why.
+Requests do not wait for the disk.
 
 The event loop makes the line as soon as the answer is sent; a thread writes it.
 
-A line has `time`, `request_id`, `request` ({"records"}) and `answer` ({"model_id", "predictions", "warnings"}). The
-records are as the model read them, with null for each absent field. docs/serving.md shows how to read them as a table.
+kiban.request.logged has the form of the lines, docs/serving.md shows how to read them as a table.
 
 Others do not serve: `bentoml.monitor` has no limit of size and adds 0.15 ms to a request, and the rotating handler of
 the standard library leaves half a line when the disk is full.
 """
 
+import asyncio
 import contextlib
 import logging
 import os
 import random
 import threading
-from collections import deque
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic_core import to_json
-
-from kiban.core.errors import KibanError
+from kiban.request import logged
+from kiban.request.logged import Reason
+from kiban.request.refusal import RefusedError
 from kiban.request.schema import Records
 from kiban.serve import counters
+from kiban.serve.model import Served
 from kiban.serve.settings import Log
+from kiban.serve.watch import Answering
 
 logger = logging.getLogger("bentoml.kiban")
 
 MOST_WAITING = 50_000_000  # bytes that are not written yet; lines beyond it are lost, and counted
-NAMES = "????????T??????.??????Z-*.jsonl"  # of the files; the oldest sorts first
 BURST = 1_000_000  # bytes of one write; a write is short, because requests wait during it
 PAUSE = 0.05  # seconds between two writes
 RETRY = 1.0  # seconds until the next try after a write failed
+REFUSED_SECONDS = 10.0  # in which refusals are counted before a line has them
+MOST_REASONS = 100  # of refusals in a line, apart from their fields
+UNPROCESSABLE = 422
 
 
 class Line(NamedTuple):
@@ -53,9 +58,9 @@ class PredictionLog:
     def __init__(self, folder: Path, settings: Log, workers: int) -> None:
         self.folder = folder
         self.settings = settings
-        self.left_out = frozenset(settings.leave_out)
         self.room = settings.max_bytes - workers * settings.max_file_bytes  # bytes of old files when a file is begun
         self.waiting: deque[Line] = deque()
+        self.refused: Counter[Reason] = Counter()
         self.burst: list[Line] = []  # the lines that are being written
         self.added = self.taken = 0  # bytes added and written; each is changed by one thread only
         self.line_added, self.closed = threading.Event(), threading.Event()
@@ -65,36 +70,44 @@ class PredictionLog:
         self.failing = self.overflowing = False
         self.thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
 
-    def check(self, features: Collection[str]) -> None:
-        """Raise KibanError if a name in `leave_out` is not a feature: a misspelt feature would be logged."""
-        for name in self.left_out - set(features):
-            raise KibanError(f"serving.prediction_log.leave_out: {name!r} is not among the model's features")
-
     def start(self) -> None:
         self.thread.start()
 
     def add(
         self,
         request_id: str,
-        model_id: str,
+        served: Served,
         records: Records,
         predictions: Sequence[Mapping[str, Any]],
         warnings: Sequence[Mapping[str, Any]],
     ) -> None:
         """Add an answered request to the log, with the probability `share`. Does not wait for the disk."""
-        if self.settings.share < 1 and random.random() >= self.settings.share:  # noqa: S311
+        share = self.settings.share
+        if share < 1 and random.random() >= share:  # noqa: S311
             return
-        if self.left_out:
-            records = [{name: record[name] for name in record if name not in self.left_out} for record in records]
-            warnings = [warning for warning in warnings if warning["field"] not in self.left_out]  # they quote values
-        answer = {"model_id": model_id, "predictions": predictions, "warnings": warnings}
-        line = {
-            "time": datetime.now(UTC),
-            "request_id": request_id,
-            "request": {"records": records},
-            "answer": answer,
-        }
-        self._add(Line(to_json(line) + b"\n", len(predictions)))
+        line = logged.answered(
+            datetime.now(UTC), request_id, served.model_id, records, predictions, warnings, served.personal, share
+        )
+        self._add(Line(line, len(predictions)))
+
+    def refuse(self, answering: Answering, refused: RefusedError) -> None:
+        """Count a request that was refused. Some seconds later one line has all counts."""
+        if not self.settings.share:
+            return
+        if not self.refused:
+            asyncio.get_running_loop().call_later(REFUSED_SECONDS, self._add_refused)
+        columns = answering.served.schema.columns
+        names = {finding["field"] for finding in refused.findings} if refused.status == UNPROCESSABLE else set()
+        fields = tuple(sorted(columns.keys() & names))  # a caller's own name may be anything, such as a value
+        reason = Reason(answering.model_id, refused.status, fields)
+        if reason not in self.refused and len(self.refused) >= MOST_REASONS:
+            reason = reason._replace(fields=())
+        self.refused[reason] += 1
+
+    def _add_refused(self) -> None:
+        refused, self.refused = self.refused, Counter()
+        if refused:
+            self._add(Line(logged.refused(datetime.now(UTC), refused), 0))
 
     def _add(self, line: Line) -> None:
         waiting = self.added - self.taken
@@ -110,6 +123,7 @@ class PredictionLog:
 
     def close(self) -> None:
         """Try to write the lines that wait, and end the thread. Lines that cannot be written are lost, and counted."""
+        self._add_refused()
         self.closed.set()
         self.line_added.set()
         if self.thread.is_alive():
@@ -185,7 +199,7 @@ class PredictionLog:
             self._close_file()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._make_room()
-        path = self.folder / f"{now:%Y%m%dT%H%M%S.%fZ}-{os.getpid()}.jsonl"
+        path = self.folder / logged.file_name(now)
         # Requests may contain personal data: only the service's account may read the file.
         self.file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
         self.day, self.size = day, 0
@@ -200,7 +214,7 @@ class PredictionLog:
     def _make_room(self) -> None:
         """Delete the oldest files until the others, with a full file for each worker, are within the limit."""
         files = []
-        for path in sorted(self.folder.glob(NAMES)):
+        for path in sorted(self.folder.glob(logged.NAMES)):
             with contextlib.suppress(FileNotFoundError):  # another worker has made room too
                 files.append((path, path.stat().st_size))
         total = sum(size for _, size in files)

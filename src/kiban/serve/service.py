@@ -13,10 +13,10 @@ from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.core.paths import EVALUATION, PARAMS
 from kiban.core.settings import Sections, read
-from kiban.request import origin
+from kiban.request import logged, origin
 from kiban.servable import manifest
 from kiban.servable.load import load
-from kiban.serve import control, guard, protocol, released, trial
+from kiban.serve import accepted, control, guard, protocol, released, trial
 from kiban.serve.app import ASSETS, create_app, predictions, ready
 from kiban.serve.model import Served
 from kiban.serve.prediction_log import PredictionLog
@@ -28,7 +28,6 @@ ROOT = Path(__file__).resolve().parents[3]  # of the repository, or of its copy 
 RELEASE = Path(os.environ[released.FOLDER]) if os.environ.get(released.FOLDER) else None
 PRESENT = RELEASE / released.CURRENT if RELEASE else None
 SERVABLE = PRESENT / released.SERVABLE if PRESENT else Path(os.environ.get("KIBAN_SERVABLE") or ROOT / paths.SERVABLE)
-LOG = Path(os.environ.get("KIBAN_PREDICTION_LOG") or ROOT / "logs/predictions")
 REPORT = PRESENT / released.REPORT if PRESENT else ROOT / EVALUATION
 ANY_MODEL = "KIBAN_ANY_MODEL"
 """The environment variable that lets the service load a model that this repository did not make."""
@@ -53,7 +52,7 @@ def examine(folder: Path) -> None:
 
 def answering(folder: Path) -> Answering:
     """The model in `folder`, ready to answer. Raises KibanError if it cannot be loaded or cannot answer."""
-    return ready(Served(load(folder), limits, REPORT), app, bool(keys))
+    return ready(Served(load(folder), limits, REPORT, accepted.keys()), app, bool(keys))
 
 
 def accepts_less(model_id: str) -> bool:
@@ -95,10 +94,9 @@ try:
     check_packable()
     limits = read(Params, ROOT / PARAMS).serving
     keys = guard.read_keys(os.environ)
-    log = PredictionLog(LOG, limits.prediction_log, limits.workers)
+    log = PredictionLog(logged.folder(ROOT), limits.prediction_log, limits.workers)
     app = create_app(bool(keys))
     watch = Watch(examine, answering, SERVABLE, REPORT, limits.watch_seconds, accepts_less, tell)
-    log.check(watch.answering.served.schema.features)
 except (KibanError, OSError) as error:
     sys.exit(f"error: {error}")
 
@@ -146,4 +144,5 @@ Service.add_asgi_middleware(  # type: ignore[attr-defined]
     keys=keys,
     current=lambda: watch.answering,
     direct=predictions(log),
+    refused=log.refuse,
 )

@@ -8,13 +8,12 @@ from kiban.core.settings import Settings
 
 
 class Log(Settings):
-    """The prediction log: the share of requests that it contains, and the features that it leaves out.
+    """The prediction log: the share of the answered requests that it contains.
 
     `max_bytes` limits all files together; the oldest are deleted.
     """
 
     share: Annotated[float, Field(ge=0, le=1)]
-    leave_out: list[str]
     max_file_bytes: Annotated[int, Field(gt=0)]
     max_bytes: Annotated[int, Field(gt=0)]
 

@@ -80,6 +80,7 @@ class Watch:
             return
         with self._candidate() as (copied, candidate):
             accepted.keep(copied, candidate.model_id)
+        accepted.keep_keys(candidate.served.schema.keys)
         self.answering = candidate
 
     async def run(self) -> None:
@@ -138,6 +139,7 @@ class Watch:
             if not self.accepts_less(candidate.model_id):
                 _check_replaces(candidate.served, self.answering.served)
             accepted.keep(copied, candidate.model_id)
+        accepted.keep_keys(candidate.served.schema.keys)
         return candidate
 
     @contextmanager

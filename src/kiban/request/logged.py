@@ -1,0 +1,69 @@
+"""The prediction log's lines: what was asked of a model, and what it answered. serve and score write them.
+
+A line is JSON: `time`, `request_id`, `request` ({"records"}) and `answer` ({"model_id", "predictions", "warnings"}).
+The records are as the model read them, with null for each absent feature, and with the keys that the caller gave. A
+request that was drawn has its `share`. Refused requests are counted in lines with `time` and `refused`, a list of
+{"model_id", "status", "fields", "requests"}; no value of theirs is written.
+"""
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic_core import to_json
+
+from kiban.request.schema import Records
+
+NAMES = "????????T??????.??????Z-*.jsonl"
+"""The names of the files; the oldest sorts first."""
+
+
+class Reason(NamedTuple):
+    """Why requests were refused: the status, and the fields that the contract rejected."""
+
+    model_id: str
+    status: int
+    fields: tuple[str, ...]
+
+
+def folder(root: Path) -> Path:
+    """The folder of the log: KIBAN_PREDICTION_LOG, or logs/predictions of the repository."""
+    return Path(os.environ.get("KIBAN_PREDICTION_LOG") or root / "logs/predictions")
+
+
+def file_name(now: datetime) -> str:
+    """The name of a new file of this process."""
+    return f"{now:%Y%m%dT%H%M%S.%fZ}-{os.getpid()}.jsonl"
+
+
+def answered(
+    time: datetime,
+    request_id: str,
+    model_id: str,
+    records: Records,
+    predictions: Sequence[Mapping[str, Any]],
+    warnings: Sequence[Mapping[str, Any]],
+    personal: Collection[str],
+    share: float = 1.0,
+) -> bytes:
+    """The line of a request that was answered, without the fields that are personal, nor warnings about them."""
+    if personal:
+        records = [{name: record[name] for name in record if name not in personal} for record in records]
+        warnings = [warning for warning in warnings if warning["field"] not in personal]  # they quote values
+    line: dict[str, Any] = {
+        "time": time,
+        "request_id": request_id,
+        "request": {"records": records},
+        "answer": {"model_id": model_id, "predictions": predictions, "warnings": warnings},
+    }
+    if share < 1:
+        line["share"] = share
+    return to_json(line) + b"\n"
+
+
+def refused(time: datetime, requests: Mapping[Reason, int]) -> bytes:
+    """The line of the numbers of requests that were refused."""
+    counted = [{**reason._asdict(), "requests": number} for reason, number in requests.items()]
+    return to_json({"time": time, "refused": counted}) + b"\n"
