@@ -19,6 +19,7 @@ from kiban.cli.ingest import ingest
 from kiban.cli.init import init
 from kiban.cli.lineage import lineage
 from kiban.cli.merge import merge
+from kiban.cli.monitor import monitor
 from kiban.cli.places import enter_root
 from kiban.cli.plots import plots
 from kiban.cli.promote import promote
@@ -61,6 +62,7 @@ commands.add_command(ingest)
 commands.add_command(init)
 commands.add_command(lineage)
 commands.add_command(merge)
+commands.add_command(monitor)
 commands.add_command(plots)
 commands.add_command(promote)
 commands.add_command(pull)

@@ -1,4 +1,4 @@
-"""Options that several commands have in common: why somebody did something, and what they accept with it."""
+"""Options that several commands of operation have in common."""
 
 import click
 
@@ -6,6 +6,11 @@ SHORTEST = 10  # characters: a reason is for those who were not there
 
 accept_less = click.option(
     "--accept-less", is_flag=True, help="Take it although it refuses requests that the present model answers."
+)
+
+
+now = click.option(
+    "--now", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]), help="Another time than the present one (UTC)."
 )
 
 

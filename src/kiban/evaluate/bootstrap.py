@@ -81,6 +81,28 @@ def differences(
     return intervals
 
 
+def interval(
+    metric: Metric,
+    rows: Scored,
+    clusters: npt.NDArray[np.int64],
+    draws: int = DRAWS,
+    confidence: float = CONFIDENCE,
+) -> tuple[float, float, float]:
+    """The low end, the value and the high end of a metric of n rows, whose `clusters` are as in `differences`.
+
+    NaN where it is not defined, or if there is only one cluster.
+    """
+    value, number = metric.value(rows.weighted()), int(clusters.max()) + 1
+    if number < 2:
+        return np.nan, value, np.nan
+    if metric.drawn and number <= MOST_AT_ONCE:
+        drawn = metric.drawn(rows, clusters)(np.stack(list(_counts(number, draws))))
+    else:
+        drawn = np.array([metric.value(rows.weighted(counts[clusters])) for counts in _counts(number, draws)])
+    half = stats.t.ppf((1 + confidence) / 2, number - 1) * np.sqrt(number / (number - 1)) * np.nanstd(drawn)
+    return value - float(half), value, value + float(half)
+
+
 def _counts(number: int, draws: int) -> Iterator[npt.NDArray[np.float64]]:
     """For each draw how often each of the clusters is drawn, of shape (number,)."""
     random = np.random.default_rng(SEED)

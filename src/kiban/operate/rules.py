@@ -14,15 +14,31 @@ FOLDER = CONF / "promotion"
 DEFAULT = FOLDER / "default.yaml"
 
 
+class Monitoring(Settings):
+    """What the monitor looks at: the last `weeks`. One honest week in `weeks_per_false_alarm` may be unusual.
+
+    A change below `minimum_change`, as a share of rows, is none. A batch is late `late_days` after the end of the next
+    one, and more refused requests than the share `refused` are too many.
+    """
+
+    weeks: Annotated[int, Field(ge=3)] = 12
+    weeks_per_false_alarm: Annotated[float, Field(gt=1, allow_inf_nan=False)] = 20
+    minimum_change: Annotated[float, Field(gt=0, le=1)] = 0.1
+    late_days: Annotated[int, Field(ge=0)] = 7
+    refused: Annotated[float, Field(ge=0, le=1)] = 0.05
+
+
 class Promotion(Settings):
     """`deliver` says how commits come to the branch: `main` pushes them, `pull_request` waits for a person to merge.
 
-    `keep` is the number of releases on the serving machine, with the one that answers.
+    `keep` is the number of releases on the serving machine, with the one that answers. A file of an earlier release has
+    no `monitor`.
     """
 
     deliver: Literal["main", "pull_request"]
     keep: Annotated[int, Field(ge=2)]
     rules: Rules
+    monitor: Monitoring = Monitoring()
 
 
 def read(dataset: str) -> Promotion:

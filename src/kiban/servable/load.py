@@ -62,11 +62,11 @@ def load(folder: Path = paths.SERVABLE) -> Servable:
         answers = onnx_answers(contents[name], str(folder / name), names, task_of(target).name)
     else:
         answers = _skops_answers(contents[name], str(folder / name), task_of(target).name)
-    return Servable(model_id, described, table, _scores(answers, described, target))
+    return Servable(model_id, described, table, scores_of(answers, described, target))
 
 
-def _scores(answers: Callable[[Columns], Scores], described: Manifest, target: Column) -> Callable[[Columns], Scores]:
-    """What a servable gives, from the answers of its file."""
+def scores_of(answers: Callable[[Columns], Scores], described: Manifest, target: Column) -> Callable[[Columns], Scores]:
+    """What a servable gives, from the answers of its file, as its manifest says."""
     if task_of(target).name == "regression":
         return lambda columns: described.offset + described.scale * answers(columns)
     calibrations = described.calibration

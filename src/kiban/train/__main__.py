@@ -2,8 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import pyarrow as pa
 from pydantic import BaseModel
 from sklearn.pipeline import Pipeline
 
@@ -18,8 +21,9 @@ from kiban.data.missing import Missing
 from kiban.data.settings import Identity
 from kiban.data.split import Split, resolved
 from kiban.servable import skops_file
-from kiban.servable.load import answers_of
+from kiban.servable.load import answers_of, scores_of
 from kiban.servable.manifest import Manifest
+from kiban.servable.reference import Reference, reference
 from kiban.tasks.metric import Scores
 from kiban.tasks.task import Task, task_of
 from kiban.train import calibrate, choose, decide, estimator, example, export, fit, missing, rows
@@ -106,11 +110,26 @@ def _train(
         **_answering(params.decision, table.columns[table.target()], task, model, validation),
     }
     described = contract.prepared_content(params.dataset.name) if table is whole else contract.as_yaml(table)
+
+    def refer(folder: Path) -> None:
+        _reference(params, table, model, task, [training, validation], facts).write(folder)
+
     with files.whole(MODEL) as beside:  # both models are replaced, or none
         beside.write_bytes(model.content)
         return export.save(
-            model.pipeline, model.content, described, table.features(), task.name, validation.columns, facts
+            model.pipeline, model.content, described, table.features(), task.name, validation.columns, facts, refer
         )
+
+
+def _reference(
+    params: Params, table: Table, model: FittedModel, task: Task, parts: Sequence[Rows], facts: Mapping[str, Any]
+) -> Reference:
+    """What the rows of training and validation are like, and what the model answers about them."""
+    described, column = Manifest(format="skops", parity=None, files={}, **facts), table.columns[table.target()]
+    score = scores_of(lambda columns: answers_of(model.pipeline, columns, task.name), described, column)
+    rows = pa.concat_tables([part.table for part in parts])
+    scores = np.concatenate([score(part.columns) for part in parts])
+    return reference(rows, scores, table, params.dataset.timezone)
 
 
 def _fitted(params: Params, table: Table, task: Task, training: Rows, hashes: Mapping[str, str]) -> FittedModel:

@@ -1,6 +1,6 @@
 """Exporting a fitted pipeline as a servable: as ONNX if that gives the same answers as scikit-learn, else as skops."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,9 +39,12 @@ def save(
     task: Name,
     validation: Columns,
     facts: dict[str, Any],
+    refer: Callable[[Path], None] = lambda _: None,
     folder: Path = paths.SERVABLE,
 ) -> Manifest:
     """Write the servable, whole or not at all, and return its manifest.
+
+    `refer` adds further files, such as the reference, to its folder.
 
     `content` is the model as a skops file, which is served if ONNX does not agree with it on the rows `validation`.
     `contract` is the content of the prepared contract.
@@ -55,6 +58,7 @@ def save(
             (beside / manifest.MODEL_FILES["skops"]).write_bytes(content)
         else:
             (beside / manifest.MODEL_FILES["onnx"]).write_bytes(exported.content)
+        refer(beside)
         files = {path.name: sha256(path) for path in sorted(beside.iterdir())}
         result = Manifest(
             format_version=manifest.FORMAT,

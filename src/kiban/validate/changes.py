@@ -93,7 +93,7 @@ def _compare_weeks(
             yield Subject("repeats", name), last, Difference(abs(old.repeated - values.repeated), *texts)
         distance = between(old, values)
         if distance is not None and not (_is_constant(old) and _is_constant(values)):
-            sides = _in_words(old, values), _in_words(values, old)
+            sides = in_words(old, values), in_words(values, old)
             yield Subject("distribution", name), last, Difference(distance / spreads[name], *sides)
 
 
@@ -133,7 +133,7 @@ def _span(piece: Week | Sketch) -> str:
     return f"{piece.first}" if len(piece.rows) == 1 else f"{piece.first} to {last:%m-%d}"
 
 
-def _in_words(values: Values, other: Values) -> str:
+def in_words(values: Values, other: Values) -> str:
     """What the values are like: the median and the middle of numbers, or the levels whose share differs most."""
     if values.quantiles is not None:
         low, middle, high = np.quantile(values.quantiles, (0.05, 0.5, 0.95))

@@ -35,10 +35,15 @@ def charts(sketches: Sequence[Sketch]) -> Iterator[Chart]:
     for name in weeks[-1].columns:
         values = [week.columns.get(name) for week in weeks]
         present = [(x, each) for x, each in zip(across, values, strict=True) if each is not None]
-        if any(each.quantiles for _, each in present):
-            yield _of_numbers(name, present)
-        elif name != HOURS and any(each.shares for _, each in present):
-            yield _of_levels(name, present)
+        if name != HOURS and (chart := of_column(name, present)):
+            yield chart
+
+
+def of_column(name: str, values: Sequence[tuple[float, Values]]) -> Chart | None:
+    """The chart of a column whose `values` are at these places across; None if there are none."""
+    if any(each.quantiles for _, each in values):
+        return _of_numbers(name, values)
+    return _of_levels(name, values) if any(each.shares for _, each in values) else None
 
 
 def _of_numbers(name: str, values: Sequence[tuple[float, Values]]) -> Chart:

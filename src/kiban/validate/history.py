@@ -72,7 +72,7 @@ def _unusual(
     quantiles = [float(quantile) for quantile in stdtrit(numbers, 1 - probability / 2)]
     unusual: dict[tuple[Check, str], list[tuple[bool, float, Subject, str]]] = defaultdict(list)
     for subject, change in judged:
-        allowed = max(_limit(sizes[subject], quantiles, settings.minimum_change) * change.gap, settings.minimum_change)
+        allowed = max(limit(sizes[subject], quantiles, settings.minimum_change) * change.gap, settings.minimum_change)
         if change.size > allowed:
             text = f"{change.text}; a change of {change.size:.2g}, where {allowed:.2g} is usual at most"
             # A level is named only where all rows together do not show it.
@@ -83,7 +83,7 @@ def _unusual(
         yield subject, text
 
 
-def _limit(sizes: Sequence[float], quantiles: Sequence[float], minimum: float) -> float:
+def limit(sizes: Sequence[float], quantiles: Sequence[float], minimum: float) -> float:
     """The change that is usual at most after changes of these sizes. `quantiles` are t(1), t(2) and so on.
 
     A size beyond the limit of those before it counts as that limit.

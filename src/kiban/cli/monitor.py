@@ -1,0 +1,91 @@
+"""`kiban monitor`: whether requests, answers and data are as they should be."""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kiban.cli import reasons
+from kiban.cli.places import Place
+from kiban.cli.tables import show
+from kiban.core.settings import Sections, read
+from kiban.data.settings import Identity
+from kiban.evaluate.settings import Gate
+
+if TYPE_CHECKING:
+    from kiban.operate.monitor import Report
+
+ALARM = 4
+"""The exit status if something should be looked at."""
+
+
+class Params(Sections):
+    dataset: Identity
+    gate: Gate
+
+
+@click.command()
+@reasons.now
+@click.option("--page", type=Place(dir_okay=False, path_type=Path), help="Write a page (HTML) to this file.")
+@click.option("--record", is_flag=True, help="Keep the open alarms in monitoring/, and tell those that begin or end.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def monitor(now: datetime | None, page: Path | None, record: bool, as_json: bool) -> None:
+    """Say how the model in production is doing: requests, drift, what quality is expected, and what it was.
+
+    It reads the prediction log, the release folder, and the accepted data. Exit status 4 if there is an alarm.
+    KIBAN_ALARM_COMMAND is a command that reads an alarm as JSON, KIBAN_ALARM_URL an address that takes it by POST.
+
+    \b
+    Examples:
+      kiban monitor
+      kiban monitor --record --page monitoring/index.html
+    """
+    from kiban.core import files
+    from kiban.operate import alarms, asked, monitor_page, release, rules, truth
+    from kiban.operate import monitor as monitoring
+    from kiban.request import logged
+
+    params = read(Params)
+    model = monitoring.champion(release.root())
+    log = asked.read(logged.folder(Path()), model.servable.contract)
+    known = truth.read(model.servable, model.promised, params.dataset.timezone)
+    settings = rules.read(params.dataset.name).monitor
+    moment = (now or datetime.now(UTC)).replace(tzinfo=UTC)
+    report = monitoring.monitor(moment, model, log, known, params.gate, settings, params.dataset.timezone)
+    if page:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        blocks = monitoring.blocks(model, log, report, params.dataset.timezone)
+        files.write(page, monitor_page.page(report, model.reference, blocks, params.dataset.name).encode())
+    if record:
+        for problem in alarms.record(report.alarms, moment):
+            click.echo(problem, err=True)
+    if as_json:
+        print(report.model_dump_json(indent=1))
+    else:
+        _show(report)
+    if report.alarms:
+        sys.exit(ALARM)
+
+
+def _show(report: "Report") -> None:
+    print(f"model {report.model_id[:12]} ({report.version})")
+    rows = [
+        [
+            str(window.first),
+            f"{window.predictions:,}",
+            f"{window.refused:.1%}",
+            ", ".join(f"{each.column} ({each.check})" for each in window.drift if each.is_unusual) or "-",
+            window.expected.in_words if window.expected else "-",
+            window.real.in_words if window.real else "-",
+        ]
+        for window in report.windows
+    ]
+    if rows:
+        headings = ["week from", "predictions", "refused", "unusual", f"{report.metric}, expected", "real"]
+        show("", headings, rows)
+    for note in report.notes:
+        print(f"note: {note}")
+    for alarm in report.alarms:
+        print(f"ALARM: {alarm.kind}, {alarm.subject}: {alarm.sentence}")

@@ -1,0 +1,119 @@
+"""monitoring/alarms.json: the alarms that are open, in git, so that each is told once, and again when it ends."""
+
+import json
+import os
+import shlex
+import subprocess
+import urllib.request
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from kiban.core import files
+from kiban.core.errors import KibanError, one_line
+from kiban.operate.monitor import Alarm
+
+FOLDER = Path("monitoring")
+FILE = FOLDER / "alarms.json"
+COMMAND, ADDRESS = "KIBAN_ALARM_COMMAND", "KIBAN_ALARM_URL"
+"""The environment variables of a command that reads a message as JSON, and of an address that takes it by POST."""
+
+SECONDS = 30
+
+
+class Open(BaseModel):
+    """An alarm that is open `since` a time. It is `told` if somebody was."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    kind: str
+    subject: str
+    sentence: str
+    since: datetime
+    told: bool = False
+
+    @property
+    def name(self) -> tuple[str, str]:
+        return self.kind, self.subject
+
+
+class Message(NamedTuple):
+    """What is told: an alarm that has begun, or has ended."""
+
+    event: Literal["begun", "ended"]
+    alarm: Open
+
+    @property
+    def content(self) -> bytes:
+        return json.dumps({"event": self.event, **self.alarm.model_dump(mode="json", exclude={"told"})}).encode()
+
+
+def read(path: Path = FILE) -> list[Open]:
+    """The alarms that were open. Raises KibanError if the file cannot be read."""
+    try:
+        return TypeAdapter(list[Open]).validate_json(path.read_bytes())
+    except FileNotFoundError:
+        return []
+    except ValidationError:
+        raise KibanError(f"{path} cannot be read: restore it with `git checkout`") from None
+
+
+def write(alarms: Sequence[Open], path: Path = FILE) -> None:
+    """Write the open alarms, whole or not at all."""
+    path.parent.mkdir(exist_ok=True)
+    content = TypeAdapter(list[Open]).dump_json(list(alarms), indent=1)
+    files.write(path, content + b"\n")
+
+
+def opened(before: Iterable[Open], present: Iterable[Alarm], now: datetime) -> list[Open]:
+    """The alarms that are open now, each since it was seen first."""
+    known = {alarm.name: alarm for alarm in before}
+    return [
+        known[alarm.kind, alarm.subject].model_copy(update={"sentence": alarm.sentence})
+        if (alarm.kind, alarm.subject) in known
+        else Open(**alarm.model_dump(), since=now)
+        for alarm in present
+    ]
+
+
+def record(present: Iterable[Alarm], now: datetime, path: Path = FILE) -> Iterator[str]:
+    """Write the alarms that are open, tell those that began or ended, and give a line for each that was not told.
+
+    An alarm that could not be told is told the next time.
+    """
+    before = read(path)
+    open_now = opened(before, present, now)
+    names = {alarm.name for alarm in open_now}
+    ended = [alarm for alarm in before if alarm.name not in names]
+    told: list[Open] = []
+    for alarm in open_now:
+        problem = None if alarm.told else tell(Message("begun", alarm))
+        if problem:
+            yield problem
+        told.append(alarm.model_copy(update={"told": alarm.told or problem is None}))
+    for alarm in ended:
+        if alarm.told and (problem := tell(Message("ended", alarm))):
+            yield problem
+    write(told, path)
+
+
+def tell(message: Message) -> str | None:
+    """Tell a message to the command and the address of the environment, if there are any; why it failed, or None."""
+    if command := os.environ.get(COMMAND):
+        try:
+            words = shlex.split(command)
+            subprocess.run(words, input=message.content, check=True, timeout=SECONDS, capture_output=True)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            return f"{COMMAND}: the alarm {message.alarm.subject} was not told: {one_line(error)}"
+    if address := os.environ.get(ADDRESS):
+        if not address.startswith(("http://", "https://")):
+            return f"{ADDRESS} is no address of http or https"
+        try:
+            request = urllib.request.Request(address, message.content, {"content-type": "application/json"})  # noqa: S310
+            urllib.request.urlopen(request, timeout=SECONDS).close()  # noqa: S310
+        except (OSError, ValueError) as error:  # which may have the address, a secret, in its text
+            return f"{ADDRESS}: the alarm {message.alarm.subject} was not told: {type(error).__name__}"
+    return None

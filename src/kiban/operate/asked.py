@@ -1,0 +1,202 @@
+"""What was asked and answered, read from the prediction log: one row a prediction."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kiban.data.contract import Column, Table
+from kiban.data.parquet import ARROW_TYPES
+from kiban.request import logged
+from kiban.servable.columns import TIMES, moment
+from kiban.servable.reference import ANSWER
+
+TIME = pa.timestamp("us", tz="UTC")
+LOGGED_AT, MODEL, SHARE = "logged at", "model", "share"
+"""The columns that no contract has: when a prediction was logged, the id of the model, and the share of the requests
+that were drawn for the log. The answers are in columns that begin with ANSWER."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _Request(_Model):
+    records: list[dict[str, Any]]
+
+
+class _Answer(_Model):
+    model_id: str
+    predictions: list[dict[str, Any]]
+
+
+class Refused(_Model):
+    """Requests that were refused for one reason."""
+
+    model_id: str
+    status: int
+    fields: list[str]
+    requests: int
+
+
+class _Line(_Model):
+    time: datetime
+    request: _Request | None = None
+    answer: _Answer | None = None
+    share: float = 1.0
+    refused: list[Refused] = []
+
+
+class Asked(NamedTuple):
+    """The log. `rows` are the predictions, with the columns of the contract's features and keys, null where a caller
+    gave none. `requests` are the number of requests that were answered by the time when they were logged, corrected
+    for the share that was drawn, and `refused` those that were not. `damaged` lines were left out.
+    """
+
+    rows: pa.Table
+    requests: list[tuple[datetime, float]]
+    refused: list[tuple[datetime, Refused]]
+    damaged: int
+
+
+def read(folder: Path, table: Table) -> Asked:
+    """The log in a folder, as the prepared `table` of a model types it. A folder that is missing is an empty log."""
+    requests: list[tuple[datetime, float]] = []
+    refused: list[tuple[datetime, Refused]] = []
+    parts = [_schema(table).empty_table()]
+    damaged = 0
+    for path in sorted(folder.glob(logged.NAMES)):
+        lines: list[_Line] = []
+        for content in _lines(path):
+            try:
+                line = _Line.model_validate_json(content)
+            except ValidationError:  # a kill has cut it off
+                damaged += 1
+                continue
+            refused += [(line.time, each) for each in line.refused]
+            if line.request and line.answer:
+                requests.append((line.time, 1 / line.share))
+                lines.append(line)
+        parts.append(_rows(lines, table))
+    return Asked(pa.concat_tables(parts), requests, refused, damaged)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            yield from file
+    except FileNotFoundError:  # it has just been deleted to make room
+        return
+
+
+def _schema(table: Table) -> pa.Schema:
+    fields = [(LOGGED_AT, TIME), (MODEL, pa.string()), (SHARE, pa.float64())]
+    fields += [(name, ARROW_TYPES[column.type]) for name, column in _columns(table).items()]
+    return pa.schema([*fields, *((name, pa.float64()) for name in answers_of(table))])
+
+
+def _columns(table: Table) -> dict[str, Column]:
+    return {**table.features(), **table.keys()}
+
+
+def answers_of(table: Table) -> list[str]:
+    """The names of the columns with the answers of a model of a table: one, or one for each level of its target."""
+    target = table.columns[table.target()]
+    is_multiclass = target.type == "string" and target.positive is None
+    return [f"{ANSWER} {level}" for level in target.levels or []] if is_multiclass else [ANSWER]
+
+
+def _rows(lines: Sequence[_Line], table: Table) -> pa.Table:
+    schema = _schema(table)
+    pairs = [
+        (line, record, prediction)
+        for line in lines
+        if line.request and line.answer and len(line.request.records) == len(line.answer.predictions)
+        for record, prediction in zip(line.request.records, line.answer.predictions, strict=True)
+    ]
+    records = [record for _, record, _ in pairs]
+    columns: dict[str, Any] = {
+        LOGGED_AT: pa.array([line.time for line, *_ in pairs], TIME),
+        MODEL: [line.answer.model_id if line.answer else "" for line, *_ in pairs],
+        SHARE: [line.share for line, *_ in pairs],
+    }
+    for name, column in _columns(table).items():
+        columns[name] = _values([record.get(name) for record in records], column)
+    answers = [_answer(prediction) for *_, prediction in pairs]
+    for name in answers_of(table):
+        columns[name] = pa.array([answer.get(name) for answer in answers], pa.float64())
+    return pa.table(columns, schema=schema)
+
+
+def _answer(prediction: Mapping[str, Any]) -> dict[str, float]:
+    """The answer by name of its column, as `answers_of` has it."""
+    match prediction:
+        case {"probabilities": dict(levels)}:
+            return {f"{ANSWER} {level}": share for level, share in levels.items()}
+        case {"probability": value} | {"value": value}:
+            return {ANSWER: value}
+    return {}
+
+
+def _values(values: Sequence[Any], column: Column) -> pa.Array:
+    """Values of JSON in the type of a column; what is of another type, as with an older model, is null."""
+    kind = ARROW_TYPES[column.type]
+    if column.type in TIMES:
+        return pa.array([_moment(value, column) for value in values], kind)
+    if column.type in ("integer", "number"):
+        numbers = [
+            value if isinstance(value, int | float) and not isinstance(value, bool) else None for value in values
+        ]
+        return pa.array(numbers, pa.float64()).cast(kind, safe=False)
+    expected = bool if column.type == "boolean" else str
+    return pa.array([value if isinstance(value, expected) else None for value in values], kind)
+
+
+def _moment(value: Any, column: Column) -> Any:
+    try:
+        return moment(value, column) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def when(rows: pa.Table, table: Table) -> pa.ChunkedArray:
+    """The time of each prediction: that of its record, or else that at which it was logged."""
+    logged_at = rows[LOGGED_AT]
+    return logged_at if table.time is None else pc.coalesce(rows[table.time], logged_at)
+
+
+def one_for_each_key(rows: pa.Table, table: Table) -> tuple[pa.Table, Counter[str]]:
+    """One prediction for each key: the last that was logged before the time of the record, or else the last of all.
+
+    Also how many others there are, by the reason why they do not count, and how many of those that count were logged
+    after the time of their record, as those of a table that was scored later. A prediction without a whole key does
+    not count.
+    """
+    said: Counter[str] = Counter()
+    is_whole = pa.chunked_array([pa.array([True] * rows.num_rows, pa.bool_())])
+    for name in table.key:
+        is_whole = pc.and_(is_whole, pc.is_valid(rows[name]) if name in rows.column_names else False)
+    whole = rows.filter(is_whole)
+    said["without a whole key"] = rows.num_rows - whole.num_rows
+    is_late = pa.array([False] * whole.num_rows, pa.bool_())
+    if table.time is not None:
+        is_late = pc.fill_null(pc.greater(whole[LOGGED_AT], whole[table.time]), True)
+    ordered = whole.append_column("late", is_late).sort_by([("late", "descending"), (LOGGED_AT, "ascending")])
+    ordered = ordered.append_column("place", pa.array(range(ordered.num_rows), pa.int64()))
+    last = ordered.group_by(table.key).aggregate([("place", "max")])["place_max"].combine_chunks()
+    kept = ordered.take(last.take(pc.sort_indices(last)))
+    said["asked again"] = whole.num_rows - kept.num_rows
+    said["logged after the time of the record"] = pc.sum(kept["late"]).as_py() or 0
+    return kept.drop_columns(["late", "place"]), +said
+
+
+def local_days(times: pa.ChunkedArray, timezone: str) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
+    """The local day of each time: shape (n,)."""
+    local = pc.local_timestamp(times.cast(pa.timestamp("us", timezone))).cast(pa.date32())
+    return np.array(local.to_pylist(), dtype=object)

@@ -1,0 +1,348 @@
+"""The monitor: whether requests, answers and data are as they should be, week by week."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv
+from pydantic import BaseModel, ConfigDict
+from scipy.special import stdtrit
+
+from kiban.core import paths
+from kiban.core.errors import KibanError
+from kiban.data.batches import period
+from kiban.evaluate.settings import Gate
+from kiban.operate import asked, drift, quality, release
+from kiban.operate.asked import Asked
+from kiban.operate.drift import Drift
+from kiban.operate.quality import Interval
+from kiban.operate.rules import Monitoring
+from kiban.operate.truth import Past, Truth
+from kiban.servable import evaluation, reference
+from kiban.servable.load import Servable, load
+from kiban.servable.reference import Block, Reference
+from kiban.serve.released import REPORT, SERVABLE
+from kiban.tasks.metric import Metric
+from kiban.tasks.own import metrics_of
+from kiban.validate.history import limit
+
+Kind = Literal["silence", "volume", "requests", "drift", "quality"]
+UNPROCESSABLE = 422
+BEFORE = slice(-6, -2)
+"""The weeks that the newest one is compared with for its number of requests: those before the last two."""
+LEAST_A_DAY = 20  # requests, before a day without one is a hole
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Alarm(_Model):
+    """Something that a person should look at. `subject` says of what: of one kind and subject there is one alarm."""
+
+    kind: Kind
+    subject: str
+    sentence: str
+
+
+class Window(_Model):
+    """A local week, from Monday `first` on.
+
+    `predictions` are corrected for the share of the requests that was logged. `refused` is the share of the requests
+    that the contract refused. `promised` is the metric of the test rows. `with_truth` is the number of predictions
+    whose truth is known.
+    """
+
+    first: date
+    predictions: int
+    refused: float
+    drift: list[Drift]
+    expected: Interval | None
+    real: Interval | None
+    with_truth: int
+
+
+class Report(_Model):
+    """What the monitor says at a time of the model in production: alarms, weeks in order, and notes on what it cannot
+    say. `metric` is the label of the gate's metric."""
+
+    at: datetime
+    model_id: str
+    version: str
+    metric: str
+    greater_is_better: bool
+    promised: float | None
+    alarms: list[Alarm]
+    windows: list[Window]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model that is monitored, with its reference if it has one, and what was measured when it was made."""
+
+    servable: Servable
+    version: str
+    reference: Reference | None
+    promised: evaluation.Evaluation | None
+    importance: Mapping[str, float]
+
+
+def champion(root: Path) -> Champion:
+    """The model in the release folder, or else that of the working tree. Raises KibanError if it cannot be loaded."""
+    laid = release.current(root)
+    folder, report, importance = (
+        (root / "current" / SERVABLE, root / "current" / REPORT, root / "current" / release.IMPORTANCE.name)
+        if laid
+        else (paths.SERVABLE, paths.EVALUATION, release.IMPORTANCE)
+    )
+    version = laid.version if laid else "no version: the model of the working tree, since nothing is in production"
+    return Champion(load(folder), version, reference.read(folder), _report(report), _importance(importance))
+
+
+def _report(path: Path) -> evaluation.Evaluation | None:
+    try:
+        return evaluation.Evaluation.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _importance(path: Path) -> dict[str, float]:
+    try:
+        rows = pyarrow.csv.read_csv(path).to_pylist()
+        return {str(row["feature"]): float(row["loss"]) for row in rows}
+    except (OSError, pa.ArrowException, KeyError, ValueError):
+        return {}
+
+
+class _Week(NamedTuple):
+    """The rows of a week, and its number. The log may begin within the first week."""
+
+    number: int
+    inside: npt.NDArray[np.bool_]
+    is_whole: bool
+
+
+def monitor(
+    now: datetime, model: Champion, log: Asked, truth: Truth, gate: Gate, settings: Monitoring, timezone: str
+) -> Report:
+    """What there is to say at the time `now`, of the last weeks that are over.
+
+    Raises KibanError if the gate's metric is none of the model's task.
+    """
+    metric = _metric(model, gate)
+    table = model.servable.contract
+    times = asked.when(log.rows, table)
+    past = truth.expectations(metric)
+    windows: list[Window] = []
+    joined, said = truth.joined(log.rows)
+    for week in _weeks(times, now, settings.weeks, timezone):
+        rows = log.rows.filter(pa.array(week.inside))
+        windows.append(
+            Window(
+                first=reference.first_day(week.number),
+                predictions=round(float(np.sum(1 / rows[asked.SHARE].to_numpy()))) if rows.num_rows else 0,
+                refused=_refused(log, week.number, timezone),
+                drift=_drift(model, rows, settings) if week.is_whole else [],
+                expected=_expected(truth, metric, rows, [each for each in past if each.week < week.number]),
+                **truth.real(metric, joined, week.number, gate.cluster)._asdict(),
+            )
+        )
+    notes = [*_notes(model, log, truth, windows), *(f"{number:,} predictions {why}" for why, number in said.items())]
+    promised = model.promised.test.get(gate.metric) if model.promised else None
+    alarms = [
+        *_silence(now, windows, times, truth, settings, timezone),
+        *_volume(model, windows, settings),
+        *_refusals(windows, settings),
+        *_unusual(windows),
+        *_worse(windows, metric, promised, gate),
+    ]
+    return Report(
+        at=now,
+        model_id=model.servable.model_id,
+        version=model.version,
+        metric=metric.label,
+        greater_is_better=metric.greater_is_better,
+        promised=promised,
+        alarms=alarms,
+        windows=windows,
+        notes=notes,
+    )
+
+
+def _expected(truth: Truth, metric: Metric, rows: pa.Table, past: Sequence[Past]) -> Interval | None:
+    """The metric of a week as its answers lead to expect, with what was known before it."""
+    if not rows.num_rows:
+        return None
+    return quality.corrected(truth.expected(metric, rows), [(each.expected, each.real) for each in past])
+
+
+def _metric(model: Champion, gate: Gate) -> Metric:
+    metrics = metrics_of(model.servable.task)
+    if gate.metric not in metrics:
+        raise KibanError(f"the gate's metric {gate.metric} is none of {', '.join(metrics)}: correct it in conf/gate")
+    return metrics[gate.metric]
+
+
+def _weeks(times: pa.ChunkedArray, now: datetime, most: int, timezone: str) -> Iterator[_Week]:
+    """The last weeks that are over, from the first with a prediction on."""
+    if not len(times):
+        return
+    numbers = reference.weeks(times, timezone)
+    present = int(reference.weeks(pa.chunked_array([pa.array([now], asked.TIME)]), timezone)[0])
+    first = int(numbers.min())
+    for number in range(max(first, present - most), present):
+        yield _Week(number, numbers == number, number > first)
+
+
+def _refused(log: Asked, week: int, timezone: str) -> float:
+    """The share of the requests of a week that the contract refused, by the time when they were logged."""
+    by_contract = [(time, each.requests) for time, each in log.refused if each.status == UNPROCESSABLE]
+    refused = _in_week(by_contract, week, timezone)
+    answered = _in_week(log.requests, week, timezone)
+    return refused / (refused + answered) if refused else 0.0
+
+
+def _in_week(counted: Sequence[tuple[datetime, float]], week: int, timezone: str) -> float:
+    if not counted:
+        return 0.0
+    times = pa.chunked_array([pa.array([time for time, _ in counted], asked.TIME)])
+    return float(np.array([number for _, number in counted]) @ (reference.weeks(times, timezone) == week))
+
+
+def _drift(model: Champion, rows: pa.Table, settings: Monitoring) -> list[Drift]:
+    if model.reference is None or not drift.can_judge(model.reference) or rows.num_rows < drift.LEAST_ROWS:
+        return []
+    return drift.judge(
+        model.reference,
+        block(model, rows),
+        model.importance,
+        settings.weeks_per_false_alarm,
+        settings.minimum_change,
+    )
+
+
+def block(model: Champion, rows: pa.Table) -> Block:
+    """What predictions are like, as the reference has it."""
+    table = model.servable.contract
+    judged = reference.judged_columns(rows, None, table)
+    for name in asked.answers_of(table):
+        judged = judged.append_column(name, rows[name])
+    known = model.reference.known if model.reference else {}
+    columns = reference.summary(judged)
+    return Block(first=None, rows=judged.num_rows, columns=columns, unknown=reference.unknown(judged, known))
+
+
+def blocks(model: Champion, log: Asked, report: Report, timezone: str) -> list[Block]:
+    """What the weeks of a report were like, of those with predictions."""
+    weeks = reference.weeks(asked.when(log.rows, model.servable.contract), timezone)
+    shown = [reference.number_of(window.first) for window in report.windows if window.predictions]
+    return [block(model, log.rows.filter(pa.array(weeks == week))) for week in shown]
+
+
+def _notes(model: Champion, log: Asked, truth: Truth, windows: Sequence[Window]) -> Iterator[str]:
+    if not windows:
+        yield "no week with a prediction is over yet"
+    if model.reference is None:
+        yield "the model was made by an earlier release, which kept no reference: drift is not judged"
+    elif not drift.can_judge(model.reference):
+        yield (
+            f"the model was made with {len(model.reference.blocks)} blocks of rows, and drift is judged from "
+            f"{reference.GAP + drift.LEAST_BLOCKS} on"
+        )
+    if log.damaged:
+        yield f"{log.damaged} lines of the prediction log are damaged"
+    yield from truth.notes
+
+
+def _silence(
+    now: datetime,
+    windows: Sequence[Window],
+    times: pa.ChunkedArray,
+    truth: Truth,
+    settings: Monitoring,
+    timezone: str,
+) -> Iterator[Alarm]:
+    """What is missing. It needs no second week."""
+    if windows and not windows[-1].predictions:
+        yield Alarm(kind="silence", subject="requests", sentence=f"no prediction in the week from {windows[-1].first}")
+    elif len(windows) > 1:
+        yield from _holes(windows, times, timezone)
+    if truth.newest and (covered := period(truth.newest, timezone)):
+        start, end = covered
+        due = end + (end - start) + timedelta(days=settings.late_days)
+        if now > due:
+            text = f"the newest accepted batch is {truth.newest}; the next one was due on {due:%Y-%m-%d}"
+            yield Alarm(kind="silence", subject="batch", sentence=text)
+
+
+def _holes(windows: Sequence[Window], times: pa.ChunkedArray, timezone: str) -> Iterator[Alarm]:
+    """Days of the last week without a prediction, if no day of the week before was without, and all had many."""
+    days = np.unique(asked.local_days(times, timezone), return_counts=True)
+    counts = dict(zip(days[0].tolist(), days[1].tolist(), strict=True))
+    before, last = (
+        {first + timedelta(days=day): counts.get(first + timedelta(days=day), 0) for day in range(7)}
+        for first in (windows[-2].first, windows[-1].first)
+    )
+    empty = [day for day, number in last.items() if not number]
+    if empty and min(before.values()) >= LEAST_A_DAY:
+        text = f"no prediction on {', '.join(f'{day:%a %Y-%m-%d}' for day in empty)}"
+        yield Alarm(kind="silence", subject="days", sentence=text)
+
+
+def _volume(model: Champion, windows: Sequence[Window], settings: Monitoring) -> Iterator[Alarm]:
+    """Far fewer predictions than usual, in the last two weeks."""
+    numbers = [window.predictions for window in windows]
+    if len(numbers) < -(BEFORE.start or 0) or model.reference is None or not model.reference.is_by_week:
+        return
+    rows = [block.rows for block in model.reference.blocks]
+    past = [_missing(rows[place], rows[place - 6 : place - 2]) for place in range(6, len(rows))]
+    if len(past) < drift.LEAST_BLOCKS:
+        return
+    probability = 1 / settings.weeks_per_false_alarm
+    quantiles = [float(stdtrit(number, 1 - probability / 2)) for number in range(1, len(past) + 1)]
+    most = max(limit(past, quantiles, settings.minimum_change), settings.minimum_change)
+    if all(_missing(number, numbers[BEFORE]) > most for number in numbers[-2:]):
+        usual = float(np.median(numbers[BEFORE]))
+        text = f"{numbers[-2]:,} and {numbers[-1]:,} predictions in the last two weeks, where {usual:,.0f} are usual"
+        yield Alarm(kind="volume", subject="requests", sentence=text)
+
+
+def _missing(number: float, usual: Sequence[float]) -> float:
+    """The share of the usual number that is missing."""
+    median = float(np.median(usual))
+    return max(0.0, 1 - number / median) if median else 0.0
+
+
+def _refusals(windows: Sequence[Window], settings: Monitoring) -> Iterator[Alarm]:
+    if windows and windows[-1].refused > settings.refused:
+        text = f"the contract refused {windows[-1].refused:.1%} of the requests, {settings.refused:.0%} are allowed"
+        yield Alarm(kind="requests", subject="refused", sentence=text)
+
+
+def _unusual(windows: Sequence[Window]) -> Iterator[Alarm]:
+    """Columns that are unusual in the last week and in one of the two before."""
+    if not windows:
+        return
+    before = {(each.column, each.check) for window in windows[-3:-1] for each in window.drift if each.is_unusual}
+    for each in windows[-1].drift:
+        if each.is_unusual and (each.column, each.check) in before:
+            yield Alarm(kind="drift", subject=f"{each.column}, {each.check}", sentence=each.sentence)
+
+
+def _worse(windows: Sequence[Window], metric: Metric, promised: float | None, gate: Gate) -> Iterator[Alarm]:
+    """The metric was clearly worse than that of the test rows, in the last two weeks whose truth is known."""
+    known = [window for window in windows if window.real]
+    if promised is None or len(known) < 2:
+        return
+    sign = 1 if metric.greater_is_better else -1
+    best = [sign * (each.real.high if metric.greater_is_better else each.real.low) for each in known[-2:] if each.real]
+    if all(value < sign * promised - gate.minimum_change for value in best):
+        last = known[-1].real.in_words if known[-1].real else ""
+        text = f"{metric.label} {last} in the week from {known[-1].first}, promised {promised:.4f}"
+        yield Alarm(kind="quality", subject=metric.name, sentence=text)
