@@ -65,7 +65,7 @@ def test_labels_follow_the_threshold(servable: Servable) -> None:
 
 def test_the_id_is_the_manifests_hash_and_names_every_byte(servable: Servable) -> None:
     assert servable.model_id == hashlib.sha256((FOLDER / "manifest.json").read_bytes()).hexdigest()
-    assert set(servable.manifest.files) == {"contract.yaml", "model.onnx"}
+    assert set(servable.manifest.files) == {"contract.yaml", "model.onnx", "reference.json"}
     assert list(servable.manifest.prepared) == ["2013-01", "2013-02"]
     assert servable.manifest.parameters["model"]["max_iter"] == 20
 

@@ -10,12 +10,14 @@ import click
 from kiban.cli import reasons
 from kiban.cli.places import Place
 from kiban.cli.tables import show
+from kiban.core.errors import KibanError
 from kiban.core.settings import Sections, read
 from kiban.data.settings import Identity
 from kiban.evaluate.settings import Gate
 
 if TYPE_CHECKING:
-    from kiban.operate.monitor import Report
+    from kiban.operate.monitor import Champion, Report
+    from kiban.operate.truth import Truth
 
 ALARM = 4
 """The exit status if something should be looked at."""
@@ -30,8 +32,9 @@ class Params(Sections):
 @reasons.now
 @click.option("--page", type=Place(dir_okay=False, path_type=Path), help="Write a page (HTML) to this file.")
 @click.option("--record", is_flag=True, help="Keep the open alarms in monitoring/, and tell those that begin or end.")
+@click.option("--calibrate", is_flag=True, help="Count false alarms and planted faults on the accepted data; no more.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def monitor(now: datetime | None, page: Path | None, record: bool, as_json: bool) -> None:
+def monitor(now: datetime | None, page: Path | None, record: bool, calibrate: bool, as_json: bool) -> None:
     """Say how the model in production is doing: requests, drift, what quality is expected, and what it was.
 
     It reads the prediction log, the release folder, and the accepted data. Exit status 4 if there is an alarm.
@@ -49,6 +52,9 @@ def monitor(now: datetime | None, page: Path | None, record: bool, as_json: bool
 
     params = read(Params)
     model = monitoring.champion(release.root())
+    if calibrate:
+        _calibrate(model, truth.read(model.servable, model.promised, params.dataset.timezone), params.dataset.name)
+        return
     log = asked.read(logged.folder(Path()), model.servable.contract)
     known = truth.read(model.servable, model.promised, params.dataset.timezone)
     settings = rules.read(params.dataset.name).monitor
@@ -67,6 +73,26 @@ def monitor(now: datetime | None, page: Path | None, record: bool, as_json: bool
         _show(report)
     if report.alarms:
         sys.exit(ALARM)
+
+
+def _calibrate(model: "Champion", known: "Truth", dataset: str) -> None:
+    """Print the rate of false alarms, and how soon planted faults are found."""
+    from rich.progress import track
+
+    from kiban.operate import calibration, rules
+
+    settings = rules.read(dataset).monitor
+    origins = calibration.origins(model, known)
+    if not origins:
+        raise KibanError("there are too few accepted weeks to count alarms in: ten before, and three after them")
+    rate = calibration.rate(origins, settings)
+    print(
+        f"alarms of drift in {rate.alarms} of {rate.weeks} honest weeks: {rate.alarms / rate.weeks:.1%} "
+        f"({rate.low:.1%} to {rate.high:.1%}); {1 / settings.weeks_per_false_alarm:.0%} is allowed"
+    )
+    found = list(track(calibration.planted(origins, settings), description="faults", transient=True))
+    rows = [[each.fault, f"{each.found} of {each.origins}", f"{each.weeks:g}" if each.found else "-"] for each in found]
+    show("", ["planted", "found", "weeks until the alarm, median"], rows)
 
 
 def _show(report: "Report") -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -91,6 +92,10 @@ class Champion:
     reference: Reference | None
     promised: evaluation.Evaluation | None
     importance: Mapping[str, float]
+
+    @cached_property
+    def usual(self) -> drift.Past:
+        return drift.past(self.reference) if self.reference else {}
 
 
 def champion(root: Path) -> Champion:
@@ -220,6 +225,7 @@ def _drift(model: Champion, rows: pa.Table, settings: Monitoring) -> list[Drift]
         return []
     return drift.judge(
         model.reference,
+        model.usual,
         block(model, rows),
         model.importance,
         settings.weeks_per_false_alarm,
@@ -296,21 +302,26 @@ def _holes(windows: Sequence[Window], times: pa.ChunkedArray, timezone: str) -> 
 
 
 def _volume(model: Champion, windows: Sequence[Window], settings: Monitoring) -> Iterator[Alarm]:
-    """Far fewer predictions than usual, in the last two weeks."""
     numbers = [window.predictions for window in windows]
-    if len(numbers) < -(BEFORE.start or 0) or model.reference is None or not model.reference.is_by_week:
-        return
-    rows = [block.rows for block in model.reference.blocks]
-    past = [_missing(rows[place], rows[place - 6 : place - 2]) for place in range(6, len(rows))]
-    if len(past) < drift.LEAST_BLOCKS:
-        return
-    probability = 1 / settings.weeks_per_false_alarm
-    quantiles = [float(stdtrit(number, 1 - probability / 2)) for number in range(1, len(past) + 1)]
-    most = max(limit(past, quantiles, settings.minimum_change), settings.minimum_change)
-    if all(_missing(number, numbers[BEFORE]) > most for number in numbers[-2:]):
+    if model.reference is not None and are_too_few(numbers, model.reference, settings):
         usual = float(np.median(numbers[BEFORE]))
         text = f"{numbers[-2]:,} and {numbers[-1]:,} predictions in the last two weeks, where {usual:,.0f} are usual"
         yield Alarm(kind="volume", subject="requests", sentence=text)
+
+
+def are_too_few(numbers: Sequence[int], before: Reference, settings: Monitoring) -> bool:
+    """Whether there were far fewer predictions than usual in each of the last two weeks.
+
+    What is usual are the four weeks before them, and how much may be missing comes from the rows of the reference.
+    """
+    rows = [block.rows for block in before.blocks]
+    past = [_missing(rows[place], rows[place - 6 : place - 2]) for place in range(6, len(rows))]
+    if not before.is_by_week or len(past) < drift.LEAST_BLOCKS or len(numbers) < -(BEFORE.start or 0):
+        return False
+    probability = 1 / settings.weeks_per_false_alarm
+    quantiles = [float(stdtrit(number, 1 - probability / 2)) for number in range(1, len(past) + 1)]
+    most = max(limit(past, quantiles, settings.minimum_change), settings.minimum_change)
+    return all(_missing(number, numbers[BEFORE]) > most for number in numbers[-2:])
 
 
 def _missing(number: float, usual: Sequence[float]) -> float:
@@ -326,13 +337,16 @@ def _refusals(windows: Sequence[Window], settings: Monitoring) -> Iterator[Alarm
 
 
 def _unusual(windows: Sequence[Window]) -> Iterator[Alarm]:
-    """Columns that are unusual in the last week and in one of the two before."""
-    if not windows:
-        return
-    before = {(each.column, each.check) for window in windows[-3:-1] for each in window.drift if each.is_unusual}
-    for each in windows[-1].drift:
-        if each.is_unusual and (each.column, each.check) in before:
-            yield Alarm(kind="drift", subject=f"{each.column}, {each.check}", sentence=each.sentence)
+    for each in persistent([window.drift for window in windows]):
+        yield Alarm(kind="drift", subject=f"{each.column}, {each.check}", sentence=each.sentence)
+
+
+def persistent(drifts: Sequence[Sequence[Drift]]) -> list[Drift]:
+    """The columns that are unusual in the last week and in one of the two before."""
+    if not drifts:
+        return []
+    before = {(each.column, each.check) for week in drifts[-3:-1] for each in week if each.is_unusual}
+    return [each for each in drifts[-1] if each.is_unusual and (each.column, each.check) in before]
 
 
 def _worse(windows: Sequence[Window], metric: Metric, promised: float | None, gate: Gate) -> Iterator[Alarm]:

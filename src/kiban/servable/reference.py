@@ -32,7 +32,7 @@ GAP = 4
 MOST_BLOCKS = 24  # of a table without time
 ROWS_OF_BLOCK = 60  # at least, of a table without time
 MONDAY = date(1969, 12, 29)
-QUANTILES = 20  # of a block; more do not tell blocks better apart
+PROBABILITIES = (np.arange(20) + 0.5) / 20  # of the quantiles of a block
 DIGITS = 4
 
 
@@ -139,7 +139,7 @@ def _values(values: pa.ChunkedArray) -> Values:
     if rules.is_text(present.type) or pa.types.is_boolean(present.type):
         return Values(nulls=_rounded(nulls), shares=_shares(_counted(_texts(present)), len(present)))
     beyond = LEAST_ROWS / len(present)
-    probabilities = np.clip((np.arange(QUANTILES) + 0.5) / QUANTILES, beyond, 1 - beyond)
+    probabilities = np.clip(PROBABILITIES, beyond, 1 - beyond)
     quantiles = np.quantile(present.to_numpy().astype(np.float64), probabilities)
     return Values(nulls=_rounded(nulls), quantiles=[_rounded(value) for value in quantiles])
 

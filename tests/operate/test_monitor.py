@@ -1,0 +1,178 @@
+"""`kiban monitor` on a log of real flights: what was asked, what came true, and who is told."""
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from slice import prepared_rows
+
+from kiban.cli.monitor import monitor
+from kiban.core.settings import Sections, read
+from kiban.evaluate.settings import Gate
+from kiban.operate import alarms, asked
+from kiban.operate.monitor import Alarm
+from kiban.request import logged
+from kiban.request.logged import Reason
+from kiban.request.predictions import ANSWERS
+from kiban.servable import columns
+from kiban.servable.load import load
+from kiban.tasks.binary import METRICS
+from kiban.tasks.metric import Scored
+
+Record = dict[str, Any]
+
+
+class Params(Sections):
+    gate: Gate
+
+
+def run(*arguments: str, status: int = 0) -> str:
+    done = CliRunner().invoke(monitor, arguments)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == status, done.output
+    return done.stdout
+
+
+def report(*arguments: str, status: int = 0) -> Any:
+    return json.loads(run("--json", *arguments, status=status))
+
+
+@pytest.fixture
+def log(project: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Write a log of the flights of March, each asked an hour before its departure."""
+    monkeypatch.delenv("KIBAN_RELEASE", raising=False)
+    monkeypatch.setenv("KIBAN_PREDICTION_LOG", str(project / "log"))
+    (project / "log").mkdir()
+    servable = load()
+
+    def write(change: Callable[[Record], Record | None] = lambda record: record, share: float = 1.0) -> None:
+        rows = prepared_rows("2013-03")
+        table = servable.contract
+        answers = ANSWERS["binary"].predictions(servable, servable.score(columns.from_arrow(rows, table.features())))
+        lines = []
+        for record, answer in zip(rows.select([*table.features(), *table.keys()]).to_pylist(), answers, strict=True):
+            time = record["scheduled_departure"] - timedelta(hours=1)
+            if (changed := change(record)) is not None:
+                lines.append(logged.answered(time, "id", servable.model_id, [changed], [answer], [], [], share))
+        (project / "log" / logged.file_name(datetime(2013, 3, 1, tzinfo=UTC))).write_bytes(b"".join(lines))
+
+    return write
+
+
+def test_answers_are_measured_by_what_came_true(log: Callable[..., None]) -> None:
+    log()
+    said = report("--now", "2013-03-12")
+    rows, servable = prepared_rows("2013-03"), load()
+    # The slice has the first six days of March, of which the last three are a week's.
+    weeks = {window["first"]: window for window in said["windows"]}
+    assert sum(window["with_truth"] for window in weeks.values()) == rows.num_rows
+    assert sum(window["predictions"] for window in weeks.values()) == rows.num_rows
+    gate = read(Params).gate
+    inside = [time.date().isoformat() >= "2013-03-04" for time in local(rows)]
+    part = rows.filter(inside)
+    scores = servable.score(columns.from_arrow(part, servable.contract.features()))
+    real = METRICS[gate.metric].value(Scored(part["late"].to_numpy(), scores).weighted())
+    assert weeks["2013-03-04"]["real"]["value"] == pytest.approx(real)
+    assert said["promised"] is not None
+    assert any("drift is judged from" in note for note in said["notes"])  # six days a month are too few weeks
+
+
+def local(rows: Any) -> list[datetime]:
+    from zoneinfo import ZoneInfo
+
+    return [time.astimezone(ZoneInfo("America/New_York")) for time in rows["scheduled_departure"].to_pylist()]
+
+
+def test_of_several_predictions_the_last_before_the_time_counts(log: Callable[..., None], project: Path) -> None:
+    log()
+    servable = load()
+    (path,) = (project / "log").iterdir()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    first = lines[0]
+
+    def again(minutes: int, probability: float, **record: Any) -> bytes:
+        time = datetime.fromisoformat(first["time"]) + timedelta(minutes=minutes)
+        records = [{**first["request"]["records"][0], **record}]
+        answer = [{"probability": probability, "label": False}]
+        return logged.answered(time, "again", servable.model_id, records, answer, [], [])
+
+    more = again(30, 0.25) + again(90, 0.75) + again(30, 0.5, flight=None) + b'{"time": "2013-03-01'
+    (project / "log" / logged.file_name(datetime(2013, 3, 9, tzinfo=UTC))).write_bytes(more)
+    known = asked.read(project / "log", servable.contract)
+    assert (known.rows.num_rows, known.damaged) == (len(lines) + 3, 1)
+    one, said = asked.one_for_each_key(known.rows, servable.contract)
+    assert one.num_rows == len(lines)
+    assert dict(said) == {"without a whole key": 1, "asked again": 2}
+    flight = first["request"]["records"][0]["flight"]
+    key = (flight, first["time"][:10])
+    row = next(each for each in one.to_pylist() if (each["flight"], f"{each['logged at']:%Y-%m-%d}") == key)
+    assert row[asked.answers_of(servable.contract)[0]] == 0.25
+
+
+def test_a_share_and_refusals_are_counted(log: Callable[..., None], project: Path) -> None:
+    log(share=0.5)
+    rows = prepared_rows("2013-03").num_rows
+    said = report("--now", "2013-03-12")
+    assert sum(window["predictions"] for window in said["windows"]) == 2 * rows
+    refused = {Reason("id", 422, ("origin",)): 5 * rows, Reason("id", 400, ()): 9}
+    line = logged.refused(datetime(2013, 3, 5, 12, tzinfo=UTC), refused)
+    (project / "log" / logged.file_name(datetime(2013, 3, 5, tzinfo=UTC))).write_bytes(line)
+    said = report("--now", "2013-03-12", status=4)
+    assert "refused" in [alarm["subject"] for alarm in said["alarms"]]
+    assert said["windows"][-1]["refused"] > 0.7
+
+
+def test_silence_is_an_alarm(log: Callable[..., None]) -> None:
+    log(lambda record: None if record["scheduled_departure"].day == 5 else record)
+    assert report("--now", "2013-04-01", status=4)["alarms"][0]["subject"] == "requests"  # none since the sixth
+    late = report("--now", "2013-05-20", status=4)["alarms"]
+    assert {alarm["subject"] for alarm in late} == {"requests", "batch"}
+    assert "the newest accepted batch is 2013-03; the next one was due on 2013-05-09" in late[-1]["sentence"]
+
+
+def test_nothing_that_was_asked_is_no_fault(log: Callable[..., None], tmp_path: Path) -> None:
+    said = report("--now", "2013-04-01")
+    assert (said["windows"], said["alarms"]) == ([], [])
+    assert "no week with a prediction is over yet" in said["notes"]
+    run("--now", "2013-04-01", "--page", "page.html")
+    assert "No alarm." in Path("page.html").read_text()
+
+
+def test_the_page_shows_what_was_asked(log: Callable[..., None]) -> None:
+    log()
+    assert "ALARM: silence, requests: no prediction in the week from 2013-03-18" in run(
+        "--now", "2013-04-01", "--page", "pages/page.html", status=4
+    )
+    page = Path("pages/page.html").read_text()
+    assert "no prediction in the week" in page
+    assert page.count("<figure>") > 20
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_an_alarm_is_told_once_and_again_when_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = tmp_path / "told.jsonl"
+    script = tmp_path / "tell.py"
+    script.write_text(f"import sys; open({str(told)!r}, 'a').write(sys.stdin.read() + '\\n')")
+    now = datetime(2013, 4, 1, tzinfo=UTC)
+    alarm = Alarm(kind="silence", subject="batch", sentence="it is late")
+    monkeypatch.setenv(alarms.COMMAND, "no-such-command")
+    assert "was not told" in " ".join(alarms.record([alarm], now))
+    monkeypatch.setenv(alarms.COMMAND, f"{sys.executable} {script}")
+    for moment in range(3):
+        assert list(alarms.record([alarm], now + timedelta(days=moment))) == []
+    (opened,) = alarms.read()
+    assert (opened.since, opened.told) == (now, True)
+    other = Alarm(kind="drift", subject="distance", sentence="it is longer")
+    assert list(alarms.record([alarm, other], now)) == []
+    assert list(alarms.record([other], now)) == []
+    events = [(each["event"], each["subject"]) for each in map(json.loads, told.read_text().splitlines())]
+    assert events == [("begun", "batch"), ("begun", "distance"), ("ended", "batch")]
+    monkeypatch.setenv(alarms.ADDRESS, "file:///etc/passwd")
+    assert "no address of http" in " ".join(alarms.record([], now))
