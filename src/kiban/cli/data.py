@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kiban.cli import reasons
 from kiban.cli.tables import show
 from kiban.core.settings import Sections, read
 from kiban.core.text import plain
@@ -71,6 +72,33 @@ def _print_batches(batches: list[dict[str, Any]]) -> None:
 
 def _or_dash(value: Any, text: Callable[[Any], str]) -> str:
     return "-" if value is None else text(value)
+
+
+@data.command("leave-out")
+@click.argument("batch")
+@click.argument("reason", required=False, callback=reasons.reason)
+@click.option("--end", is_flag=True, help="Count the batch again.")
+def leave_out(batch: str, reason: str | None, end: bool) -> None:
+    """Let no model learn from BATCH, nor be measured by it, for a REASON. Features still look back on it.
+
+    The ledger keeps the reason. `dvc repro` then makes the model anew.
+
+    \b
+    Examples:
+      kiban data leave-out 2013-02 "the airport was closed for a week"
+      kiban data leave-out 2013-02 --end
+    """
+    from kiban.core import paths
+    from kiban.ingest import ledger
+
+    if (reason is None) != end:
+        raise click.UsageError("give a REASON, or --end")
+    path = paths.ledger(read(Params).dataset.name)
+    with ledger.locked(path):
+        recorded = ledger.read(path)
+        ledger.leave_out(recorded, batch, reason)
+        ledger.write(path, recorded)
+    print(f"{batch}: {'counts again' if end else 'left out'}; `dvc repro` makes the model anew")
 
 
 @data.command()

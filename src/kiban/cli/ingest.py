@@ -1,15 +1,18 @@
 """`kiban ingest`: takes snapshots of batches and records them in the ledger."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
+from kiban.cli import reasons
 from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.core.settings import Sections, read
 from kiban.core.text import plain
 from kiban.data import contract
+from kiban.data.batches import base
 from kiban.data.contract import Table
 from kiban.ingest import ledger
 from kiban.sources.settings import Dataset
@@ -25,9 +28,16 @@ class Params(Sections):
 
 @click.command()
 @click.option("--new", is_flag=True, help="Take every batch of the source that the ledger lacks.")
-@click.option("--refresh", metavar="BATCH", help="Take a new snapshot of a batch of the ledger.")
+@click.option("--until", metavar="BATCH", help="With --new: no batch after this one.")
+@click.option(
+    "--refresh",
+    multiple=True,
+    metavar="BATCH",
+    help="Take a new snapshot of a batch of the ledger, or of all from A to B (A..B). May be given several times.",
+)
 @click.option("--table", metavar="TABLE", help="Take batches of this table only.")
-def ingest(new: bool, refresh: str | None, table: str | None) -> None:
+@reasons.now
+def ingest(new: bool, until: str | None, refresh: tuple[str, ...], table: str | None, now: datetime | None) -> None:
     """Take snapshots of batches from their source and record them in the ledger.
 
     Only --refresh reads a batch again that was taken; it shows the rows that differ. A batch whose period is not over
@@ -36,12 +46,13 @@ def ingest(new: bool, refresh: str | None, table: str | None) -> None:
     \b
     Examples:
       kiban ingest --new
-      kiban ingest --refresh 2013-12 --table flights
+      kiban ingest --new --until 2013-06
+      kiban ingest --refresh 2013-11..2013-12 --table flights
     """
     from kiban.ingest import take
 
-    if new == bool(refresh):
-        raise click.UsageError("give either --new or --refresh BATCH")
+    if new == bool(refresh) or (until and not new):
+        raise click.UsageError("give either --new, perhaps with --until, or --refresh BATCH")
     dataset = read(Params).dataset
     tables = contract.read_raw(paths.raw_contract(dataset.name))
     for name in [*dataset.tables, *([table] if table else [])]:
@@ -51,10 +62,23 @@ def ingest(new: bool, refresh: str | None, table: str | None) -> None:
     path = paths.ledger(dataset.name)
     with ledger.locked(path):
         recorded = ledger.read(path)
-        if refresh:
-            _refresh(take.refresh(dataset, tables, recorded, refresh, chosen), refresh, tables)
-        else:
-            _take_new(take.take_new(dataset, tables, recorded, chosen))
+        if new:
+            moment = (now or datetime.now(UTC)).replace(tzinfo=UTC)
+            _take_new(take.take_new(dataset, tables, recorded, chosen, moment, until))
+        for batch in _batches(refresh, {name for table in chosen for name in recorded.get(table, {})}):
+            _refresh(take.refresh(dataset, tables, recorded, batch, chosen), batch, tables)
+
+
+def _batches(asked: Iterable[str], known: Collection[str]) -> list[str]:
+    """The batches that are asked for, each once, in order. Raises KibanError if a range has none."""
+    names: dict[str, None] = {}
+    for each in asked:
+        first, dots, last = each.partition("..")
+        inside = sorted(name for name in known if first <= name and base(name) <= last) if dots else [each]
+        if not inside:
+            raise KibanError(f"the ledger has no batch from {first} to {last}: `kiban data` lists what it has")
+        names |= dict.fromkeys(inside)
+    return list(names)
 
 
 def _take_new(taken: "Taken") -> None:

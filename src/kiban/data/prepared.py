@@ -35,7 +35,8 @@ class PreparedBatch(Counts):
 class Account(BaseModel):
     """The content of reports/data.json, which is in git: the data that a model may use.
 
-    `quarantined` has the reasons for each batch that validation rejected.
+    `quarantined` has the reasons for each batch that validation rejected, `left_out` the one for each batch that a
+    person left out.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -44,6 +45,7 @@ class Account(BaseModel):
     left_out_without_target: int = 0
     batches: dict[str, PreparedBatch] = {}
     quarantined: dict[str, list[str]] = {}
+    left_out: dict[str, str] = {}
 
 
 def parse_account(content: bytes) -> Account:
@@ -74,11 +76,14 @@ def read_counts() -> dict[str, Counts]:
 
 
 def accepted() -> dict[str, str]:
-    """The SHA-256 of each prepared batch that validation accepted, sorted by name.
+    """The SHA-256 of each prepared batch that validation accepted and nobody left out, sorted by name.
 
     Raises KibanError if there is no verdict.
     """
-    return dict(sorted(verdict.read("prepared").accepted.get(TABLE, {}).items()))
+    known = verdict.read("prepared")
+    return {
+        name: digest for name, digest in sorted(known.accepted.get(TABLE, {}).items()) if name not in known.left_out
+    }
 
 
 def read(dataset: str, hashes: Mapping[str, str]) -> pa.Table:

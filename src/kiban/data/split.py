@@ -7,13 +7,16 @@ changes sides when others are added.
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter, model_validator
 
 from kiban.core.errors import KibanError
 from kiban.core.settings import TAGGED, Settings
+from kiban.data.batches import Period as BatchPeriod
 from kiban.data.batches import base
+from kiban.data.batches import period as period_of
 from kiban.data.contract import ROW_HASH
 
 if TYPE_CHECKING:
@@ -43,11 +46,16 @@ class Newest(Settings):
 
 
 class ByTime(Settings):
-    """Three periods in order of time, without overlap, so that no model is measured on rows that it was trained on."""
+    """Three periods in order of time, without overlap, so that no model is measured on rows that it was trained on.
+
+    A batch counts once its end lies `matures` days before that of the newest one: its truth is still being corrected
+    until then.
+    """
 
     train: Period
     validation: Period
     test: Period
+    matures: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -56,6 +64,16 @@ class ByTime(Settings):
         if names != sorted(names) or not later_starts:
             raise ValueError("train, validation and test must follow one another without overlap")
         return self
+
+    def resolve(self, batches: Collection[str]) -> Self:
+        """The split of the batches that are mature. Raises KibanError if none of them tests."""
+        if not self.matures:
+            return self
+        last = max((base(batch) for batch in mature(batches, self.matures)), default="")
+        if last < self.test.first:
+            raise KibanError(f"params.yaml: split.matures: no batch of the test period is {self.matures} days old yet")
+        test = self.test.model_copy(update={"last": min(last, self.test.last)})
+        return self.model_copy(update={"test": test})
 
     def of(self, batch: str) -> list[SplitName]:
         """The split that `batch` belongs to, if any."""
@@ -70,14 +88,15 @@ class ByTime(Settings):
 class ByNewest(Settings):
     """The newest `test` batches test, the `validation` batches before them validate, and all earlier ones train.
 
-    `resolve` makes it a split by time, as soon as the batches are known.
+    `resolve` makes it a split by time, as soon as the batches are known. `matures` is as of a split by time.
     """
 
     newest: Newest
+    matures: Annotated[int, Field(ge=0)] = 0
 
     def resolve(self, batches: Collection[str]) -> ByTime:
         """The split of these batches. Raises KibanError if there are too few, or if some have no period."""
-        names = sorted({base(batch) for batch in batches})
+        names = sorted({base(batch) for batch in mature(batches, self.matures)})
         last_train, last_validation = (
             len(names) - self.newest.test - self.newest.validation - 1,
             len(names) - self.newest.test - 1,
@@ -184,7 +203,25 @@ def parse(section: Any, batches: Collection[str]) -> Resolved:
 
 def resolved(split: ByTime | ByRow | ByNewest, batches: Collection[str]) -> Resolved:
     """The split of these batches. Raises KibanError if there are too few."""
-    return split.resolve(batches) if isinstance(split, ByNewest) else split
+    return split if isinstance(split, ByRow) else split.resolve(batches)
+
+
+def mature(batches: Collection[str], days: int) -> list[str]:
+    """The batches whose end lies `days` before that of the newest one, or earlier.
+
+    A batch that is named after no time is mature.
+    """
+    ends = {batch: period[1] for batch in batches if (period := _period(batch))}
+    last = max(ends.values(), default=None)
+    return [batch for batch in batches if last is None or batch not in ends or last - ends[batch] >= timedelta(days)]
+
+
+def _period(batch: str) -> BatchPeriod | None:
+    """The time that a batch covers, in any time zone: whole days are counted."""
+    try:
+        return period_of(batch, "UTC")
+    except KibanError:  # a name that `resolve` refuses
+        return None
 
 
 def batches_of(split: Resolved, names: Collection[str]) -> Mapping[SplitName, list[str]]:

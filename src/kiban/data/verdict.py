@@ -57,7 +57,8 @@ class Verdict(_Model):
 
     `accepted` and `rejected` have the SHA-256 of each batch by table and batch. `expectations` are those of
     each table, `rows` the number of rows by table and batch, and `uncompared` the batches that have too few before them
-    to be compared with.
+    to be compared with. `left_out` has the reason for each batch that a person left out: features look back on it, but
+    no model learns from it, and none is measured by it.
     """
 
     accepted: dict[str, dict[str, str]]
@@ -66,6 +67,7 @@ class Verdict(_Model):
     findings: list[Finding]
     rows: dict[str, dict[str, int]] = {}
     uncompared: dict[str, list[str]] = {}
+    left_out: dict[str, str] = {}
 
     def reasons(self) -> dict[str, list[Finding]]:
         """The findings with severity `reject`, by batch."""

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter
 
 from kiban.core import files
+from kiban.core.errors import KibanError
 from kiban.core.settings import parse
 
 HEADER = "# Which batches we have; `kiban ingest --new` takes what the source has beyond. Do not edit.\n"
@@ -22,7 +23,11 @@ HEADER = "# Which batches we have; `kiban ingest --new` takes what the source ha
 
 class Entry(BaseModel):
     """A snapshot of one batch: its number of rows, the size and SHA-256 of its Parquet file, its source, and the time
-    (UTC) at which it was taken. `md5` is the name by which DVC's cache and store know the file."""
+    (UTC) at which it was taken. `md5` is the name by which DVC's cache and store know the file.
+
+    `left_out` is why no model learns from the batch, or is measured by it. `accepted` is why the batch is right
+    although it differs from earlier ones.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -32,6 +37,8 @@ class Entry(BaseModel):
     md5: str | None = None  # ledgers before releases have none
     source: str
     taken_at: str
+    left_out: str | None = None
+    accepted: str | None = None
 
 
 def entry_of(path: Path, rows: int, source: str) -> Entry:
@@ -79,6 +86,26 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def left_out(ledger: Ledger) -> dict[str, str]:
+    """Why each batch is left out that is."""
+    entries = (each for of_table in ledger.values() for each in sorted(of_table.items()))
+    return {batch: entry.left_out for batch, entry in entries if entry.left_out}
+
+
+def leave_out(ledger: Ledger, batch: str, reason: str | None) -> None:
+    """Leave a batch out for a reason, in every table that has it, or no longer.
+
+    Raises KibanError if no table has it, or if it is not left out.
+    """
+    tables = [table for table, entries in ledger.items() if batch in entries]
+    if not tables:
+        raise KibanError(f"the ledger has no batch {batch}: `kiban data` lists what it has")
+    if reason is None and not any(ledger[table][batch].left_out for table in tables):
+        raise KibanError(f"batch {batch} is not left out: `kiban data` says what is")
+    for table in tables:
+        ledger[table][batch] = ledger[table][batch].model_copy(update={"left_out": reason})
 
 
 def write(path: Path, ledger: Ledger) -> None:

@@ -1,8 +1,8 @@
 """Snapshots of batches: read from their source, written whole, and recorded in the ledger."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from rich.progress import track
 from kiban.core import files, paths
 from kiban.core.errors import KibanError
 from kiban.data import parquet
-from kiban.data.batches import period
+from kiban.data.batches import STATIC, base, period
 from kiban.data.contract import Table
 from kiban.ingest import ledger
 from kiban.ingest.ledger import Entry, Ledger
@@ -48,16 +48,25 @@ class Taken(NamedTuple):
     problems: list[str]
 
 
-def take_new(dataset: Dataset, tables: Mapping[str, Table], recorded: Ledger, chosen: Sequence[str]) -> Taken:
+def take_new(
+    dataset: Dataset,
+    tables: Mapping[str, Table],
+    recorded: Ledger,
+    chosen: Sequence[str],
+    now: datetime,
+    until: str | None = None,
+) -> Taken:
     """Take every batch of the `chosen` tables that the ledger `recorded` lacks, and write the ledger.
 
-    If a batch or a table cannot be taken, the others still are.
+    A batch is taken if its period is over at the time `now`, and if it is not after the batch `until`. If a batch or a
+    table cannot be taken, the others still are.
     """
     taken = Taken({}, [])
     for name in chosen:
         try:
             source = open_source(dataset.tables[name].source)
-            new_batches = list(_new_batches(source, dataset.timezone, set(recorded.get(name, {})), name))
+            unknown = [batch for batch in source.batches() if batch not in recorded.get(name, {})]
+            new_batches = list(_over([batch for batch in unknown if not _is_after(batch, until)], dataset, name, now))
         except KibanError as error:
             taken.problems.append(f"{name}: {error}")
             continue
@@ -73,15 +82,18 @@ def take_new(dataset: Dataset, tables: Mapping[str, Table], recorded: Ledger, ch
     return taken
 
 
-def _new_batches(source: Source, timezone: str, recorded: set[str], table: str) -> Iterator[str]:
-    """The batches of the source that are not `recorded` and whose period is over."""
-    for batch in source.batches():
-        if batch not in recorded:
-            covered = period(batch, timezone)
-            if covered is None or covered[1] <= datetime.now(UTC):
-                yield batch
-            else:
-                print(f"{table} {batch} is not over yet: not taken", file=sys.stderr)
+def _over(batches: Iterable[str], dataset: Dataset, table: str, now: datetime) -> Iterator[str]:
+    """The batches whose period is over."""
+    for batch in batches:
+        covered = period(batch, dataset.timezone)
+        if covered is None or covered[1] <= now:
+            yield batch
+        else:
+            print(f"{table} {batch} is not over yet: not taken", file=sys.stderr)
+
+
+def _is_after(batch: str, until: str | None) -> bool:
+    return until is not None and batch != STATIC and base(batch) > until
 
 
 class Refreshed(NamedTuple):
@@ -116,5 +128,5 @@ def refresh(
             fresh = take(open_source(dataset.tables[name].source), tables[name], batch, dataset.timezone, beside)
             yield Refreshed(name, entry, fresh, old, parquet.read(beside))
         if fresh.sha256 != entry.sha256:
-            recorded[name][batch] = fresh
+            recorded[name][batch] = fresh.model_copy(update={"left_out": entry.left_out})
             ledger.write(paths.ledger(dataset.name), recorded)

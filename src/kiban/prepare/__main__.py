@@ -30,14 +30,19 @@ def main() -> None:
     dataset = params.dataset
     table = contract.prepared_of(dataset.name)
     raw = contract.read_raw(paths.raw_contract(dataset.name))
-    accepted = verdict.read("raw").accepted
+    known = verdict.read("raw")
+    accepted = known.accepted
+    counted = {
+        name: {batch: digest for batch, digest in hashes.items() if batch not in known.left_out}
+        for name, hashes in accepted.items()
+    }
     features = load(dataset.features, raw)
     code = memo.code((*CODE, features.module), PACKAGES)
     counts: dict[str, Counts] = {}
     computed = 0
     for batch in track(batches_of(raw, accepted), description="prepare", transient=True):
         needed = needed_by(accepted, batch, features.lookback_days, dataset.timezone)
-        later = superseding_of(raw, accepted, features.rows_of, batch)
+        later = superseding_of(raw, counted, features.rows_of, batch)
         path = paths.prepared_file(dataset.name, batch)
         key = memo.key(
             what="prepare",

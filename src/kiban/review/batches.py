@@ -22,7 +22,7 @@ def listed(dataset: str, on_failure: OnFailure) -> list[dict[str, Any]]:
         {
             "table": table,
             "batch": batch,
-            **entry.model_dump(exclude={"md5"}),
+            **entry.model_dump(exclude={"md5", "left_out", "accepted"}),
             "state": state(table, batch, entry.sha256),
             "commit": commits.get(f"sha256: {entry.sha256}"),
         }
@@ -55,6 +55,8 @@ def _states(level: verdict.Level, on_failure: OnFailure) -> Callable[[str, str, 
         return lambda *_: "not checked"
 
     def state(table: str, batch: str, digest: str | None) -> str:
+        if batch in last_verdict.left_out:
+            return "left out"
         if last_verdict.rejected.get(table, {}).get(batch) == digest:
             return "quarantined" if on_failure == "quarantine" else "rejected"
         return "validated" if last_verdict.accepted.get(table, {}).get(batch) == digest else "not checked"

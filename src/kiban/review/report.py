@@ -9,6 +9,8 @@ from typing import Any
 import jinja2
 
 from kiban.core.text import plain
+from kiban.data import prepared
+from kiban.data.split import mature
 from kiban.data.verdict import LEVELS, Verdict
 from kiban.evaluate.bootstrap import Difference
 from kiban.review.comparison import Comparison, clear
@@ -41,9 +43,17 @@ def markdown(before: Revision, after: Revision, comparison: Comparison, pictures
         verdicts={level: [_in_words(side.verdicts[level]) for side in (before, after)] for level in LEVELS},
         findings=findings[:MOST_FINDINGS],
         more_findings=max(0, len(findings) - MOST_FINDINGS),
+        immature=_immature(after),
         marker=PICTURES,
         pictures=pictures,
     )
+
+
+def _immature(side: Revision) -> list[str]:
+    """The prepared batches that do not count yet."""
+    days = side.params.get("split", {}).get("matures", 0)
+    known = side.batches[prepared.TABLE]
+    return sorted(set(known) - set(mature(known, days)))
 
 
 def _figures(before: Revision, after: Revision, split: str) -> dict[str, tuple[Any, Any]]:

@@ -35,7 +35,10 @@ class Source(Settings):
 
 
 class TableSettings(Settings):
+    """A raw table. A cycle takes its last `refresh_last` batches anew, since its truth comes late or is corrected."""
+
     source: Source
+    refresh_last: Annotated[int, Field(ge=0)] = 0
 
 
 class Dataset(Featured):

@@ -29,8 +29,11 @@ def main() -> None:
     files = {(prepared.TABLE, batch): paths.prepared_file(dataset.name, batch) for batch in counts}
     result = check.validate(tables, files, dataset.timezone, params.validation.history)
     over_time = check.over_time(tables, files, result, dataset.timezone, params.validation.history.batches)
-    hashes = result.accepted.get(prepared.TABLE, {})
-    quarantined = verdict.read("raw").reasons() | result.reasons()
+    raw = verdict.read("raw")
+    left_out = {batch: reason for batch, reason in raw.left_out.items() if batch in counts}
+    result = result.model_copy(update={"left_out": left_out})
+    hashes = {batch: sha for batch, sha in result.accepted.get(prepared.TABLE, {}).items() if batch not in left_out}
+    quarantined = raw.reasons() | result.reasons()
     account = Account(
         rows=sum(counts[batch].rows for batch in hashes),
         left_out_without_target=sum(counts[batch].left_out_without_target for batch in hashes),
@@ -38,6 +41,7 @@ def main() -> None:
         quarantined={
             batch: [_reason(finding) for finding in findings] for batch, findings in sorted(quarantined.items())
         },
+        left_out=left_out,
     )
     conclude(result, "prepared", dataset.name, params.validation.on_failure, over_time)
     prepared.write_account(account)

@@ -29,12 +29,14 @@ def main() -> None:
         for table in tables
         for batch in recorded.get(table, {})
     }
-    result = check.validate(tables, files, dataset.timezone, params.validation.history)
-    over_time = check.over_time(tables, files, result, dataset.timezone, params.validation.history.batches)
+    history = params.validation.history
+    right = [entry.sha256 for entries in recorded.values() for entry in entries.values() if entry.accepted]
+    history = history.model_copy(update={"accept": [*history.accept, *right]})
+    result = check.validate(tables, files, dataset.timezone, history)
+    over_time = check.over_time(tables, files, result, dataset.timezone, history.batches)
     findings = result.findings + check.absent({table: recorded.get(table, {}) for table in tables})
-    conclude(
-        result.model_copy(update={"findings": findings}), "raw", dataset.name, params.validation.on_failure, over_time
-    )
+    result = result.model_copy(update={"findings": findings, "left_out": ledger.left_out(recorded)})
+    conclude(result, "raw", dataset.name, params.validation.on_failure, over_time)
 
 
 if __name__ == "__main__":
