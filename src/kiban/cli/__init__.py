@@ -8,6 +8,7 @@ from kiban.cli.add import add
 from kiban.cli.check import check
 from kiban.cli.clean import clean
 from kiban.cli.compose import compose
+from kiban.cli.cycle import cycle
 from kiban.cli.data import data
 from kiban.cli.doctor import doctor
 from kiban.cli.experiments import experiments
@@ -51,6 +52,7 @@ commands.add_command(add)
 commands.add_command(check)
 commands.add_command(clean)
 commands.add_command(compose)
+commands.add_command(cycle)
 commands.add_command(data)
 commands.add_command(doctor)
 commands.add_command(experiments)

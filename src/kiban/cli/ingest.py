@@ -62,11 +62,11 @@ def ingest(new: bool, until: str | None, refresh: tuple[str, ...], table: str | 
     path = paths.ledger(dataset.name)
     with ledger.locked(path):
         recorded = ledger.read(path)
+        moment = (now or datetime.now(UTC)).replace(tzinfo=UTC)
         if new:
-            moment = (now or datetime.now(UTC)).replace(tzinfo=UTC)
             _take_new(take.take_new(dataset, tables, recorded, chosen, moment, until))
         for batch in _batches(refresh, {name for table in chosen for name in recorded.get(table, {})}):
-            _refresh(take.refresh(dataset, tables, recorded, batch, chosen), batch, tables)
+            _refresh(take.refresh(dataset, tables, recorded, batch, chosen, moment), batch, tables)
 
 
 def _batches(asked: Iterable[str], known: Collection[str]) -> list[str]:

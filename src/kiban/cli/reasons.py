@@ -16,6 +16,12 @@ now = click.option(
 
 def reason(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     """The value of an option or argument, which must say something."""
-    if value is not None and len(value.strip()) < SHORTEST:
-        raise click.BadParameter(f"give a reason of {SHORTEST} characters or more")
+    if value is not None:
+        check(value)
     return value
+
+
+def check(text: str, where: str | None = None) -> None:
+    """Raise BadParameter if a reason says too little."""
+    if len(text.strip()) < SHORTEST:
+        raise click.BadParameter(f"give a reason of {SHORTEST} characters or more", param_hint=where)

@@ -41,15 +41,15 @@ class Entry(BaseModel):
     accepted: str | None = None
 
 
-def entry_of(path: Path, rows: int, source: str) -> Entry:
-    """The entry of the snapshot at `path`, taken now."""
+def entry_of(path: Path, rows: int, source: str, now: datetime | None = None) -> Entry:
+    """The entry of the snapshot at `path`, taken at the time `now`, or at this moment."""
     return Entry(
         rows=rows,
         bytes=path.stat().st_size,
         sha256=files.sha256(path),
         md5=files.md5(path),
         source=source,
-        taken_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        taken_at=(now or datetime.now(UTC)).isoformat(timespec="seconds"),
     )
 
 

@@ -22,9 +22,15 @@ from kiban.sources.settings import Dataset
 
 
 def take(
-    source: Source, contract: Table, batch: str, timezone: str, path: Path, expected: Entry | None = None
+    source: Source,
+    contract: Table,
+    batch: str,
+    timezone: str,
+    path: Path,
+    expected: Entry | None = None,
+    now: datetime | None = None,
 ) -> Entry:
-    """Read one batch, write it to `path`, and return its entry of the ledger.
+    """Read one batch, write it to `path`, and return its entry of the ledger, taken at the time `now`, or at present.
 
     With `expected`, the entry of the ledger, raises KibanError if the SHA-256 differs; nothing is written then.
     """
@@ -32,7 +38,7 @@ def take(
     rows = parquet.conform(source.read(batch, period(batch, timezone)), contract.at(batch), where)
     with files.whole(path) as beside:
         parquet.write(rows, beside)
-        entry = ledger.entry_of(beside, rows.num_rows, source.describe())
+        entry = ledger.entry_of(beside, rows.num_rows, source.describe(), now)
         if expected is not None and entry.sha256 != expected.sha256:
             raise KibanError(
                 f"{where}: the source has other rows now ({rows.num_rows}) than the snapshot in the ledger "
@@ -65,14 +71,14 @@ def take_new(
     for name in chosen:
         try:
             source = open_source(dataset.tables[name].source)
-            unknown = [batch for batch in source.batches() if batch not in recorded.get(name, {})]
-            new_batches = list(_over([batch for batch in unknown if not _is_after(batch, until)], dataset, name, now))
+            names = new_batches(dataset, name, recorded, now, until)
         except KibanError as error:
             taken.problems.append(f"{name}: {error}")
             continue
-        for batch in track(new_batches, description=name, console=Console(stderr=True), transient=True):
+        for batch in track(names, description=name, console=Console(stderr=True), transient=True):
             try:
-                entry = take(source, tables[name], batch, dataset.timezone, paths.raw_file(dataset.name, name, batch))
+                path = paths.raw_file(dataset.name, name, batch)
+                entry = take(source, tables[name], batch, dataset.timezone, path, now=now)
             except KibanError as error:
                 taken.problems.append(str(error))
                 continue
@@ -80,6 +86,16 @@ def take_new(
             ledger.write(paths.ledger(dataset.name), recorded)
             taken.entries.setdefault(name, {})[batch] = entry
     return taken
+
+
+def new_batches(dataset: Dataset, table: str, recorded: Ledger, now: datetime, until: str | None) -> list[str]:
+    """The batches of a table's source that the ledger lacks, whose period is over, and which are not after `until`.
+
+    Raises KibanError if the source cannot be asked.
+    """
+    named = open_source(dataset.tables[table].source).batches()
+    unknown = [batch for batch in named if batch not in recorded.get(table, {}) and not _is_after(batch, until)]
+    return list(_over(unknown, dataset, table, now))
 
 
 def _over(batches: Iterable[str], dataset: Dataset, table: str, now: datetime) -> Iterator[str]:
@@ -110,7 +126,12 @@ class Refreshed(NamedTuple):
 
 
 def refresh(
-    dataset: Dataset, tables: Mapping[str, Table], recorded: Ledger, batch: str, chosen: Sequence[str]
+    dataset: Dataset,
+    tables: Mapping[str, Table],
+    recorded: Ledger,
+    batch: str,
+    chosen: Sequence[str],
+    now: datetime | None = None,
 ) -> Iterator[Refreshed]:
     """Take a new snapshot of the batch in each `chosen` table that has it.
 
@@ -125,7 +146,8 @@ def refresh(
         path = paths.raw_file(dataset.name, name, batch)
         old = parquet.read_version(path, entry.sha256)
         with files.whole(path) as beside:
-            fresh = take(open_source(dataset.tables[name].source), tables[name], batch, dataset.timezone, beside)
+            source = open_source(dataset.tables[name].source)
+            fresh = take(source, tables[name], batch, dataset.timezone, beside, now=now)
             yield Refreshed(name, entry, fresh, old, parquet.read(beside))
         if fresh.sha256 != entry.sha256:
             recorded[name][batch] = fresh.model_copy(update={"left_out": entry.left_out})

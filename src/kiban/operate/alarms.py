@@ -97,7 +97,8 @@ def record(present: Iterable[Alarm], now: datetime, path: Path = FILE) -> Iterat
     for alarm in ended:
         if alarm.told and (problem := tell(Message("ended", alarm))):
             yield problem
-    write(told, path)
+    if told != before:
+        write(told, path)
 
 
 def tell(message: Message) -> str | None:

@@ -156,7 +156,7 @@ def register(now: datetime) -> str:
     version = versions.next_version(known, candidate)
     commit = candidate.commit or ""
     branch = _branch_to_push(commit, rules.read(candidate.dataset))
-    _check_stored(commit)
+    check_stored(commit)
     name = registry.write(known, f"{known.name}@v{version}", commit, record, now)
     if not _pushed([name], branch):
         raise KibanError("somebody else has registered a version at the same time: try again")
@@ -193,16 +193,16 @@ def _release_of(tag: Tag, accepts_less: bool = False) -> Release:
     return Release(version=tag.title, model_id=model_id, commit=tag.commit, accepts_less=accepts_less or is_told)
 
 
-def promote(plan: Plan, accepts_less: bool, now: datetime) -> bool:
+def promote(plan: Plan, accepts_less: bool, now: datetime, branch: str | None = None) -> bool:
     """Carry a plan out: check store and service, tag, push, and lay the release. False if somebody else was faster.
 
-    It ends a hold. Raises KibanError if the store lacks the model, if the service would refuse it, or if origin cannot
-    be reached.
+    HEAD goes to the `branch` of origin with the tags; to the one that is checked out if None. It ends a hold. Raises
+    KibanError if the store lacks the model, if the service would refuse it, or if origin cannot be reached.
     """
     commit, dataset, record = plan.candidate.commit or "", plan.candidate.dataset, plan.record
     settings = rules.read(dataset)
-    branch = _branch_to_push(commit, settings)
-    _check_stored(commit)
+    to_push = (None if remote.has(commit) else branch) if branch else _branch_to_push(commit, settings)
+    check_stored(commit)
     laid = Release(version=f"v{plan.version}", model_id=record.model_id, commit=commit, accepts_less=accepts_less)
     _prepare(laid)
     known = registry.read(dataset)
@@ -218,7 +218,7 @@ def promote(plan: Plan, accepts_less: bool, now: datetime) -> bool:
     made.append(_mark(dataset, PROD, commit, record.model_copy(update=further), now))
     if known.hold:
         made.append(_mark(dataset, HOLD, commit, Record(kind="end of hold", model_id=record.model_id), now))
-    is_done = _pushed(made, branch)
+    is_done = _pushed(made, to_push)
     if is_done:
         _answer_with(laid, settings)
     return is_done
@@ -331,7 +331,7 @@ def _branch_to_push(commit: str, settings: Promotion) -> str | None:
     return branch
 
 
-def _check_stored(commit: str) -> None:
+def check_stored(commit: str) -> None:
     """Push what the store lacks. Raises KibanError if it lacks something then, or cannot be asked."""
     answer = push.check(commit, None, STORE_SECONDS)
     if answer.state == "not pushed" and commit == commit_of("HEAD"):

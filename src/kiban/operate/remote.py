@@ -72,6 +72,14 @@ def push(names: Sequence[str], branch: str | None) -> Literal["pushed", "lost"]:
     return "pushed"
 
 
+def put(branch: str) -> None:
+    """Let a branch of origin, which belongs to the cycle alone, be HEAD. Raises KibanError if that is refused."""
+    try:
+        _asked("push", "--quiet", "--force", ORIGIN, f"HEAD:refs/heads/{branch}", seconds=SECONDS)
+    except subprocess.CalledProcessError as error:
+        raise KibanError(f"{ORIGIN} did not take {branch}: {_said(error)}") from None
+
+
 def _has_moved(branch: str) -> bool:
     """Whether the branch at origin has a commit that this clone's has not."""
     theirs = _asked("ls-remote", "--heads", ORIGIN, f"refs/heads/{branch}", seconds=SECONDS).split()

@@ -28,17 +28,25 @@ class Monitoring(Settings):
     refused: Annotated[float, Field(ge=0, le=1)] = 0.05
 
 
+class Due(Settings):
+    """When a cycle tries to promote a model: after so many months, or so many new batches. Worse quality suffices."""
+
+    months: Annotated[int, Field(ge=1)] = 3
+    batches: Annotated[int, Field(ge=1)] = 1
+
+
 class Promotion(Settings):
     """`deliver` says how commits come to the branch: `main` pushes them, `pull_request` waits for a person to merge.
 
     `keep` is the number of releases on the serving machine, with the one that answers. A file of an earlier release has
-    no `monitor`.
+    neither `monitor` nor `cycle`.
     """
 
     deliver: Literal["main", "pull_request"]
     keep: Annotated[int, Field(ge=2)]
     rules: Rules
     monitor: Monitoring = Monitoring()
+    cycle: Due = Due()
 
 
 def read(dataset: str) -> Promotion:

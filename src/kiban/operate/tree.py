@@ -1,0 +1,115 @@
+"""The worktree of the cycle: a checkout of its own, so that nobody's uncommitted files are touched.
+
+A bare worktree would have an empty cache of DVC, no remote that only this clone knows, and no memory of what was
+computed before. So it is told where the clone keeps them.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from kiban.core import paths
+from kiban.core.errors import KibanError, one_line
+from kiban.core.git import git
+
+FOLDER = Path(".kiban_cycle")
+SHARED = (paths.CACHE, paths.OUTBOX, paths.RUNS)
+"""What the worktree has in common with the clone, by links."""
+
+LAST_LINES = 12  # of a command that failed
+
+
+@contextmanager
+def at(commit: str) -> Iterator[Path]:
+    """The worktree, at a commit, with the data of that commit, as the working directory; whatever it was before.
+
+    Raises KibanError if git cannot make it, or if the data are in neither cache nor store.
+    """
+    root = Path.cwd()
+    folder = root / FOLDER
+    try:
+        _checked_out(root, folder, commit)
+    except subprocess.CalledProcessError as error:
+        raise KibanError(f"git cannot make the worktree {FOLDER}: {one_line(error.stderr)}") from None
+    project = folder / git(root, "rev-parse", "--show-prefix").strip()
+    for name in SHARED:
+        (root / name).mkdir(exist_ok=True)
+        link = project / name
+        if not link.is_symlink():
+            link.symlink_to(root / name)
+    _configure(root, project)
+    os.chdir(project)
+    try:
+        dvc("fetch", check=False)  # what the cache has needs no store
+        dvc("checkout", "--force")
+        yield project
+    finally:
+        os.chdir(root)
+
+
+def _checked_out(root: Path, folder: Path, commit: str) -> None:
+    git(root, "worktree", "prune")
+    known = git(root, "worktree", "list", "--porcelain").splitlines()
+    if f"worktree {folder.resolve()}" not in known or not (folder / ".git").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        git(root, "worktree", "prune")
+        git(root, "worktree", "add", "--detach", "--force", str(folder), commit)
+        return
+    lock = Path(git(folder, "rev-parse", "--path-format=absolute", "--git-path", "index.lock").strip())
+    lock.unlink(missing_ok=True)  # of a git that was killed: the lock of the cycle says that none runs
+    git(folder, "reset", "--quiet", "--hard")
+    git(folder, "checkout", "--quiet", "--detach", commit)
+    git(folder, "clean", "--quiet", "-d", "--force")
+
+
+def _configure(root: Path, project: Path) -> None:
+    """Give the worktree the settings of DVC that only this clone has, and its cache."""
+    from dvc.config import Config
+    from dvc.repo import Repo
+
+    with Repo(root) as repo:
+        local = repo.config.load_one("local")
+        cache = repo.cache.local_cache_dir
+    local.setdefault("cache", {})["dir"] = cache
+    folder = project / ".dvc"
+    with Config(str(folder)).edit("local") as settings:
+        settings.clear()
+        settings.update(local)
+    rwlock = folder / "tmp/rwlock"
+    try:
+        json.loads(rwlock.read_text())
+    except FileNotFoundError:
+        return
+    except ValueError:  # a kill has left it empty
+        rwlock.unlink()
+
+
+def dvc(*arguments: str, check: bool = True) -> str:
+    """Run DVC here, and return what it printed. Raises KibanError, with its last lines, if it fails."""
+    return _run([sys.executable, "-m", "dvc", *arguments], check)
+
+
+def kiban(*arguments: str, check: bool = True) -> str:
+    """Run a command of the code that is checked out here. Raises KibanError, as `dvc` does."""
+    return _run([sys.executable, "-c", "from kiban.cli import main; main()", *arguments], check)
+
+
+def _run(command: list[str], check: bool) -> str:
+    binaries = str(Path(sys.executable).parent)
+    environment: Mapping[str, str] = {
+        **os.environ,
+        "PYTHONPATH": str(Path("src").resolve()),
+        "PATH": os.pathsep.join([binaries, os.environ.get("PATH", "")]),
+    }
+    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    said = f"{done.stdout}{done.stderr}"
+    if check and done.returncode:
+        lines = [line for line in said.splitlines() if line.strip()]
+        errors = [line for line in lines if line.lower().startswith("error")]
+        raise KibanError("; ".join(one.removeprefix("error: ") for one in errors or lines[-LAST_LINES:]))
+    return said

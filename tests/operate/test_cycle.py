@@ -1,0 +1,252 @@
+"""`kiban cycle` with a real origin, a store, and a real table that grows by months; and killed at any moment."""
+
+import csv
+import importlib.util
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clones import commit, copy_to, environment, run
+
+pytestmark = pytest.mark.long  # test_due.py is quick
+
+KILLS = int(os.environ.get("KIBAN_KILLS", "5"))
+SEED = int(os.environ.get("KIBAN_SEED", str(int(time.time()) // 86_400)))  # another one every day
+JULY, AUGUST, SEPTEMBER, OCTOBER = "2012-07-05", "2012-08-02", "2012-09-02", "2012-10-02"
+
+
+def months() -> dict[str, list[list[str]]]:
+    """The weather of Seattle by month, header first."""
+    spec = importlib.util.find_spec("vega_datasets")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    header, *rows = csv.reader((Path(spec.submodule_search_locations[0]) / "_data/seattle-weather.csv").open())
+    by_month: dict[str, list[list[str]]] = defaultdict(lambda: [header])
+    for day, *others in rows:
+        iso = day.replace("/", "-")
+        by_month[iso[:7]].append([iso, *others])
+    return by_month
+
+
+def lay(feed: Path, *names: str, change: Callable[[list[str]], list[str]] = lambda row: row) -> None:
+    """What the feed has of these months from now on."""
+    known = months()
+    for name in names:
+        header, *rows = known[name]
+        with (feed / f"{name}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([header, *map(change, rows)])
+
+
+@pytest.fixture(scope="session")
+def weather(once: Callable[..., Path]) -> Path:
+    """A repository with the first half year of the weather, and the model of it. Not to be changed."""
+
+    def fill(folder: Path) -> None:
+        run(copy_to(folder / "ours"), "git", "init", "-q", "-b", "main")
+        (folder / "feed").mkdir()
+        lay(folder / "feed", *(f"2012-{month:02d}" for month in range(1, 7)))
+        ours = folder / "ours"
+        run(ours, "kiban", "init", "../feed", "--target", "temp_max", "--name", "weather", "--time", "date")
+        dataset = ours / "conf/dataset/weather.yaml"
+        text = dataset.read_text().replace("split: weather", "split: by_newest")
+        path = str(folder / "feed/{batch}.csv")
+        source = f"        _target_: kiban.sources.Files\n        options: {{path: '{path}'}}\n"
+        dataset.write_text(text.replace("        _target_: kiban.sources.Given\n", source))
+        run(ours, "kiban", "compose")
+        run(ours, "dvc", "repro")
+        commit(ours, "the weather")
+
+    return once("weather", fill)
+
+
+@pytest.fixture
+def own(weather: Path, tmp_path: Path) -> Path:
+    """The repository with a feed of its own, beside it."""
+    shutil.copytree(weather, tmp_path / "own", symlinks=True)
+    ours = tmp_path / "own/ours"
+    dataset = ours / "conf/dataset/weather.yaml"
+    dataset.write_text(dataset.read_text().replace(str(weather / "feed"), str(tmp_path / "own/feed")))
+    run(ours, "kiban", "compose")
+    run(ours, "dvc", "repro")
+    commit(ours, "a feed of its own")
+    return ours
+
+
+@pytest.fixture
+def feed(own: Path) -> Path:
+    return own.parent / "feed"
+
+
+@pytest.fixture
+def ours(own: Path, tmp_path: Path) -> Path:
+    """The repository, with an origin, and a store that is named in config.local alone, after a first cycle."""
+    return begun(own, tmp_path)
+
+
+def begun(own: Path, folder: Path) -> Path:
+    shutil.copytree(own, folder / "ours", symlinks=True)
+    ours = folder / "ours"
+    run(ours, "dvc", "remote", "add", "-d", "--local", "store", str(folder / "store"))
+    run(folder, "git", "init", "-q", "-b", "main", "--bare", "origin.git")
+    run(ours, "git", "remote", "add", "origin", str(folder / "origin.git"))
+    run(ours, "git", "push", "-q", "-u", "origin", "main")
+    assert cycle(ours, JULY)["outcome"] == "promoted"
+    return ours
+
+
+def cycle(folder: Path, now: str, *options: str, status: int = 0) -> dict[str, Any]:
+    run(folder, "kiban", "cycle", "--now", now, *options, status=status)
+    done: dict[str, Any] = json.loads((folder / "release/last-cycle.json").read_text())
+    return done
+
+
+def state(folder: Path) -> tuple[str, ...]:
+    """What a cycle leaves behind: the tree of main, the tags, and the release, all but times and commits."""
+    tree = run(folder, "git", "rev-parse", "origin/main^{tree}")
+    tags = run(folder, "git", "ls-remote", "--tags", "--refs", "origin")
+    names = " ".join(sorted(line.split("/")[-1] for line in tags.splitlines()))
+    return tree, names, (folder / "release/current").readlink().name
+
+
+def test_new_data_go_the_whole_way(ours: Path, feed: Path) -> None:
+    readme = ours / "README.md"
+    readme.write_text(readme.read_text() + "\nwork that nobody has committed\n")
+    runs = len(list((ours / "mlruns").rglob("meta.yaml")))
+    lay(feed, "2012-07")
+    assert "2012-07 is new" in run(ours, "kiban", "cycle", "--now", AUGUST, "--dry-run")
+    done = cycle(ours, AUGUST)
+    assert (done["taken"], done["problems"]) == (["2012-07"], [])
+    said = {step["name"]: step["said"] for step in done["steps"]}
+    assert "1 batches computed" in said["pipeline"]  # the other months are those that the clone has made
+    assert "uncommitted changes" in said["bring the clone forward"]
+    assert "nobody has committed" in readme.read_text()
+    assert len(list((ours / "mlruns").rglob("meta.yaml"))) > runs or (ours / "mlruns/mlflow.db").exists()
+    run(ours, "git", "checkout", "-q", "README.md")
+    run(ours, "git", "merge", "-q", "--ff-only", "origin/main")
+    run(ours, "dvc", "checkout")
+    run(ours, "dvc", "status", "-q")
+    again = cycle(ours, AUGUST)
+    assert (again["outcome"], again["commit"]) == ("nothing to do", None)
+
+
+def test_a_broken_feed_is_kept_out_until_it_is_mended_or_accepted(ours: Path, feed: Path) -> None:
+    def fahrenheit(row: list[str]) -> list[str]:
+        return [*row[:3], f"{float(row[3]) * 1.8 + 32:.2f}", *row[4:]]
+
+    lay(feed, "2012-07", change=fahrenheit)
+    before = state(ours)
+    done = cycle(ours, AUGUST, status=3)
+    assert done["outcome"] == "blocked"
+    assert "temp_min" in done["held_back"]["2012-07"][0]
+    assert state(ours) == before
+    lay(feed, "2012-08")  # a good month does not promote anything beside it
+    done = cycle(ours, SEPTEMBER, status=3)
+    assert (done["taken"], list(done["held_back"])) == (["2012-08"], ["2012-07"])
+    assert done["outcome"] == "blocked"
+    lay(feed, "2012-07")
+    done = cycle(ours, SEPTEMBER)
+    assert (done["taken"], done["held_back"]) == (["2012-07"], {})
+    assert done["outcome"] in ("promoted", "refused")
+    lay(feed, "2012-09", change=fahrenheit)
+    assert cycle(ours, OCTOBER, status=3)["held_back"]
+    assert "10 characters" in run(ours, "kiban", "cycle", "--accept", "2012-09", "so", status=2)
+    done = cycle(ours, OCTOBER, "--accept", "2012-09", "a sensor of another kind")
+    assert done["taken"] == ["2012-09"]
+    ledger = run(ours, "git", "show", "origin/main:data/weather.batches.yaml")
+    assert "accepted: a sensor of another kind" in ledger
+
+
+def test_a_hold_and_a_batch_that_is_left_out(ours: Path, feed: Path) -> None:
+    run(ours, "kiban", "hold", "the sensors are being looked at")
+    lay(feed, "2012-07")
+    done = cycle(ours, AUGUST)
+    assert (done["outcome"], done["hold"]) == ("held", "the sensors are being looked at")
+    run(ours, "kiban", "data", "leave-out", "2012-03", "the station was moved")
+    run(ours, "dvc", "repro")
+    account = json.loads((ours / "reports/data.json").read_text())
+    assert account["left_out"] == {"2012-03": "the station was moved"}
+    assert "2012-03" not in account["batches"]
+    assert "2012-03" not in json.loads((ours / "models/servable/manifest.json").read_text())["prepared"]
+    assert "left out" in run(ours, "kiban", "data")
+    commit(ours, "without March")
+    assert "2012-03 is left out" in run(ours, "kiban", "report", "HEAD~1")
+    run(ours, "kiban", "data", "leave-out", "2012-03", "--end")
+    run(ours, "dvc", "repro")
+    assert "2012-03" in json.loads((ours / "reports/data.json").read_text())["batches"]
+
+
+def test_late_truth_is_taken_anew(ours: Path, feed: Path) -> None:
+    dataset = ours / "conf/dataset/weather.yaml"
+    dataset.write_text(dataset.read_text().rstrip("\n") + "\n      refresh_last: 1\n")
+    run(ours, "kiban", "compose")
+    run(ours, "dvc", "repro")
+    commit(ours, "the last month is taken anew")
+    run(ours, "git", "push", "-q")
+    lay(feed, "2012-07")
+    cycle(ours, AUGUST)
+    lay(feed, "2012-07", change=lambda row: [row[0], row[1], f"{float(row[2]) + 0.5:.1f}", *row[3:]])
+    done = cycle(ours, AUGUST)
+    assert done["taken"] == ["2012-07"]
+    assert cycle(ours, AUGUST)["taken"] == []
+    (feed / "2012-07.csv").unlink()  # out of reach: the snapshot that is there stays
+    done = cycle(ours, AUGUST, status=1)
+    assert done["taken"] == []
+    assert "2012-07" in done["problems"][0]
+    run(ours, "dvc", "status", "-q")
+
+
+def test_a_protected_main_waits_for_a_person(ours: Path, feed: Path) -> None:
+    path = ours / "conf/promotion/default.yaml"
+    path.write_text(path.read_text().replace("deliver: main", "deliver: pull_request"))
+    commit(ours, "a protected main")
+    run(ours, "git", "push", "-q")
+    lay(feed, "2012-07")
+    done = cycle(ours, AUGUST)
+    assert done["outcome"] in ("waiting", "refused")
+    run(ours, "git", "fetch", "-q")
+    assert run(ours, "git", "log", "-1", "--format=%s", "origin/kiban-cycle").strip() == "Cycle: 2012-07 taken"
+    assert run(ours, "git", "log", "-1", "--format=%s", "origin/main").strip() == "a protected main"
+
+
+def test_a_cycle_that_is_killed_goes_on(own: Path, tmp_path: Path, feed: Path) -> None:
+    lay(feed, "2012-07")
+    (tmp_path / "whole").mkdir()
+    whole = begun(own, tmp_path / "whole")
+    started = time.monotonic()
+    cycle(whole, AUGUST)
+    seconds = time.monotonic() - started
+    expected = state(whole)
+    moments = random.Random(SEED)
+    for number in range(KILLS):
+        (tmp_path / str(number)).mkdir()
+        killed = begun(own, tmp_path / str(number))
+        after = moments.uniform(0.5, seconds)
+        process = subprocess.Popen(
+            ["kiban", "cycle", "--now", AUGUST],
+            cwd=killed,
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            process.wait(after)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        rwlock = killed / ".kiban_cycle/.dvc/tmp/rwlock"
+        if number % 2 and rwlock.exists():
+            rwlock.write_text("")  # as a kill may leave it
+        cycle(killed, AUGUST)
+        assert state(killed) == expected, f"killed after {after:.1f} s, seed {SEED}"
+        run(killed, "dvc", "status", "-q")
+        shutil.rmtree(tmp_path / str(number))
