@@ -39,7 +39,8 @@ def test_probes_ask_what_the_service_answers() -> None:
 
 
 def test_every_variable_is_one_that_the_service_reads() -> None:
-    source = "".join(path.read_text() for path in (ROOT / "src/kiban/serve").glob("*.py"))
+    read_by = [*(ROOT / "src/kiban/serve").glob("*.py"), ROOT / "src/kiban/request/logged.py"]
+    source = "".join(path.read_text() for path in read_by)
     assert all(variable in source for variable in VARIABLES)
     caddyfile = set(re.findall(r"\{\$(KIBAN_\w+)", (DEPLOY / "Caddyfile").read_text()))
     of_compose = {"KIBAN_IMAGE", *caddyfile}

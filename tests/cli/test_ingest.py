@@ -148,7 +148,7 @@ def test_what_there_is_not_is_named(project: Path, arguments: list[str], message
 
 @pytest.mark.parametrize("arguments", [[], ["--new", "--refresh", "2013-02"]])
 def test_exactly_one_thing_is_asked(project: Path, arguments: list[str]) -> None:
-    with pytest.raises(click.UsageError, match="either --new or --refresh"):
+    with pytest.raises(click.UsageError, match="either --new, perhaps with --until, or --refresh"):
         run_ingest(*arguments)
 
 
@@ -264,3 +264,18 @@ def test_a_refused_file_ends_with_its_own_status(project: Path) -> None:
     Path("a.csv").write_text("id, country\n1,x\n")
     command = [sys.executable, "-c", KIBAN, "ingest", "--new", "--table", "planes"]
     assert [subprocess.run(command, capture_output=True).returncode for _ in range(60)] == [1] * 60
+
+
+def test_a_range_is_refreshed_and_new_batches_stop_at_one(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_ingest("--refresh", "2013-01..2013-02", "--refresh", "2013-02", "--table", "weather")
+    said = capsys.readouterr().out.splitlines()
+    assert said == ["weather 2013-01: no difference", "weather 2013-02: no difference"]
+    with pytest.raises(KibanError, match="no batch from 2014-01 to 2014-03"):
+        run_ingest("--refresh", "2014-01..2014-03")
+    recorded = ledger.read(LEDGER)
+    for table in ("flights", "weather"):
+        for batch in ("2013-02", "2013-03"):
+            del recorded[table][batch]
+    ledger.write(LEDGER, recorded)
+    run_ingest("--new", "--until", "2013-02")
+    assert set(ledger.read(LEDGER)["flights"]) == {"2013-01", "2013-02"}

@@ -12,7 +12,7 @@ from slice import ROOT
 from kiban.config.__main__ import Params
 from kiban.core.errors import KibanError
 from kiban.core.settings import read
-from kiban.data.split import SPLITS, ByRow, batches_of, place
+from kiban.data.split import SPLITS, ByRow, batches_of, mature, parse, place
 
 SHARES = {"by": [], "seed": 0, "validation": 0.2, "test": 0.1}
 
@@ -85,3 +85,29 @@ def test_by_time_the_three_must_follow_one_another() -> None:
 
     with pytest.raises(ValidationError, match="must follow one another"):
         parse({each: {"first": "2013-01", "last": "2013-02"} for each in SPLITS}, [])
+
+
+MONTHS = [f"2013-{month:02d}" for month in range(1, 13)]
+
+
+def test_a_batch_counts_once_it_is_mature() -> None:
+    newest = {"newest": {"validation": 1, "test": 2}, "matures": 31}
+    of = parse(newest, MONTHS)
+    assert [of.of(month) for month in ("2013-08", "2013-09", "2013-10", "2013-11", "2013-12")] == [
+        ["train"],
+        ["validation"],
+        ["test"],
+        ["test"],
+        [],
+    ]
+    assert mature([*MONTHS, "2013-12.2"], 1) == MONTHS[:-1]
+    periods = {
+        "train": {"first": "2013-01", "last": "2013-09"},
+        "validation": {"first": "2013-10", "last": "2013-10"},
+        "test": {"first": "2013-11", "last": "2013-12"},
+    }
+    assert parse({**periods, "matures": 31}, MONTHS).of("2013-12") == []
+    assert parse({**periods, "matures": 0}, MONTHS).of("2013-12") == ["test"]
+    with pytest.raises(KibanError, match="no batch of the test period is 90 days old yet"):
+        parse({**periods, "matures": 90}, MONTHS)
+    assert mature(["001-customers", "static"], 10) == ["001-customers", "static"]

@@ -172,7 +172,8 @@ def test_a_worker_in_the_place_of_a_dead_one_begins_with_what_was_accepted(
             until(lambda: log.read_text().count("the servable is refused"), 4 * number)  # by the new ones
             answers = [client.post("/predict", json={"records": [KNOWN_FLIGHT]}) for _ in range(20)]
             assert {answer.json()["model_id"] for answer in answers} == {ids[1]}
-        assert [len(list(each.iterdir())) for each in temporary.glob("kiban-accepted-*")] == [2]  # the model, a link
+        # The model, a link to it, and the keys that models took.
+        assert [len(list(each.iterdir())) for each in temporary.glob("kiban-accepted-*")] == [3]
     assert not list(temporary.glob("kiban-accepted-*"))
 
 

@@ -45,6 +45,8 @@ def test_like_rows_are_usual_and_changed_ones_are_not(servable: Servable) -> Non
     odd = np.random.default_rng(0).permutation(rows.num_rows)
     before, after = rows.take(odd[: rows.num_rows * 3 // 4]), rows.take(odd[rows.num_rows * 3 // 4 :])
     known = referred(servable, before)
+    known.write(Path())
+    assert reference.read(Path()) == known
     assert drift.can_judge(known)
     assert unusual(judged(servable, known, after, {})) == set()
 

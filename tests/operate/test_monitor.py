@@ -111,7 +111,7 @@ def test_of_several_predictions_the_last_before_the_time_counts(log: Callable[..
     assert dict(said) == {"without a whole key": 1, "asked again": 2}
     flight = first["request"]["records"][0]["flight"]
     key = (flight, first["time"][:10])
-    row = next(each for each in one.to_pylist() if (each["flight"], f"{each['logged at']:%Y-%m-%d}") == key)
+    row = next(each for each in one.to_pylist() if (each["flight"], f"{each[asked.LOGGED_AT]:%Y-%m-%d}") == key)
     assert row[asked.answers_of(servable.contract)[0]] == 0.25
 
 
@@ -163,16 +163,50 @@ def test_an_alarm_is_told_once_and_again_when_it_ends(tmp_path: Path, monkeypatc
     now = datetime(2013, 4, 1, tzinfo=UTC)
     alarm = Alarm(kind="silence", subject="batch", sentence="it is late")
     monkeypatch.setenv(alarms.COMMAND, "no-such-command")
-    assert "was not told" in " ".join(alarms.record([alarm], now))
+    path = tmp_path / "alarms.json"
+    assert "was not told" in " ".join(alarms.record([alarm], now, path))
     monkeypatch.setenv(alarms.COMMAND, f"{sys.executable} {script}")
     for moment in range(3):
-        assert list(alarms.record([alarm], now + timedelta(days=moment))) == []
-    (opened,) = alarms.read()
+        assert list(alarms.record([alarm], now + timedelta(days=moment), path)) == []
+    (opened,) = alarms.read(path)
     assert (opened.since, opened.told) == (now, True)
     other = Alarm(kind="drift", subject="distance", sentence="it is longer")
-    assert list(alarms.record([alarm, other], now)) == []
-    assert list(alarms.record([other], now)) == []
+    assert list(alarms.record([alarm, other], now, path)) == []
+    alarms.show(alarms.read(path))
+    assert [each.subject for each in alarms.read()] == ["batch", "distance"]
+    monkeypatch.setenv(alarms.COMMAND, "no-such-command")
+    assert "was not told" in " ".join(alarms.record([other], now, path))  # the end is told the next time
+    monkeypatch.setenv(alarms.COMMAND, f"{sys.executable} {script}")
+    assert list(alarms.record([other], now, path)) == []
     events = [(each["event"], each["subject"]) for each in map(json.loads, told.read_text().splitlines())]
     assert events == [("begun", "batch"), ("begun", "distance"), ("ended", "batch")]
     monkeypatch.setenv(alarms.ADDRESS, "file:///etc/passwd")
-    assert "no address of http" in " ".join(alarms.record([], now))
+    assert "no address of http" in " ".join(alarms.record([], now, path))
+
+
+def test_answers_of_an_earlier_model_are_not_measured(log: Callable[..., None], project: Path) -> None:
+    log()
+    (path,) = (project / "log").iterdir()
+    path.write_text(path.read_text().replace(load().model_id, "0" * 64))
+    said = report("--now", "2013-03-12")
+    assert all(window["real"] is None for window in said["windows"])
+    assert any("of earlier models are counted" in note for note in said["notes"])
+
+
+def test_odd_times_and_names_of_columns_are_no_matter(log: Callable[..., None]) -> None:
+    log(lambda record: {**record, "scheduled_departure": "0001-01-01T00:00:00Z"} if record["flight"] == 1 else record)
+    assert report("--now", "2013-03-12")["windows"]
+    contract = load().contract
+    columns = dict.fromkeys(("model", "share", "place", "logged at"), contract.columns["distance"])
+    odd = contract.model_copy(update={"columns": {**contract.columns, **columns}})
+    rows = asked.read(Path("log"), odd).rows
+    assert asked.one_for_each_key(rows, odd)[0].num_rows
+
+
+def test_a_table_without_a_key_is_not_measured(log: Callable[..., None]) -> None:
+    log()
+    contract = load().contract
+    keyless = contract.model_copy(update={"key": ["row_hash"], "time": None})
+    rows, said = asked.one_for_each_key(asked.read(Path("log"), contract).rows, keyless)
+    assert rows.num_rows == 0
+    assert "no key that a caller could give" in next(iter(said))

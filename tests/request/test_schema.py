@@ -72,3 +72,14 @@ def test_a_value_that_is_repeated_is_shortened() -> None:
         with pytest.raises(RefusedError) as caught:
             schema.check([{"x": value}])
         assert len(json.dumps(caught.value.findings)) < 300
+
+
+def test_a_key_has_as_many_digits_as_it_has() -> None:
+    schema = Schema({"x": column("number")}, 9, {"id": column("integer", nullable=True)})
+    (record,) = schema.check([{"x": 1, "id": 2**53 + 1}])
+    assert record["id"] == 2**53 + 1
+    assert schema.check([{"x": 1, "id": 7.0}])[0]["id"] == 7
+    assert "id" not in schema.check([{"x": 1}])[0]
+    for wrong in (7.5, True, "7", 2**63, 1e300):
+        with pytest.raises(RefusedError):
+            schema.check([{"x": 1, "id": wrong}])

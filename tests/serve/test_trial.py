@@ -25,7 +25,8 @@ def with_model(content: bytes, name: str = "model.onnx") -> None:
     (SERVABLE / name).write_bytes(content)
     described = json.loads((SERVABLE / manifest.FILE).read_bytes())
     described["format"] = Path(name).suffix.removeprefix(".")
-    described["files"] = {manifest.CONTRACT: described["files"][manifest.CONTRACT], name: files.sha256(SERVABLE / name)}
+    kept = {each: digest for each, digest in described["files"].items() if each not in manifest.MODEL_FILES.values()}
+    described["files"] = {**kept, name: files.sha256(SERVABLE / name)}
     (SERVABLE / manifest.FILE).write_text(json.dumps(described))
 
 

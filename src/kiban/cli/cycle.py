@@ -12,7 +12,7 @@ from kiban.cli import reasons
 from kiban.cli.tables import show
 
 if TYPE_CHECKING:
-    from kiban.operate.cycle import Cycle
+    from kiban.operate.last_cycle import Cycle
 
 HEARTBEAT = "KIBAN_HEARTBEAT_URL"
 
@@ -47,7 +47,7 @@ def cycle(
     from contextlib import nullcontext, redirect_stdout
 
     from kiban.operate import cycle as operation
-    from kiban.operate import promote, release
+    from kiban.operate import release
     from kiban.request import logged
 
     for batch, reason in accept:
@@ -58,7 +58,8 @@ def cycle(
     if dry_run:
         print(operation.planned(moment, until))
         return
-    with promote.alone(), redirect_stdout(sys.stderr) if as_json else nullcontext():
+    os.environ[operation.CLONE] = str(Path().resolve())
+    with redirect_stdout(sys.stderr) if as_json else nullcontext():
         done = operation.run(moment, dict(accept), until)
         _show(done)
     if as_json:

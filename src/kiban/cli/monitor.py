@@ -31,7 +31,7 @@ class Params(Sections):
 @click.command()
 @reasons.now
 @click.option("--page", type=Place(dir_okay=False, path_type=Path), help="Write a page (HTML) to this file.")
-@click.option("--record", is_flag=True, help="Keep the open alarms in monitoring/, and tell those that begin or end.")
+@click.option("--record", is_flag=True, help="Remember the open alarms, and tell those that begin or end.")
 @click.option("--calibrate", is_flag=True, help="Count false alarms and planted faults on the accepted data; no more.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def monitor(now: datetime | None, page: Path | None, record: bool, calibrate: bool, as_json: bool) -> None:
@@ -65,7 +65,7 @@ def monitor(now: datetime | None, page: Path | None, record: bool, calibrate: bo
         blocks = monitoring.blocks(model, log, report, params.dataset.timezone)
         files.write(page, monitor_page.page(report, model.reference, blocks, params.dataset.name).encode())
     if record:
-        for problem in alarms.record(report.alarms, moment):
+        for problem in alarms.record(report.alarms, moment, release.root() / alarms.FILE.name):
             click.echo(problem, err=True)
     if as_json:
         print(report.model_dump_json(indent=1))
@@ -83,7 +83,7 @@ def _calibrate(model: "Champion", known: "Truth", dataset: str) -> None:
 
     settings = rules.read(dataset).monitor
     origins = calibration.origins(model, known)
-    if not origins:
+    if not origins or not any(len(origin.after) > calibration.FIRST for origin in origins):
         raise KibanError("there are too few accepted weeks to count alarms in: ten before, and three after them")
     rate = calibration.rate(origins, settings)
     print(

@@ -73,7 +73,7 @@ class ByTime(Settings):
         if last < self.test.first:
             raise KibanError(f"params.yaml: split.matures: no batch of the test period is {self.matures} days old yet")
         test = self.test.model_copy(update={"last": min(last, self.test.last)})
-        return self.model_copy(update={"test": test})
+        return self.model_copy(update={"test": test, "matures": 0})
 
     def of(self, batch: str) -> list[SplitName]:
         """The split that `batch` belongs to, if any."""

@@ -1,4 +1,4 @@
-"""monitoring/alarms.json: the alarms that are open, in git, so that each is told once, and again when it ends."""
+"""The alarms that are open. Each is told once, and again when it ends; git has them in monitoring/alarms.json."""
 
 import json
 import os
@@ -25,7 +25,7 @@ SECONDS = 30
 
 
 class Open(BaseModel):
-    """An alarm that is open `since` a time. It is `told` if somebody was."""
+    """An alarm that is open `since` a time. It is `told` if somebody was; `ended` is one whose end was not told yet."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -34,6 +34,7 @@ class Open(BaseModel):
     sentence: str
     since: datetime
     told: bool = False
+    ended: bool = False
 
     @property
     def name(self) -> tuple[str, str]:
@@ -48,7 +49,9 @@ class Message(NamedTuple):
 
     @property
     def content(self) -> bytes:
-        return json.dumps({"event": self.event, **self.alarm.model_dump(mode="json", exclude={"told"})}).encode()
+        return json.dumps(
+            {"event": self.event, **self.alarm.model_dump(mode="json", exclude={"told", "ended"})}
+        ).encode()
 
 
 def read(path: Path = FILE) -> list[Open]:
@@ -70,7 +73,7 @@ def write(alarms: Sequence[Open], path: Path = FILE) -> None:
 
 def opened(before: Iterable[Open], present: Iterable[Alarm], now: datetime) -> list[Open]:
     """The alarms that are open now, each since it was seen first."""
-    known = {alarm.name: alarm for alarm in before}
+    known = {alarm.name: alarm for alarm in before if not alarm.ended}
     return [
         known[alarm.kind, alarm.subject].model_copy(update={"sentence": alarm.sentence})
         if (alarm.kind, alarm.subject) in known
@@ -79,26 +82,35 @@ def opened(before: Iterable[Open], present: Iterable[Alarm], now: datetime) -> l
     ]
 
 
-def record(present: Iterable[Alarm], now: datetime, path: Path = FILE) -> Iterator[str]:
-    """Write the alarms that are open, tell those that began or ended, and give a line for each that was not told.
+def record(present: Iterable[Alarm], now: datetime, path: Path) -> Iterator[str]:
+    """Write the alarms that are open to `path`, tell those that began or ended, and give a line for each not told.
+
+    The file is on the machine that tells: a commit may not reach main.
 
     An alarm that could not be told is told the next time.
     """
     before = read(path)
     open_now = opened(before, present, now)
     names = {alarm.name for alarm in open_now}
-    ended = [alarm for alarm in before if alarm.name not in names]
     told: list[Open] = []
     for alarm in open_now:
         problem = None if alarm.told else tell(Message("begun", alarm))
         if problem:
             yield problem
         told.append(alarm.model_copy(update={"told": alarm.told or problem is None}))
-    for alarm in ended:
-        if alarm.told and (problem := tell(Message("ended", alarm))):
+    for alarm in before:
+        if (alarm.ended or alarm.name not in names) and alarm.told and (problem := tell(Message("ended", alarm))):
             yield problem
+            told.append(alarm.model_copy(update={"ended": True}))
     if told != before:
         write(told, path)
+
+
+def show(alarms: Sequence[Open], path: Path = FILE) -> None:
+    """Write the alarms that are open to the file that git keeps, if it has others."""
+    present = [alarm.model_copy(update={"told": False}) for alarm in alarms if not alarm.ended]
+    if [alarm.name for alarm in present] != [alarm.name for alarm in read(path)]:
+        write(present, path)
 
 
 def tell(message: Message) -> str | None:

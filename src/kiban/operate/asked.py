@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,9 +18,9 @@ from kiban.servable.columns import TIMES, moment
 from kiban.servable.reference import ANSWER
 
 TIME = pa.timestamp("us", tz="UTC")
-LOGGED_AT, MODEL, SHARE = "logged at", "model", "share"
-"""The columns that no contract has: when a prediction was logged, the id of the model, and the share of the requests
-that were drawn for the log. The answers are in columns that begin with ANSWER."""
+LOGGED_AT, MODEL, SHARE, LATE, PLACE = "\x1flogged at", "\x1fmodel", "\x1fshare", "\x1flate", "\x1fplace"
+"""The columns whose names no contract has: when a prediction was logged, the id of the model, the share of the requests
+that were drawn for the log, and two that are passing. The answers are in columns that begin with ANSWER."""
 
 
 class _Model(BaseModel):
@@ -149,13 +149,18 @@ def _values(values: Sequence[Any], column: Column) -> pa.Array:
     kind = ARROW_TYPES[column.type]
     if column.type in TIMES:
         return pa.array([_moment(value, column) for value in values], kind)
-    if column.type in ("integer", "number"):
-        numbers = [
-            value if isinstance(value, int | float) and not isinstance(value, bool) else None for value in values
-        ]
-        return pa.array(numbers, pa.float64()).cast(kind, safe=False)
+    if column.type == "integer":  # not by way of a float: a key may have more digits
+        return pa.array([_whole(value) for value in values], kind)
+    if column.type == "number":
+        return pa.array([float(value) if type(value) in (int, float) else None for value in values], kind)
     expected = bool if column.type == "boolean" else str
     return pa.array([value if isinstance(value, expected) else None for value in values], kind)
+
+
+def _whole(value: Any) -> int | None:
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and abs(value) < 2**63 else None
 
 
 def _moment(value: Any, column: Column) -> Any:
@@ -165,10 +170,18 @@ def _moment(value: Any, column: Column) -> Any:
         return None
 
 
+EARLIEST, LATEST = (pa.scalar(datetime(year, 1, 1, tzinfo=UTC), TIME) for year in (1900, 2200))
+"""Times that are taken for such: year 1 is what some programs send for none."""
+
+
 def when(rows: pa.Table, table: Table) -> pa.ChunkedArray:
     """The time of each prediction: that of its record, or else that at which it was logged."""
     logged_at = rows[LOGGED_AT]
-    return logged_at if table.time is None else pc.coalesce(rows[table.time], logged_at)
+    if table.time is None:
+        return logged_at
+    times = rows[table.time]
+    is_time = pc.and_(pc.greater_equal(times, EARLIEST), pc.less(times, LATEST))
+    return pc.if_else(pc.fill_null(is_time, False), times, logged_at)
 
 
 def one_for_each_key(rows: pa.Table, table: Table) -> tuple[pa.Table, Counter[str]]:
@@ -179,21 +192,25 @@ def one_for_each_key(rows: pa.Table, table: Table) -> tuple[pa.Table, Counter[st
     not count.
     """
     said: Counter[str] = Counter()
+    if any(name not in rows.column_names for name in table.key):
+        return rows.slice(0, 0), Counter(
+            {"cannot be measured: the table has no key that a caller could give": rows.num_rows}
+        )
     is_whole = pa.chunked_array([pa.array([True] * rows.num_rows, pa.bool_())])
     for name in table.key:
-        is_whole = pc.and_(is_whole, pc.is_valid(rows[name]) if name in rows.column_names else False)
+        is_whole = pc.and_(is_whole, pc.is_valid(rows[name]))
     whole = rows.filter(is_whole)
     said["without a whole key"] = rows.num_rows - whole.num_rows
     is_late = pa.array([False] * whole.num_rows, pa.bool_())
     if table.time is not None:
         is_late = pc.fill_null(pc.greater(whole[LOGGED_AT], whole[table.time]), True)
-    ordered = whole.append_column("late", is_late).sort_by([("late", "descending"), (LOGGED_AT, "ascending")])
-    ordered = ordered.append_column("place", pa.array(range(ordered.num_rows), pa.int64()))
-    last = ordered.group_by(table.key).aggregate([("place", "max")])["place_max"].combine_chunks()
+    ordered = whole.append_column(LATE, is_late).sort_by([(LATE, "descending"), (LOGGED_AT, "ascending")])
+    ordered = ordered.append_column(PLACE, pa.array(range(ordered.num_rows), pa.int64()))
+    last = ordered.group_by(table.key).aggregate([(PLACE, "max")])[f"{PLACE}_max"].combine_chunks()
     kept = ordered.take(last.take(pc.sort_indices(last)))
     said["asked again"] = whole.num_rows - kept.num_rows
-    said["logged after the time of the record"] = pc.sum(kept["late"]).as_py() or 0
-    return kept.drop_columns(["late", "place"]), +said
+    said["logged after the time of the record"] = pc.sum(kept[LATE]).as_py() or 0
+    return kept.drop_columns([LATE, PLACE]), +said
 
 
 def local_days(times: pa.ChunkedArray, timezone: str) -> np.ndarray[tuple[int], np.dtype[np.object_]]:

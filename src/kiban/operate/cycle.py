@@ -5,111 +5,43 @@ made anew. A feed that is broken is not a world that has changed: a batch that t
 the earlier ones, is kept out until a person corrects or accepts it, and until then nothing is promoted.
 """
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import datetime
+import os
+import subprocess
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel
+from filelock import FileLock, Timeout
 
 from kiban.core import files, paths
-from kiban.core.errors import KibanError
+from kiban.core.errors import KibanError, one_line
 from kiban.core.git import commit_of, git
 from kiban.core.settings import Sections, read
-from kiban.data import contract, verdict
+from kiban.data import contract
 from kiban.data.batches import base
-from kiban.data.verdict import LIKE_EARLIER, Finding
 from kiban.evaluate.settings import Gate
 from kiban.ingest import ledger, take
-from kiban.ingest.ledger import Ledger
-from kiban.operate import alarms, asked, monitor, monitor_page, promote, release, remote, rules, tree, truth
+from kiban.operate import alarms, asked, intake, monitor, monitor_page, promote, release, remote, rules, tree, truth
+from kiban.operate.last_cycle import Cycle
 from kiban.operate.registry import Registry
 from kiban.operate.rules import Promotion
 from kiban.request import logged
 from kiban.review.revision import Revision
 from kiban.sources.settings import Dataset
 
-STAGES = ("prepare:", "train:", "evaluate:", "track:")
-"""The lines of the pipeline that a cycle shows."""
-
-LAST = "last-cycle.json"
 PAGE = "monitor.html"
-FAILED, BAD_DATA, ALARM = 1, 3, 4
-"""Exit statuses. Nothing to do, a promotion and a refusal are 0: schedulers try anything else again."""
+CLONE = "KIBAN_CLONE"
+"""The environment variable by which a cycle tells itself where the clone is."""
 
+PATIENCE = 300.0  # seconds that a cycle waits for a person who promotes or rolls back
+DAYS_OF_A_MONTH = 30
 WAITING = "kiban-cycle"
 """The branch with the commit of a cycle where nobody pushes to main, or where main could not be moved."""
-
-Outcome = Literal["nothing to do", "not due", "refused", "promoted", "waiting", "held", "blocked", "failed"]
 
 
 class Params(Sections):
     dataset: Dataset
     gate: Gate
-
-
-class Step(BaseModel):
-    """What was done, what came of it, and how long it took."""
-
-    name: str
-    said: str
-    seconds: float
-
-
-class Cycle(BaseModel):
-    """A cycle. `taken` are the batches that are new or were corrected, `held_back` those that were kept out, and why.
-
-    `commit` is what it put on main. `problems` are why it failed.
-    """
-
-    started: datetime
-    ended: datetime | None = None
-    outcome: Outcome = "nothing to do"
-    promotion: str = ""
-    hold: str | None = None
-    taken: list[str] = []
-    held_back: dict[str, list[str]] = {}
-    alarms: list[str] = []
-    problems: list[str] = []
-    commit: str | None = None
-    steps: list[Step] = []
-
-    @property
-    def status(self) -> int:
-        """The exit status: the gravest of all that happened."""
-        if self.problems:
-            return FAILED
-        if self.held_back:
-            return BAD_DATA
-        return ALARM if self.alarms else 0
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[Callable[[str], None]]:
-        """A step, whose result is given to the function in the context."""
-        started, said = time.monotonic(), ""
-
-        def say(text: str) -> None:
-            nonlocal said
-            said = text
-
-        try:
-            yield say
-        finally:
-            self.steps.append(Step(name=name, said=said, seconds=round(time.monotonic() - started, 2)))
-
-    def write(self, root: Path) -> None:
-        root.mkdir(parents=True, exist_ok=True)
-        files.write(root / LAST, (self.model_dump_json(indent=1) + "\n").encode())
-
-
-def last(root: Path) -> Cycle | None:
-    """The last cycle that ended, as the release folder has it, or None."""
-    try:
-        return Cycle.model_validate_json((root / LAST).read_bytes())
-    except (OSError, ValueError):
-        return None
 
 
 def planned(now: datetime, until: str | None) -> str:
@@ -120,11 +52,10 @@ def planned(now: datetime, until: str | None) -> str:
     lines = []
     for name in tables:
         new = take.new_batches(dataset, name, recorded, now, until)
-        late = [batch for table, batch in _late(dataset, recorded) if table == name]
+        late = [batch for table, batch in intake.late(dataset, recorded) if table == name]
         lines.append(f"{name}: {', '.join(new) or 'nothing'} is new" + (f"; {', '.join(late)} anew" if late else ""))
     known = promote.up_to_date(now, is_dry=True)
-    cycle = Cycle(started=now, hold=known.hold.record.reason if known.hold and known.hold.record else None)
-    settings = rules.read(dataset.name)
+    cycle, settings = Cycle(started=now), rules.read(dataset.name)
     reason = due(cycle, known, now, settings)
     lines.append(f"promotion of what is there: {f'due, {reason}' if reason else cycle.promotion}")
     return "\n".join(lines)
@@ -133,34 +64,60 @@ def planned(now: datetime, until: str | None) -> str:
 def run(now: datetime, accepted: Mapping[str, str], until: str | None) -> Cycle:
     """Run a cycle at the time `now`. `accepted` has the reasons for batches that are right although they differ.
 
-    No batch after `until` is taken. The caller keeps other cycles and promotions out, and has made the paths of release
-    folder and prediction log absolute.
+    No batch after `until` is taken. The caller has made the paths of release folder and prediction log absolute. Raises
+    KibanError if another cycle runs in this clone.
     """
+    paths.CACHE.mkdir(exist_ok=True)
+    try:
+        with FileLock(paths.CACHE / ".cycle.lock", timeout=0):
+            return _run(now, accepted, until)
+    except Timeout:
+        raise KibanError("another cycle runs in this clone: wait until it has ended") from None
+
+
+def _run(now: datetime, accepted: Mapping[str, str], until: str | None) -> Cycle:
     cycle = Cycle(started=now)
     root = release.root()
     try:
         for _ in range(promote.TRIES):
-            known = promote.up_to_date(now)
-            promote.answer_with_prod(known)
+            known = _up_to_date(now)
             branch = _branch()
             start = _start(branch)
-            cycle = Cycle(started=now, hold=known.hold.record.reason if known.hold and known.hold.record else None)
+            cycle = Cycle(started=now, hold=_held(known))
             with tree.at(start):
-                is_done = _turn(cycle, known, branch, now, accepted, until, root)
+                is_done = _turn(cycle, branch, now, accepted, until, root)
             if is_done:
+                with cycle.step("bring the clone forward") as say:
+                    say(_bring_forward(branch, cycle.commit or start))
                 break
         else:
             cycle.problems.append(f"somebody else moved {branch} {promote.TRIES} times meanwhile")
-        if cycle.commit:
-            with cycle.step("bring the clone forward") as say:
-                say(_bring_forward(branch, cycle.commit))
     except KibanError as error:
         cycle.problems.append(str(error))
-    if cycle.problems:
+    except subprocess.CalledProcessError as error:
+        cycle.problems.append(f"git: {one_line(error.stderr or str(error))}")
+    except OSError as error:
+        cycle.problems.append(one_line(error))
+    if cycle.problems and cycle.outcome not in ("promoted", "blocked"):
         cycle.outcome = "failed"
-    cycle.ended = now
+    cycle.ended = now + timedelta(seconds=sum(step.seconds for step in cycle.steps))
     cycle.write(root)
     return cycle
+
+
+def _up_to_date(now: datetime) -> Registry:
+    """The registry, with the release that it names laid: a promotion may have been killed, or made elsewhere."""
+    with promote.alone(PATIENCE):
+        known = promote.up_to_date(now)
+        promote.answer_with_prod(known)
+        return known
+
+
+def _held(known: Registry) -> str | None:
+    """Why nothing is promoted, or None."""
+    if known.hold is None:
+        return None
+    return (known.hold.record.reason if known.hold.record else "") or "no reason was given"
 
 
 def _branch() -> str:
@@ -186,162 +143,42 @@ def _start(branch: str) -> str:
     return there if common == here else here
 
 
-def _turn(
-    cycle: Cycle,
-    known: Registry,
-    branch: str,
-    now: datetime,
-    accepted: Mapping[str, str],
-    until: str | None,
-    root: Path,
-) -> bool:
+def _turn(cycle: Cycle, branch: str, now: datetime, accepted: Mapping[str, str], until: str | None, root: Path) -> bool:
     """All steps in the worktree. False if somebody else moved the branch meanwhile."""
     dataset = read(Params).dataset
     settings = rules.read(dataset.name)
-    _take(cycle, dataset, now, accepted, until)
-    if cycle.taken:
-        with cycle.step("pipeline") as say:
-            said = tree.dvc("repro").splitlines()
-            say("\n".join(line for line in said if line.startswith(STAGES)))
-    _monitor(cycle, now, root, settings)
+    sources = [value for table in dataset.tables.values() for value in table.source.options.values()]
+    tree.link([value for value in sources if isinstance(value, str)], Path(os.environ[CLONE]))
+    intake.take(cycle, now, accepted, until)
+    with cycle.step("monitor") as say:
+        try:
+            say(_monitor(cycle, now, root, settings))
+        except KibanError as error:  # the model that mends it must still come
+            cycle.problems.append(f"the monitor: {error}")
     with cycle.step("commit") as say:
         cycle.commit = _commit(cycle)
         say(cycle.commit[:7] if cycle.commit else "nothing has changed")
-    return _promote(cycle, known, branch, now, settings)
+    with promote.alone(PATIENCE):
+        return _promote(cycle, promote.up_to_date(now), branch, now, settings)
 
 
-def _take(cycle: Cycle, dataset: Dataset, now: datetime, accepted: Mapping[str, str], until: str | None) -> None:
-    """Take new and late batches, and keep out those that are not right."""
-    path = paths.ledger(dataset.name)
-    before = ledger.read(path)
-    with cycle.step("ingest") as say:
-        limit = ["--until", until] if until else []
-        problems = [_asked("ingest", "--new", *limit, "--now", f"{now:%Y-%m-%dT%H:%M:%S}")]
-        for table, batch in _late(dataset, before):
-            problems.append(_asked("ingest", "--refresh", batch, "--table", table))
-        cycle.problems += [problem for problem in problems if problem]
-        taken = ledger.read(path)
-        changed = _changed(before, taken)
-        say(", ".join(sorted({batch for _, batch in changed})) or "nothing new")
-    if not changed:
-        return
-    with cycle.step("validate") as say:
-        for table, batch in changed:
-            if batch in accepted:
-                taken[table][batch] = taken[table][batch].model_copy(update={"accepted": accepted[batch]})
-        ledger.write(path, taken)
-        while changed:
-            problem = _asked_dvc("repro", "validate_raw")
-            wrong = _wrong(changed, taken)
-            if not wrong:
-                if problem:
-                    raise KibanError(problem)
-                break
-            for batch in _first(wrong):
-                cycle.held_back[batch] = [_reason(finding) for finding in wrong[batch]]
-                for table in taken:
-                    if batch in before.get(table, {}):
-                        taken[table][batch] = before[table][batch]
-                    else:
-                        taken[table].pop(batch, None)
-            ledger.write(path, taken)
-            changed = _changed(before, taken)
-        cycle.taken = sorted({batch for _, batch in changed})
-        if not changed:  # as it was: nothing of the batches that were kept out stays
-            git(Path(), "checkout", "--quiet", "--", ".")
-            tree.dvc("checkout", "--force")
-        say(f"taken: {', '.join(cycle.taken) or 'none'}; kept out: {', '.join(cycle.held_back) or 'none'}")
-
-
-def _asked(*arguments: str) -> str | None:
-    """Run a command, and say why it failed, or None."""
-    try:
-        tree.kiban(*arguments)
-    except KibanError as error:
-        return str(error)
-    return None
-
-
-def _asked_dvc(*arguments: str) -> str | None:
-    try:
-        tree.dvc(*arguments)
-    except KibanError as error:
-        return str(error)
-    return None
-
-
-def _late(dataset: Dataset, known: Ledger) -> list[tuple[str, str]]:
-    """The batches that are taken anew, since their truth comes late: the last ones of a table, but those left out."""
-    late = []
-    for table, settings in dataset.tables.items():
-        names = sorted(known.get(table, {}))[-settings.refresh_last :] if settings.refresh_last else []
-        late += [(table, name) for name in names if not known[table][name].left_out]
-    return late
-
-
-def _changed(before: Ledger, after: Ledger) -> list[tuple[str, str]]:
-    """The table and the batch of each snapshot that is new or another one."""
-    return [
-        (table, batch)
-        for table, entries in after.items()
-        for batch, entry in entries.items()
-        if batch not in before.get(table, {}) or before[table][batch].sha256 != entry.sha256
-    ]
-
-
-def _wrong(changed: list[tuple[str, str]], taken: Ledger) -> dict[str, list[Finding]]:
-    """Why batches that were just taken are kept out: what the contract rejects, and what is unlike earlier batches.
-
-    Raises KibanError if the verdict is not about what was taken.
-    """
-    known = verdict.read("raw")
-    for table, batch in changed:
-        checked = {**known.accepted.get(table, {}), **known.rejected.get(table, {})}
-        if checked.get(batch) != taken[table][batch].sha256:
-            raise KibanError(f"{table} {batch} was not validated: run `dvc repro validate_raw` to see why")
-    names = {batch for _, batch in changed}
-    wrong: dict[str, list[Finding]] = {}
-    for finding in known.findings:
-        entry = taken.get(finding.table, {}).get(finding.batch)
-        is_accepted = _is_unlike(finding) and entry is not None and entry.accepted is not None
-        if finding.batch in names and not is_accepted and (finding.severity == "reject" or _is_unlike(finding)):
-            wrong.setdefault(finding.batch, []).append(finding)
-    return wrong
-
-
-def _is_unlike(finding: Finding) -> bool:
-    return finding.expectation.startswith(LIKE_EARLIER)
-
-
-def _first(wrong: Mapping[str, list[Finding]]) -> list[str]:
-    """The batches to keep out before the others are looked at again: those that are wrong by themselves, or else the
-    first one that is unlike the ones before it, since later ones were compared with it."""
-    alone = [batch for batch, findings in wrong.items() if not all(map(_is_unlike, findings))]
-    return alone or [min(wrong)]
-
-
-def _reason(finding: Finding) -> str:
-    column = f".{finding.column}" if finding.column else ""
-    return f"{finding.table}{column}: {finding.expectation}: {finding.observed or f'{finding.rows} rows'}"
-
-
-def _monitor(cycle: Cycle, now: datetime, root: Path, settings: Promotion) -> None:
-    """Look at the model in production, and tell what has begun or ended."""
+def _monitor(cycle: Cycle, now: datetime, root: Path, settings: Promotion) -> str:
+    """Look at the model in production, tell what has begun or ended, and say what was seen."""
     if release.current(root) is None:
-        return
+        return "nothing is in production yet"
     params = read(Params)
-    with cycle.step("monitor") as say:
-        model = monitor.champion(root)
-        log = asked.read(logged.folder(Path()), model.servable.contract)
-        zone = params.dataset.timezone
-        known = truth.read(model.servable, model.promised, zone)
-        report = monitor.monitor(now, model, log, known, params.gate, settings.monitor, zone)
-        cycle.problems += alarms.record(report.alarms, now)
-        cycle.alarms = [f"{alarm.kind}, {alarm.subject}: {alarm.sentence}" for alarm in report.alarms]
-        asked_weeks = monitor.blocks(model, log, report, zone)
-        shown = monitor_page.page(report, model.reference, asked_weeks, params.dataset.name)
-        files.write(root / PAGE, shown.encode())
-        say(f"{len(report.alarms)} alarms; {root / PAGE}")
+    model = monitor.champion(root)
+    log = asked.read(logged.folder(Path()), model.servable.contract)
+    zone = params.dataset.timezone
+    known = truth.read(model.servable, model.promised, zone)
+    report = monitor.monitor(now, model, log, known, params.gate, settings.monitor, zone)
+    cycle.problems += alarms.record(report.alarms, now, root / alarms.FILE.name)
+    alarms.show(alarms.read(root / alarms.FILE.name))
+    cycle.alarms = [f"{alarm.kind}, {alarm.subject}: {alarm.sentence}" for alarm in report.alarms]
+    asked_weeks = monitor.blocks(model, log, report, zone)
+    shown = monitor_page.page(report, model.reference, asked_weeks, params.dataset.name)
+    files.write(root / PAGE, shown.encode())
+    return f"{len(report.alarms)} alarms; {root / PAGE}"
 
 
 def _commit(cycle: Cycle) -> str | None:
@@ -365,7 +202,7 @@ def _promote(cycle: Cycle, known: Registry, branch: str, now: datetime, settings
         if plan and plan.judged.refusals:
             refusals = "; ".join(f"{rule.name} ({rule.figure})" for rule in plan.judged.refusals)
             cycle.outcome, cycle.promotion = "refused", f"{reason}; the gate refuses it: {refusals}"
-        elif plan and settings.deliver == "pull_request":
+        elif plan and settings.deliver == "pull_request" and not remote.has(commit_of("HEAD")):
             cycle.outcome = "waiting"
             cycle.promotion = f"{reason}; merge the branch {WAITING}, then `kiban promote`"
         elif plan:
@@ -380,19 +217,26 @@ def _promote(cycle: Cycle, known: Registry, branch: str, now: datetime, settings
 
 def due(cycle: Cycle, known: Registry, now: datetime, settings: Promotion) -> str | None:
     """Why a promotion is due, or None; then the cycle says why not."""
-    if known.hold:
+    cycle.hold = _held(known)
+    if cycle.hold:
         cycle.outcome, cycle.promotion = "held", f"a hold was set: {cycle.hold}; `kiban hold --end` ends it"
         return None
     if cycle.held_back:
         kept_out = ", ".join(cycle.held_back)
         cycle.outcome = "blocked"
-        cycle.promotion = f"{kept_out} is kept out: correct it at its source, or `kiban cycle --accept BATCH REASON`"
+        cycle.promotion = (
+            f"{kept_out} is kept out: correct it at its source; if it is right, --accept takes one that differs"
+        )
+        return None
+    if cycle.problems:
+        cycle.outcome, cycle.promotion = "blocked", "something failed, see below: a batch may be missing"
         return None
     if known.prod is None:
         return "nothing is in production yet"
-    through = known.prod.record.through if known.prod.record else ""
+    records = [tag.record for tag in known.tags if tag.commit == known.prod.commit and tag.record]
+    through = max((record.through for record in records), default="")
     new = sorted(name for name in Revision("HEAD").evaluation.by_batch if base(name) > through)
-    months = (now.year - known.prod.at.year) * 12 + now.month - known.prod.at.month
+    months = (now - known.prod.at).days // DAYS_OF_A_MONTH
     if any(alarm.startswith("quality") for alarm in cycle.alarms):
         return "its quality is worse than promised"
     if len(new) >= settings.cycle.batches:
@@ -400,7 +244,7 @@ def due(cycle: Cycle, known: Registry, now: datetime, settings: Promotion) -> st
     if months >= settings.cycle.months:
         return f"it is {months} months old"
     cycle.outcome = "not due" if cycle.commit else "nothing to do"
-    cycle.promotion = f"{len(new)} new batches and {months} months since the last promotion"
+    cycle.promotion = f"{len(new)} new batches and {max(0, months)} months since the last promotion"
     return None
 
 
@@ -417,14 +261,21 @@ def _delivered(commit: str, branch: str, settings: Promotion) -> bool:
 
 def _bring_forward(branch: str, commit: str) -> str:
     """Move the branch of this clone to the commit, if nobody is at work on it; else a branch of its own has it."""
-    present = git(Path(), "branch", "--show-current").strip()
-    if present != branch:
+    here = git(Path(), "for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}").strip()
+    if here == commit:
+        return f"{branch} is at {commit[:7]}"
+    if git(Path(), "branch", "--show-current").strip() != branch:
         if not remote.is_there():
             git(Path(), "branch", "--force", branch, commit)
         return f"{branch} is not checked out here"
+    waiting = f"{WAITING} has the commit; `git merge --ff-only {WAITING}` takes it"
     if git(Path(), "status", "--porcelain", "--untracked-files=no"):
         git(Path(), "branch", "--force", WAITING, commit)
-        return f"there are uncommitted changes here: {WAITING} has the commit; `git merge --ff-only {WAITING}` takes it"
-    git(Path(), "merge", "--quiet", "--ff-only", commit)
+        return f"there are uncommitted changes here: {waiting}"
+    try:
+        git(Path(), "merge", "--quiet", "--ff-only", commit)
+    except subprocess.CalledProcessError as error:  # such as a file that git does not know, in the way of one it does
+        git(Path(), "branch", "--force", WAITING, commit)
+        return f"git does not merge it ({one_line(error.stderr)}): {waiting}"
     tree.dvc("checkout")  # without force: what is in no cache is somebody's work
     return f"{branch} is at {commit[:7]}"

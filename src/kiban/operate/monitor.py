@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 from pydantic import BaseModel, ConfigDict
 from scipy.special import stdtrit
@@ -145,7 +146,10 @@ def monitor(
     times = asked.when(log.rows, table)
     past = truth.expectations(metric)
     windows: list[Window] = []
-    joined, said = truth.joined(log.rows)
+    is_own = pc.equal(log.rows[asked.MODEL], model.servable.model_id)
+    joined, said = truth.joined(log.rows.filter(is_own))
+    if others := log.rows.num_rows - (pc.sum(is_own).as_py() or 0):
+        said["of earlier models are counted, and not measured"] = others
     for week in _weeks(times, now, settings.weeks, timezone):
         rows = log.rows.filter(pa.array(week.inside))
         windows.append(
@@ -154,7 +158,9 @@ def monitor(
                 predictions=round(float(np.sum(1 / rows[asked.SHARE].to_numpy()))) if rows.num_rows else 0,
                 refused=_refused(log, week.number, timezone),
                 drift=_drift(model, rows, settings) if week.is_whole else [],
-                expected=_expected(truth, metric, rows, [each for each in past if each.week < week.number]),
+                expected=_expected(
+                    truth, metric, own_rows(model, rows), [each for each in past if each.week < week.number]
+                ),
                 **truth.real(metric, joined, week.number, gate.cluster)._asdict(),
             )
         )
@@ -185,6 +191,11 @@ def _expected(truth: Truth, metric: Metric, rows: pa.Table, past: Sequence[Past]
     if not rows.num_rows:
         return None
     return quality.corrected(truth.expected(metric, rows), [(each.expected, each.real) for each in past])
+
+
+def own_rows(model: Champion, rows: pa.Table) -> pa.Table:
+    """The predictions of the model itself, not of those before it."""
+    return rows.filter(pc.equal(rows[asked.MODEL], model.servable.model_id))
 
 
 def _metric(model: Champion, gate: Gate) -> Metric:
@@ -234,13 +245,11 @@ def _drift(model: Champion, rows: pa.Table, settings: Monitoring) -> list[Drift]
 
 
 def block(model: Champion, rows: pa.Table) -> Block:
-    """What predictions are like, as the reference has it."""
+    """What predictions are like, as the reference has it; answers are those of the model itself."""
     table = model.servable.contract
     judged = reference.judged_columns(rows, None, table)
-    for name in asked.answers_of(table):
-        judged = judged.append_column(name, rows[name])
     known = model.reference.known if model.reference else {}
-    columns = reference.summary(judged)
+    columns = {**reference.summary(judged), **reference.summary(own_rows(model, rows).select(asked.answers_of(table)))}
     return Block(first=None, rows=judged.num_rows, columns=columns, unknown=reference.unknown(judged, known))
 
 

@@ -22,6 +22,9 @@ from kiban.review.revision import Revision
 from kiban.servable.load import load
 from kiban.serve.released import CURRENT, SERVABLE, Release
 
+BY_PROMOTION = "a person has promoted a model"
+"""The reason of the end of a hold that a promotion brings."""
+
 WAIT = 10.0
 """Seconds that a rollback or a hold waits for origin before it goes on without."""
 TRIES = 3
@@ -41,21 +44,21 @@ class Plan:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def alone(seconds: float = 0) -> Iterator[None]:
     """Keep out other promotions in this clone, and those of other clones into the same release folder.
 
-    Raises KibanError if one runs.
+    Raises KibanError if one still runs after `seconds`.
     """
     folders = (paths.CACHE, release.root())
     try:
         with ExitStack() as locks:
             for folder in folders:
                 folder.mkdir(parents=True, exist_ok=True)
-                locks.enter_context(FileLock(folder / ".operate.lock", timeout=0))
+                locks.enter_context(FileLock(folder / ".operate.lock", timeout=seconds))
             yield
     except Timeout:
         raise KibanError(
-            "another promotion or cycle runs in this clone, or for this release folder: wait until it has ended"
+            "another promotion runs in this clone, or for this release folder: wait until it has ended"
         ) from None
 
 
@@ -87,9 +90,10 @@ def up_to_date(now: datetime, is_dry: bool = False, seconds: float = remote.SECO
             registry.write(present, present.stage_tag(tag.stage, tag.ends, highest), tag.commit, tag.record, now)
     remote.fetch(new, [tag.name for tag in clashing], seconds)
     lacking = [tag for tag in registry.read(dataset).tags if tag.name not in there]
-    registry.remove(tag.name for tag in lacking if _needs_origin(tag))
+    is_new = not there  # origin has just been added: it has none of what was promoted before
+    registry.remove(tag.name for tag in lacking if _needs_origin(tag) and not is_new)
     try:
-        if kept := [tag.name for tag in lacking if not _needs_origin(tag)]:
+        if kept := [tag.name for tag in lacking if is_new or not _needs_origin(tag)]:
             remote.push(kept, None)
     except KibanError as error:
         print(f"{error}: this clone alone knows {', '.join(kept)}")
@@ -98,7 +102,9 @@ def up_to_date(now: datetime, is_dry: bool = False, seconds: float = remote.SECO
 
 def _needs_origin(tag: Tag) -> bool:
     """Whether it is made with origin alone, as a promotion is, and a rollback or a hold is not."""
-    return tag.record is not None and tag.record.kind in ("version", "promotion")
+    record = tag.record
+    is_by_promotion = record is not None and record.kind == "end of hold" and record.reason == BY_PROMOTION
+    return record is not None and (record.kind in ("version", "promotion") or is_by_promotion)
 
 
 def plan(asked: str | None, known: Registry, override: str | None) -> Plan | None:
@@ -201,7 +207,7 @@ def promote(plan: Plan, accepts_less: bool, now: datetime, branch: str | None = 
     """
     commit, dataset, record = plan.candidate.commit or "", plan.candidate.dataset, plan.record
     settings = rules.read(dataset)
-    to_push = (None if remote.has(commit) else branch) if branch else _branch_to_push(commit, settings)
+    to_push = (None if remote.has(commit_of("HEAD")) else branch) if branch else _branch_to_push(commit, settings)
     check_stored(commit)
     laid = Release(version=f"v{plan.version}", model_id=record.model_id, commit=commit, accepts_less=accepts_less)
     _prepare(laid)
@@ -217,7 +223,9 @@ def promote(plan: Plan, accepts_less: bool, now: datetime, branch: str | None = 
     }
     made.append(_mark(dataset, PROD, commit, record.model_copy(update=further), now))
     if known.hold:
-        made.append(_mark(dataset, HOLD, commit, Record(kind="end of hold", model_id=record.model_id), now))
+        made.append(
+            _mark(dataset, HOLD, commit, Record(kind="end of hold", model_id=record.model_id, reason=BY_PROMOTION), now)
+        )
     is_done = _pushed(made, to_push)
     if is_done:
         _answer_with(laid, settings)
@@ -228,7 +236,7 @@ def _pushed(made: list[str], branch: str | None) -> bool:
     """Whether origin, if there is one, took the tags and the branch. Those that it did not take are removed."""
     try:
         is_done = not remote.is_there() or remote.push(made, branch) == "pushed"
-    except KibanError:
+    except BaseException:  # also if a person ends it
         registry.remove(made)
         raise
     if not is_done:

@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -74,6 +74,7 @@ def _configure(root: Path, project: Path) -> None:
 
     with Repo(root) as repo:
         local = repo.config.load_one("local")
+        local["remote"] = dict(repo.config.get("remote", {}))  # of all levels, with paths that hold here too
         cache = repo.cache.local_cache_dir
     local.setdefault("cache", {})["dir"] = cache
     folder = project / ".dvc"
@@ -87,6 +88,14 @@ def _configure(root: Path, project: Path) -> None:
         return
     except ValueError:  # a kill has left it empty
         rwlock.unlink()
+
+
+def link(names: Iterable[str], root: Path) -> None:
+    """Link files and folders of the clone that git does not know, such as a feed, to the same place here."""
+    for name in names:
+        first = Path(name).parts[0] if name and "://" not in name and not Path(name).is_absolute() else ""
+        if first and first not in (".", "..") and (root / first).exists() and not Path(first).exists():
+            Path(first).symlink_to(root / first)
 
 
 def dvc(*arguments: str, check: bool = True) -> str:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from kiban.core.errors import KibanError
-from kiban.data import prepared
-from kiban.data.split import ByRow, parse
+from kiban.data import prepared, verdict
+from kiban.data.split import ByRow
 from kiban.operate import asked, quality
 from kiban.operate.quality import Interval
 from kiban.review.comparison import clusters
@@ -108,8 +108,11 @@ class Truth:
             return predictions.slice(0, 0), Counter()
         one, said = asked.one_for_each_key(predictions, contract)
         weight = [name for name in [contract.weight()] if name]
-        kept = [*contract.key, contract.target(), *weight]
-        others = [name for name in one.column_names if name not in kept or name in contract.key]
+        time = [contract.time] if contract.time and contract.time not in contract.key else []
+        kept = [*contract.key, *time, contract.target(), *weight]
+        others = [
+            name for name in one.column_names if name not in kept or name in contract.key
+        ]  # the truth has the time
         joined = one.select(others).join(self.rows.select(kept), contract.key, join_type="inner")
         said["have no truth yet"] = one.num_rows - joined.num_rows
         return joined, +said
@@ -152,7 +155,8 @@ def read(servable: Servable, evaluation: Evaluation | None, timezone: str) -> Tr
     rows = pa.concat_tables(batches.values()).select(list(contract.columns))
     new = [_new(servable, name, part) for name, part in batches.items()]
     windows = list(_windows([part for part in new if part.num_rows], contract.time, timezone))
-    return Truth(servable, terms, timezone, rows, windows, max(hashes, default=None))
+    newest = max(verdict.read("prepared").accepted.get(prepared.TABLE, {}), default=None)
+    return Truth(servable, terms, timezone, rows, windows, newest)
 
 
 def _new(servable: Servable, batch: str, rows: pa.Table) -> pa.Table:
@@ -160,8 +164,9 @@ def _new(servable: Servable, batch: str, rows: pa.Table) -> pa.Table:
     manifest = servable.manifest
     if batch not in manifest.prepared:
         return rows
-    split = parse(manifest.parameters["split"], manifest.prepared)
-    if isinstance(split, ByRow):
+    section = manifest.parameters["split"]
+    if "by" in section:
+        split = ByRow.model_validate(section)
         return split.parts(batch, rows, servable.contract.key)["test"]
     return rows.slice(0, 0)
 

@@ -12,6 +12,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PlainValidator,
     TypeAdapter,
     ValidationError,
     WithJsonSchema,
@@ -113,7 +114,10 @@ class Schema:
 
         It is a TypedDict, because not every name of a column can be the name of an attribute.
         """
-        fields = {name: _field(column) for name, column in self.columns.items()}
+        fields = {name: _field(column) for name, column in self.features.items()}
+        fields |= {
+            name: _key(column) if column.type == "integer" else _field(column) for name, column in self.keys.items()
+        }
         return with_config(ConfigDict(extra="forbid", strict=True))(TypedDict("Record", fields))  # type: ignore[operator]
 
     @cached_property
@@ -277,6 +281,20 @@ def _field(column: Column) -> Any:
     if column.nullable:
         return NotRequired[Annotated[kind | None, Field(description=description)]]
     return Annotated[kind, Field(description=description)]
+
+
+def _key(column: Column) -> Any:
+    """An integer that says which row it is: it may have more digits than numbers of JSON are sure to keep."""
+    kind = Annotated[Any, PlainValidator(_exact), WithJsonSchema({"type": "integer"})]
+    return NotRequired[Annotated[kind | None, Field(description=column.description)]]
+
+
+def _exact(value: Any) -> int:
+    if type(value) not in (int, float):
+        raise PydanticCustomError("int_type", "a whole number is needed")
+    if value != value or abs(value) >= 2**63 or int(value) != value:
+        raise PydanticCustomError("fraction", "a whole number is needed")
+    return int(value)
 
 
 def _moment(column: Column, text: str) -> str:

@@ -112,9 +112,22 @@ def keys(rows: pa.Table, columns: Mapping[str, Column], is_text: bool) -> list[d
             cells = parquet.nulled(rows[name].combine_chunks(), column.written.missing if column.written else [])
             of_text = is_text or (rules.is_text(cells.type) and column.written is not None)
             canonical, _ = parquet.canonical(cells, column) if of_text else (parquet.localized(cells, column, name), {})
-            read[name] = _values(canonical, column, of_text or rules.is_text(cells.type)).to_pylist()
+            is_written = of_text or rules.is_text(cells.type)
+            read[name] = (
+                _whole(canonical) if column.type == "integer" else _values(canonical, column, is_written).to_pylist()
+            )
     filled = zip(*read.values(), strict=True) if read else ([] for _ in range(rows.num_rows))
     return [{name: value for name, value in zip(read, each, strict=True) if value is not None} for each in filled]
+
+
+def _whole(cells: pa.Array) -> list[int | None]:
+    """Whole numbers, of any number of digits that fits, and null for what is none."""
+    if pa.types.is_floating(cells.type):
+        return [int(value) if value is not None and float(value).is_integer() else None for value in cells.to_pylist()]
+    if rules.is_text(cells.type):
+        cells = pc.if_else(pc.match_substring_regex(cells, r"^-?[0-9]{1,18}$"), cells, None)
+    whole: list[int | None] = cells.cast(pa.int64()).to_pylist()
+    return whole
 
 
 def _type(column: Column) -> pa.DataType:

@@ -14,10 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from kiban.core.errors import KibanError
 from kiban.data import rules
 from kiban.data.contract import Table
 from kiban.data.distance import MOST_SHARES, OTHERS, Values
 from kiban.servable.columns import TIMES
+from kiban.servable.manifest import RESTORE
 from kiban.tasks.metric import Scores
 
 FILE = "reference.json"
@@ -47,7 +49,7 @@ class Block(_Model):
     whose values are known.
     """
 
-    first: date | None
+    first: date | None = None
     rows: int
     columns: dict[str, Values]
     unknown: dict[str, float]
@@ -69,11 +71,13 @@ class Reference(_Model):
 
 
 def read(folder: Path) -> Reference | None:
-    """The reference of the servable in a folder, or None: earlier releases wrote none."""
+    """The reference of the servable in a folder, or None: earlier releases wrote none. KibanError if it is damaged."""
     try:
         return Reference.model_validate_json((folder / FILE).read_bytes())
-    except (FileNotFoundError, ValidationError):
+    except FileNotFoundError:
         return None
+    except ValidationError:
+        raise KibanError(f"{folder / FILE} cannot be read: {RESTORE}") from None
 
 
 def reference(rows: pa.Table, scores: Scores, table: Table, timezone: str) -> Reference:
@@ -138,9 +142,12 @@ def _values(values: pa.ChunkedArray) -> Values:
         return Values(nulls=_rounded(nulls))
     if rules.is_text(present.type) or pa.types.is_boolean(present.type):
         return Values(nulls=_rounded(nulls), shares=_shares(_counted(_texts(present)), len(present)))
-    beyond = LEAST_ROWS / len(present)
-    probabilities = np.clip(PROBABILITIES, beyond, 1 - beyond)
-    quantiles = np.quantile(present.to_numpy().astype(np.float64), probabilities)
+    numbers = present.to_numpy().astype(np.float64)
+    numbers = numbers[np.isfinite(numbers)]
+    if len(numbers) < 2 * LEAST_ROWS:
+        return Values(nulls=_rounded(nulls))
+    beyond = LEAST_ROWS / len(numbers)
+    quantiles = np.quantile(numbers, np.clip(PROBABILITIES, beyond, 1 - beyond))
     return Values(nulls=_rounded(nulls), quantiles=[_rounded(value) for value in quantiles])
 
 
@@ -166,7 +173,7 @@ def _may_be_known(values: pa.ChunkedArray) -> bool:
 def _texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """The values as text, equal for equal numbers of any type."""
     if pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
-        values = values.cast(pa.float64())
+        values = values.cast(pa.float64(), safe=False)
     return values.cast(pa.string())
 
 

@@ -1,7 +1,7 @@
 """The release folder: what a service in production answers with. kiban.operate.release writes it.
 
-    current -> v1.2.0-4334f33f4c7c
-    v1.2.0-4334f33f4c7c/   servable/, evaluation.json, importance.csv, release.json
+    current -> v1.2.0-d52db304032c
+    v1.2.0-d52db304032c/   servable/, evaluation.json, importance.csv, release.json
     v1.1.0-0c7e49b51d2a/
     workers/               a file of each worker of the service: with which model it answers
 
