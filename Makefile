@@ -156,6 +156,9 @@ bench-tables: $(INSTALLED) ## the fifteen real tables, which have packages of th
 bench-gate: $(INSTALLED) ## measure how often the gate of a promotion is right: half an hour
 	OMP_NUM_THREADS=1 python benchmarks/gate.py
 
+replay: $(INSTALLED) ## live through a production year, month by month: a table, and docs/pictures/replay.png: a quarter of an hour
+	python benchmarks/replay.py
+
 template: $(INSTALLED) ## write params.yaml.jinja, the settings with which a team's repository begins: conf/ without a dataset
 	$(PYTHON) tests/template.py > params.yaml.jinja.part && mv params.yaml.jinja.part params.yaml.jinja
 
@@ -199,4 +202,4 @@ $(INSTALLED): requirements.lock pyproject.toml $(wildcard .store) $(if $(STORES)
 	touch $@
 USER_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 
-.PHONY: help repro test test-long check platform lint docs compose s3 store reproduce hooks report gate comment train deliver unlabel serve experiments runs bento image bench bench-tables bench-gate template release lock
+.PHONY: help repro test test-long check platform lint docs compose s3 store reproduce hooks report gate comment train deliver unlabel serve experiments runs bento image bench bench-tables bench-gate replay template release lock

@@ -63,3 +63,19 @@ def test_a_name_that_leads_elsewhere_is_no_name(name: str) -> None:
         parse_ledger(f"flights: {{'{name}': {line}}}".encode(), "data/x.batches.yaml")
     with pytest.raises(KibanError, match=r"data/x\.batches\.yaml"):
         parse_ledger(f"'{name}': {{a: {line}}}".encode(), "data/x.batches.yaml")
+
+
+def test_a_batch_left_out_by_one_side_stays_so_whatever_the_other_took() -> None:
+    def ledger(sha256: str, **decided: str) -> Ledger:
+        entry = Entry(rows=1, sha256=sha256, source="a file", taken_at="2013-02-01T00:00:00+00:00", **decided)
+        return {"flights": {"2013-01": entry}}
+
+    base = ledger("1")
+    left_out, corrected = ledger("1", left_out="a strike"), ledger("2")
+    for pair in ((left_out, corrected), (corrected, left_out)):
+        both, refused = merged(base, *pair, {})
+        entry = both["flights"]["2013-01"]
+        assert (entry.sha256, entry.left_out, refused) == ("2", "a strike", [])
+    ended, refused = merged(left_out, ledger("1"), ledger("1", left_out="a strike", accepted="it is right"), {})
+    entry = ended["flights"]["2013-01"]
+    assert (entry.left_out, entry.accepted, refused) == (None, "it is right", [])

@@ -1,4 +1,4 @@
-"""Promotion and rollback in this process, of two models, with an origin: the long tests run the commands."""
+"""Promotion and rollback in this process, of two models, with an origin: test_promote.py runs the commands."""
 
 import json
 import shutil
@@ -60,6 +60,7 @@ def kiban(capsys: pytest.CaptureFixture[str]) -> Kiban:
     return called
 
 
+@pytest.mark.long
 def test_a_model_is_promoted_judged_replaced_and_brought_back(origin: Path, kiban: Kiban) -> None:
     with pytest.raises(KibanError, match=r"the gate refuses it \(floor"):  # the slice is small
         kiban("promote", "--dry-run")

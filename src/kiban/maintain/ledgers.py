@@ -7,7 +7,10 @@ from kiban.ingest.ledger import Entry, Ledger
 
 Side = Literal["ours", "theirs"]
 
-INCIDENTAL = {"bytes", "md5", "source", "taken_at"}
+DECISIONS = ("left_out", "accepted")
+"""Fields of an entry that a person decides on: of one side's decision and another snapshot both count."""
+
+INCIDENTAL = {"bytes", "md5", "source", "taken_at", *DECISIONS}
 """Fields of an entry that may differ though the snapshot is the same."""
 
 
@@ -34,8 +37,19 @@ def merged(base: Ledger, ours: Ledger, theirs: Ledger, chosen: Mapping[str, Side
             if side is None:
                 refused.append(name)
         if entry is not None:
-            ledger.setdefault(table, {})[batch] = entry
+            ledger.setdefault(table, {})[batch] = _decided(entry, before, mine, other)
     return ledger, refused
+
+
+def _decided(entry: Entry, before: Entry | None, mine: Entry | None, other: Entry | None) -> Entry:
+    """An entry with what either side has decided since `before`; this side, if both have."""
+    if mine is None or other is None:
+        return entry
+    decisions = {}
+    for name in DECISIONS:
+        known, ours, theirs = (getattr(each, name, None) for each in (before, mine, other))
+        decisions[name] = theirs if ours == known else ours
+    return entry.model_copy(update=decisions)
 
 
 def sides(batches: Iterable[str], decided: Ledger, theirs: Ledger) -> dict[str, Side]:

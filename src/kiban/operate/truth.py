@@ -57,7 +57,7 @@ class Truth:
     notes: list[str] = field(default_factory=list)
 
     @cached_property
-    def _measured(self) -> list[tuple[int, Scored]]:
+    def measured(self) -> list[tuple[int, Scored]]:
         """The windows with enough rows: the number of the week, or 0, and the rows."""
         time = self.servable.contract.time
         return [
@@ -74,7 +74,7 @@ class Truth:
         """What was true less what the model answers, of all rows that it was not trained on; None of probabilities."""
         if self.servable.task.name != "regression":
             return None
-        return np.concatenate([each.target - each.scores for _, each in self._measured] or [np.zeros(1)])
+        return np.concatenate([each.target - each.scores for _, each in self.measured] or [np.zeros(1)])
 
     def _answers(self, rows: pa.Table) -> Scores:
         return self.servable.score(columns.from_arrow(rows, self.servable.contract.features()))
@@ -88,7 +88,7 @@ class Truth:
         """What the metric was expected to be, and what it was, of each window that the model was not trained on."""
         return [
             Past(week, quality.expected(metric, each.scores, self.errors, self.terms), metric.value(each.weighted()))
-            for week, each in self._measured
+            for week, each in self.measured
         ]
 
     def expected(self, metric: Metric, predictions: pa.Table) -> float:
