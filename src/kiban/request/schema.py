@@ -29,6 +29,7 @@ from kiban.servable.columns import TIMES, moment
 
 MOST_NUMBER = 3.4e38  # the largest number of single precision, which models read
 MOST_INTEGER = 2**53 - 1  # the largest integer that all programs exchange exactly in JSON (RFC 8259, section 6)
+MOST_KEY = 2**63 - 1  # the largest integer of a key, which is kept as it is
 MOST_FINDINGS = 50  # in one refusal
 MOST_SHOWN = 60  # characters of a value in a finding
 MOST_LEVELS = 20  # listed in the finding about an unknown level
@@ -285,14 +286,15 @@ def _field(column: Column) -> Any:
 
 def _key(column: Column) -> Any:
     """An integer that says which row it is: it may have more digits than numbers of JSON are sure to keep."""
-    kind = Annotated[Any, PlainValidator(_exact), WithJsonSchema({"type": "integer"})]
+    form = {"type": "integer", "minimum": -MOST_KEY, "maximum": MOST_KEY}
+    kind = Annotated[Any, PlainValidator(_exact), WithJsonSchema(form)]
     return NotRequired[Annotated[kind | None, Field(description=column.description)]]
 
 
 def _exact(value: Any) -> int:
     if type(value) not in (int, float):
         raise PydanticCustomError("int_type", "a whole number is needed")
-    if value != value or abs(value) >= 2**63 or int(value) != value:
+    if value != value or abs(value) > MOST_KEY or int(value) != value:
         raise PydanticCustomError("fraction", "a whole number is needed")
     return int(value)
 
