@@ -42,7 +42,6 @@ from kiban.core.settings import Sections, read
 from kiban.data import contract, parquet, prepared
 from kiban.data.batches import bounds
 from kiban.data.missing import Missing
-from kiban.evaluate.settings import Gate
 from kiban.ingest import ledger
 from kiban.operate import monitor, quality, truth
 from kiban.prepare.engine import compute, connect
@@ -65,7 +64,6 @@ Floats = npt.NDArray[np.float64]
 
 class Params(Sections):
     dataset: Dataset
-    gate: Gate
     missing: Missing
     model: Model
     preprocessing: Preprocessing

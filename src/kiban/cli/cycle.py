@@ -2,7 +2,7 @@
 
 import os
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,9 +29,7 @@ HEARTBEAT = "KIBAN_HEARTBEAT_URL"
 @reasons.now
 @click.option("--dry-run", is_flag=True, help="Say what would be taken, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; all else goes to the standard error.")
-def cycle(
-    accept: tuple[tuple[str, str], ...], until: str | None, now: datetime | None, dry_run: bool, as_json: bool
-) -> None:
+def cycle(accept: tuple[tuple[str, str], ...], until: str | None, now: datetime, dry_run: bool, as_json: bool) -> None:
     """Take new data, validate it, run the pipeline, look at the model in production, and promote the new one if that is
     due and the gate lets it. It works in a worktree of its own, and goes on where a killed one ended.
 
@@ -54,13 +52,11 @@ def cycle(
         reasons.check(reason, f"--accept {batch}")
     os.environ["KIBAN_RELEASE"] = str(release.root().resolve())
     os.environ["KIBAN_PREDICTION_LOG"] = str(logged.folder(Path()).resolve())
-    moment = (now or datetime.now(UTC)).replace(tzinfo=UTC)
     if dry_run:
-        print(operation.planned(moment, until))
+        print(operation.planned(now, until))
         return
-    os.environ[operation.CLONE] = str(Path().resolve())
     with redirect_stdout(sys.stderr) if as_json else nullcontext():
-        done = operation.run(moment, dict(accept), until)
+        done = operation.run(now, dict(accept), until)
         _show(done)
     if as_json:
         print(done.model_dump_json(indent=1))
@@ -85,14 +81,8 @@ def _show(done: "Cycle") -> None:
 
 def _beat() -> None:
     """Ask the address of the environment, so that somebody sees that cycles still run."""
-    import urllib.request
+    from kiban.core import web
 
     address = os.environ.get(HEARTBEAT)
-    if not address:
-        return
-    try:
-        if not address.startswith(("http://", "https://")):
-            raise ValueError
-        urllib.request.urlopen(address, timeout=10).close()  # noqa: S310
-    except (OSError, ValueError) as error:  # the address may hold a secret
-        click.echo(f"warning: {HEARTBEAT} does not answer ({type(error).__name__})", err=True)
+    if address and (problem := web.ask(address, seconds=10)):
+        click.echo(f"warning: {HEARTBEAT} does not answer ({problem})", err=True)

@@ -1,7 +1,7 @@
 """`kiban ingest`: takes snapshots of batches and records them in the ledger."""
 
 from collections.abc import Collection, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -37,7 +37,7 @@ class Params(Sections):
 )
 @click.option("--table", metavar="TABLE", help="Take batches of this table only.")
 @reasons.now
-def ingest(new: bool, until: str | None, refresh: tuple[str, ...], table: str | None, now: datetime | None) -> None:
+def ingest(new: bool, until: str | None, refresh: tuple[str, ...], table: str | None, now: datetime) -> None:
     """Take snapshots of batches from their source and record them in the ledger.
 
     Only --refresh reads a batch again that was taken; it shows the rows that differ. A batch whose period is not over
@@ -62,11 +62,10 @@ def ingest(new: bool, until: str | None, refresh: tuple[str, ...], table: str | 
     path = paths.ledger(dataset.name)
     with ledger.locked(path):
         recorded = ledger.read(path)
-        moment = (now or datetime.now(UTC)).replace(tzinfo=UTC)
         if new:
-            _take_new(take.take_new(dataset, tables, recorded, chosen, moment, until))
+            _take_new(take.take_new(dataset, tables, recorded, chosen, now, until))
         for batch in _batches(refresh, {name for table in chosen for name in recorded.get(table, {})}):
-            _refresh(take.refresh(dataset, tables, recorded, batch, chosen, moment), batch, tables)
+            _refresh(take.refresh(dataset, tables, recorded, batch, chosen, now), batch, tables)
 
 
 def _batches(asked: Iterable[str], known: Collection[str]) -> list[str]:

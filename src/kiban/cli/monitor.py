@@ -1,7 +1,7 @@
 """`kiban monitor`: whether requests, answers and data are as they should be."""
 
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,8 @@ from kiban.data.settings import Identity
 from kiban.evaluate.settings import Gate
 
 if TYPE_CHECKING:
-    from kiban.operate.monitor import Champion, Report
-    from kiban.operate.truth import Truth
-
-ALARM = 4
-"""The exit status if something should be looked at."""
+    from kiban.operate.monitor import Report
+    from kiban.operate.rules import Monitoring
 
 
 class Params(Sections):
@@ -34,7 +31,7 @@ class Params(Sections):
 @click.option("--record", is_flag=True, help="Remember the open alarms, and tell those that begin or end.")
 @click.option("--calibrate", is_flag=True, help="Count false alarms and planted faults on the accepted data; no more.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def monitor(now: datetime | None, page: Path | None, record: bool, calibrate: bool, as_json: bool) -> None:
+def monitor(now: datetime, page: Path | None, record: bool, calibrate: bool, as_json: bool) -> None:
     """Say how the model in production is doing: requests, drift, what quality is expected, and what it was.
 
     It reads the prediction log, the release folder, and the accepted data. Exit status 4 if there is an alarm.
@@ -46,26 +43,23 @@ def monitor(now: datetime | None, page: Path | None, record: bool, calibrate: bo
       kiban monitor --record --page monitoring/index.html
     """
     from kiban.core import files
-    from kiban.operate import alarms, asked, monitor_page, release, rules, truth
+    from kiban.operate import alarms, monitor_page, release, rules
     from kiban.operate import monitor as monitoring
-    from kiban.request import logged
+    from kiban.operate.last_cycle import ALARM
 
     params = read(Params)
-    model = monitoring.champion(release.root())
+    dataset, root = params.dataset, release.root()
+    settings = rules.read(dataset.name).monitor
     if calibrate:
-        _calibrate(model, truth.read(model.servable, model.promised, params.dataset.timezone), params.dataset.name)
+        _calibrate(root, dataset.timezone, settings)
         return
-    log = asked.read(logged.folder(Path()), model.servable.contract)
-    known = truth.read(model.servable, model.promised, params.dataset.timezone)
-    settings = rules.read(params.dataset.name).monitor
-    moment = (now or datetime.now(UTC)).replace(tzinfo=UTC)
-    report = monitoring.monitor(moment, model, log, known, params.gate, settings, params.dataset.timezone)
+    seen = monitoring.look(now, root, params.gate, settings, dataset.timezone)
+    report = seen.report
     if page:
         page.parent.mkdir(parents=True, exist_ok=True)
-        blocks = monitoring.blocks(model, log, report, params.dataset.timezone)
-        files.write(page, monitor_page.page(report, model.reference, blocks, params.dataset.name).encode())
+        files.write(page, monitor_page.page(seen, dataset.name).encode())
     if record:
-        for problem in alarms.record(report.alarms, moment, release.root() / alarms.FILE.name):
+        for problem in alarms.record(report.alarms, now, root / alarms.FILE.name):
             click.echo(problem, err=True)
     if as_json:
         print(report.model_dump_json(indent=1))
@@ -75,13 +69,14 @@ def monitor(now: datetime | None, page: Path | None, record: bool, calibrate: bo
         sys.exit(ALARM)
 
 
-def _calibrate(model: "Champion", known: "Truth", dataset: str) -> None:
+def _calibrate(root: Path, timezone: str, settings: "Monitoring") -> None:
     """Print the rate of false alarms, and how soon planted faults are found."""
     from rich.progress import track
 
-    from kiban.operate import calibration, rules
+    from kiban.operate import calibration, monitor, truth
 
-    settings = rules.read(dataset).monitor
+    model = monitor.champion(root)
+    known = truth.read(model.servable, model.promised, timezone)
     origins = calibration.origins(model, known)
     if not origins or not any(len(origin.after) > calibration.FIRST for origin in origins):
         raise KibanError("there are too few accepted weeks to count alarms in: ten before, and three after them")

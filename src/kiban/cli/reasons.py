@@ -1,5 +1,7 @@
 """Options that several commands of operation have in common."""
 
+from datetime import UTC, datetime
+
 import click
 
 SHORTEST = 10  # characters: a reason is for those who were not there
@@ -9,8 +11,15 @@ accept_less = click.option(
 )
 
 
+def _moment(_: click.Context, __: click.Parameter, value: datetime | None) -> datetime:
+    return (value or datetime.now(UTC)).replace(tzinfo=UTC)
+
+
 now = click.option(
-    "--now", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]), help="Another time than the present one (UTC)."
+    "--now",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+    callback=_moment,
+    help="Another time than the present one (UTC).",
 )
 
 

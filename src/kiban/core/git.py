@@ -55,7 +55,8 @@ def contents(root: Path, names: Sequence[str]) -> Iterator[bytes]:
     Raises CalledProcessError and OSError as `git` does.
     """
     given = "".join(f"{name}\n" for name in names).encode(errors="surrogateescape")
-    said = subprocess.run(["git", "cat-file", "--batch"], cwd=root, input=given, check=True, capture_output=True).stdout
+    command = ["git", "cat-file", "--batch"]
+    said = subprocess.run(command, cwd=root, env=_environment(), input=given, check=True, capture_output=True).stdout
     place = 0
     for _ in names:
         end = said.index(b"\n", place)
@@ -73,13 +74,11 @@ def git(root: Path, *arguments: str, given: str | None = None, seconds: float | 
     Raises CalledProcessError if git fails, TimeoutExpired if it takes longer than `seconds`, and OSError if git is not
     installed.
     """
-    environment = {name: value for name, value in os.environ.items() if name not in REDIRECTING}
-    environment |= {"LC_ALL": "C", **variables}  # its messages are read
     command = ["git", *arguments]
     return subprocess.run(
         command,
         cwd=root,
-        env=environment,
+        env=_environment(**variables),
         check=True,
         capture_output=True,
         encoding="utf-8",
@@ -87,3 +86,9 @@ def git(root: Path, *arguments: str, given: str | None = None, seconds: float | 
         input=given,
         timeout=seconds,
     ).stdout
+
+
+def _environment(**variables: str) -> dict[str, str]:
+    """The caller's environment without what leads to another repository, in which git speaks English."""
+    kept = {name: value for name, value in os.environ.items() if name not in REDIRECTING}
+    return {**kept, "LC_ALL": "C", **variables}  # its messages are read

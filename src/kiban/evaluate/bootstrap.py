@@ -75,9 +75,8 @@ def differences(
     for name in metrics:
         values = drawn[name]
         if np.isfinite(old[name]) and np.isfinite(new[name]) and number > 1:
-            half = stats.t.ppf((1 + confidence) / 2, number - 1) * np.sqrt(number / (number - 1)) * np.nanstd(values)
-            change = new[name] - old[name]
-            intervals[name] = Difference(old[name], new[name], change - float(half), change + float(half))
+            half, change = _half(values, number, confidence), new[name] - old[name]
+            intervals[name] = Difference(old[name], new[name], change - half, change + half)
     return intervals
 
 
@@ -99,8 +98,14 @@ def interval(
         drawn = metric.drawn(rows, clusters)(np.stack(list(_counts(number, draws))))
     else:
         drawn = np.array([metric.value(rows.weighted(counts[clusters])) for counts in _counts(number, draws)])
-    half = stats.t.ppf((1 + confidence) / 2, number - 1) * np.sqrt(number / (number - 1)) * np.nanstd(drawn)
-    return value - float(half), value, value + float(half)
+    half = _half(drawn, number, confidence)
+    return value - half, value, value + half
+
+
+def _half(drawn: npt.NDArray[np.float64], clusters: int, confidence: float) -> float:
+    """Half of the interval that draws of so many clusters give."""
+    quantile = stats.t.ppf((1 + confidence) / 2, clusters - 1)
+    return float(quantile * np.sqrt(clusters / (clusters - 1)) * np.nanstd(drawn))
 
 
 def _counts(number: int, draws: int) -> Iterator[npt.NDArray[np.float64]]:

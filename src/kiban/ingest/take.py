@@ -1,7 +1,7 @@
 """Snapshots of batches: read from their source, written whole, and recorded in the ledger."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -71,7 +71,7 @@ def take_new(
     for name in chosen:
         try:
             source = open_source(dataset.tables[name].source)
-            names = new_batches(dataset, name, recorded, now, until)
+            names = new_batches(source, name, dataset.timezone, recorded.get(name, {}), now, until)
         except KibanError as error:
             taken.problems.append(f"{name}: {error}")
             continue
@@ -88,20 +88,21 @@ def take_new(
     return taken
 
 
-def new_batches(dataset: Dataset, table: str, recorded: Ledger, now: datetime, until: str | None) -> list[str]:
-    """The batches of a table's source that the ledger lacks, whose period is over, and which are not after `until`.
+def new_batches(
+    source: Source, table: str, timezone: str, recorded: Collection[str], now: datetime, until: str | None
+) -> list[str]:
+    """The batches of a table's source that are not `recorded`, whose period is over, and which are not after `until`.
 
     Raises KibanError if the source cannot be asked.
     """
-    named = open_source(dataset.tables[table].source).batches()
-    unknown = [batch for batch in named if batch not in recorded.get(table, {}) and not _is_after(batch, until)]
-    return list(_over(unknown, dataset, table, now))
+    unknown = [batch for batch in source.batches() if batch not in recorded and not _is_after(batch, until)]
+    return list(_over(unknown, table, timezone, now))
 
 
-def _over(batches: Iterable[str], dataset: Dataset, table: str, now: datetime) -> Iterator[str]:
+def _over(batches: Iterable[str], table: str, timezone: str, now: datetime) -> Iterator[str]:
     """The batches whose period is over."""
     for batch in batches:
-        covered = period(batch, dataset.timezone)
+        covered = period(batch, timezone)
         if covered is None or covered[1] <= now:
             yield batch
         else:

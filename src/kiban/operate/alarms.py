@@ -4,7 +4,6 @@ import json
 import os
 import shlex
 import subprocess
-import urllib.request
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from kiban.core import files
+from kiban.core import files, web
 from kiban.core.errors import KibanError, one_line
 from kiban.operate.monitor import Alarm
 
@@ -121,12 +120,7 @@ def tell(message: Message) -> str | None:
             subprocess.run(words, input=message.content, check=True, timeout=SECONDS, capture_output=True)
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             return f"{COMMAND}: the alarm {message.alarm.subject} was not told: {one_line(error)}"
-    if address := os.environ.get(ADDRESS):
-        if not address.startswith(("http://", "https://")):
-            return f"{ADDRESS} is no address of http or https"
-        try:
-            request = urllib.request.Request(address, message.content, {"content-type": "application/json"})  # noqa: S310
-            urllib.request.urlopen(request, timeout=SECONDS).close()  # noqa: S310
-        except (OSError, ValueError) as error:  # which may have the address, a secret, in its text
-            return f"{ADDRESS}: the alarm {message.alarm.subject} was not told: {type(error).__name__}"
+    address = os.environ.get(ADDRESS)
+    if address and (problem := web.ask(address, message.content, SECONDS)):
+        return f"{ADDRESS}: the alarm {message.alarm.subject} was not told: {problem}"
     return None

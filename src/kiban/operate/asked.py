@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,7 +14,7 @@ from kiban.data.contract import Column, Table
 from kiban.data.parquet import ARROW_TYPES
 from kiban.request import logged
 from kiban.servable.columns import TIMES, moment
-from kiban.servable.reference import ANSWER
+from kiban.servable.reference import ANSWER, answers_of
 
 TIME = pa.timestamp("us", tz="UTC")
 LOGGED_AT, MODEL, SHARE, LATE, PLACE = "\x1flogged at", "\x1fmodel", "\x1fshare", "\x1flate", "\x1fplace"
@@ -103,13 +102,6 @@ def _schema(table: Table) -> pa.Schema:
 
 def _columns(table: Table) -> dict[str, Column]:
     return {**table.features(), **table.keys()}
-
-
-def answers_of(table: Table) -> list[str]:
-    """The names of the columns with the answers of a model of a table: one, or one for each level of its target."""
-    target = table.columns[table.target()]
-    is_multiclass = target.type == "string" and target.positive is None
-    return [f"{ANSWER} {level}" for level in target.levels or []] if is_multiclass else [ANSWER]
 
 
 def _rows(lines: Sequence[_Line], table: Table) -> pa.Table:
@@ -211,9 +203,3 @@ def one_for_each_key(rows: pa.Table, table: Table) -> tuple[pa.Table, Counter[st
     said["asked again"] = whole.num_rows - kept.num_rows
     said["logged after the time of the record"] = pc.sum(kept[LATE]).as_py() or 0
     return kept.drop_columns([LATE, PLACE]), +said
-
-
-def local_days(times: pa.ChunkedArray, timezone: str) -> np.ndarray[tuple[int], np.dtype[np.object_]]:
-    """The local day of each time: shape (n,)."""
-    local = pc.local_timestamp(times.cast(pa.timestamp("us", timezone))).cast(pa.date32())
-    return np.array(local.to_pylist(), dtype=object)

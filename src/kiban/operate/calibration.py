@@ -12,14 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.stats import binomtest
 
-from kiban.data.distance import Values
 from kiban.operate import drift
 from kiban.operate.drift import Drift
 from kiban.operate.monitor import Champion, are_too_few, persistent
 from kiban.operate.rules import Monitoring
 from kiban.operate.truth import Truth
 from kiban.servable import columns, reference
-from kiban.servable.reference import GAP, Block, Reference
+from kiban.servable.reference import GAP, Reference
 
 STEP = 4  # weeks from one origin to the next
 FIRST = 2  # weeks after an origin whose alarms are not counted: an alarm needs earlier ones
@@ -77,7 +76,7 @@ def rate(known: Sequence[Origin], settings: Monitoring) -> Rate:
     """How often an honest week has an alarm of drift."""
     weeks = alarms = 0
     for origin in known:
-        judged = [_judged(origin, _block(part, origin.before), settings) for part in origin.after]
+        judged = [_judged(origin, part, settings) for part in origin.after]
         for end in range(FIRST + 1, len(judged) + 1):
             weeks += 1
             alarms += bool(persistent(judged[:end]))
@@ -97,7 +96,6 @@ def planted(known: Sequence[Origin], settings: Monitoring) -> Iterator[Found]:
             kind = known[0].after[0][name].type
             if fault == "all null" or pa.types.is_integer(kind) or pa.types.is_floating(kind):
                 yield _found(f"{name} {fault}", [_weeks_until(origin, name, change, settings) for origin in known])
-
     yield _found("half of the requests gone", [_weeks_until_few(origin, settings) for origin in known])
 
 
@@ -122,17 +120,13 @@ def _weeks_until(
     judged = []
     for number, part in enumerate(origin.after, 1):
         altered = pa.table({name: change(part[name])})
-        judged.append(_judged(origin, _block(altered, origin.before), settings))
+        judged.append(_judged(origin, altered, settings))
         if persistent(judged):
             return number
     return None
 
 
-def _block(rows: pa.Table, before: Reference) -> Block:
-    summary: dict[str, Values] = reference.summary(rows)
-    return Block(first=None, rows=rows.num_rows, columns=summary, unknown=reference.unknown(rows, before.known))
-
-
-def _judged(origin: Origin, window: Block, settings: Monitoring) -> list[Drift]:
+def _judged(origin: Origin, rows: pa.Table, settings: Monitoring) -> list[Drift]:
+    window = reference.block(rows, origin.before.known)
     chances, least = settings.weeks_per_false_alarm, settings.minimum_change
     return drift.judge(origin.before, origin.usual, window, {}, chances, least)

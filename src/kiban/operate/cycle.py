@@ -5,7 +5,6 @@ made anew. A feed that is broken is not a world that has changed: a batch that t
 the earlier ones, is kept out until a person corrects or accepts it, and until then nothing is promoted.
 """
 
-import os
 import subprocess
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -21,18 +20,15 @@ from kiban.data import contract
 from kiban.data.batches import base
 from kiban.evaluate.settings import Gate
 from kiban.ingest import ledger, take
-from kiban.operate import alarms, asked, intake, monitor, monitor_page, promote, release, remote, rules, tree, truth
+from kiban.operate import alarms, intake, monitor, monitor_page, promote, release, remote, rules, tree
 from kiban.operate.last_cycle import Cycle
 from kiban.operate.registry import Registry
 from kiban.operate.rules import Promotion
-from kiban.request import logged
 from kiban.review.revision import Revision
+from kiban.sources.kinds import open_source
 from kiban.sources.settings import Dataset
 
 PAGE = "monitor.html"
-CLONE = "KIBAN_CLONE"
-"""The environment variable by which a cycle tells itself where the clone is."""
-
 PATIENCE = 300.0  # seconds that a cycle waits for a person who promotes or rolls back
 DAYS_OF_A_MONTH = 30
 WAITING = "kiban-cycle"
@@ -51,7 +47,8 @@ def planned(now: datetime, until: str | None) -> str:
     tables = contract.read_raw(paths.raw_contract(dataset.name))
     lines = []
     for name in tables:
-        new = take.new_batches(dataset, name, recorded, now, until)
+        source = open_source(dataset.tables[name].source)
+        new = take.new_batches(source, name, dataset.timezone, recorded.get(name, {}), now, until)
         late = [batch for table, batch in intake.late(dataset, recorded) if table == name]
         lines.append(f"{name}: {', '.join(new) or 'nothing'} is new" + (f"; {', '.join(late)} anew" if late else ""))
     known = promote.up_to_date(now, is_dry=True)
@@ -77,7 +74,7 @@ def run(now: datetime, accepted: Mapping[str, str], until: str | None) -> Cycle:
 
 def _run(now: datetime, accepted: Mapping[str, str], until: str | None) -> Cycle:
     cycle = Cycle(started=now)
-    root = release.root()
+    clone, root = Path.cwd(), release.root()
     try:
         for _ in range(promote.TRIES):
             known = _up_to_date(now)
@@ -85,6 +82,7 @@ def _run(now: datetime, accepted: Mapping[str, str], until: str | None) -> Cycle
             start = _start(branch)
             cycle = Cycle(started=now, hold=_held(known))
             with tree.at(start):
+                _link_sources(clone)
                 is_done = _turn(cycle, branch, now, accepted, until, root)
             if is_done:
                 with cycle.step("bring the clone forward") as say:
@@ -129,10 +127,14 @@ def _branch() -> str:
     return name or present
 
 
+def _tip(ref: str) -> str:
+    """The commit of a branch, or an empty text if there is none."""
+    return git(Path(), "for-each-ref", "--format=%(objectname)", ref).strip()
+
+
 def _start(branch: str) -> str:
     """The newest commit of the branch, here and at origin. Raises KibanError if the two have gone apart."""
-    here = git(Path(), "for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}").strip()
-    there = git(Path(), "for-each-ref", "--format=%(objectname)", f"refs/remotes/{remote.ORIGIN}/{branch}").strip()
+    here, there = _tip(f"refs/heads/{branch}"), _tip(f"refs/remotes/{remote.ORIGIN}/{branch}")
     if not here or not there:
         return here or there or commit_of("HEAD")
     common = git(Path(), "merge-base", here, there).strip()
@@ -143,12 +145,16 @@ def _start(branch: str) -> str:
     return there if common == here else here
 
 
+def _link_sources(clone: Path) -> None:
+    """Link what the sources name by a path and git does not know, such as a feed in a folder of the clone."""
+    tables = read(Params).dataset.tables.values()
+    options = [value for table in tables for value in table.source.options.values()]
+    tree.link([value for value in options if isinstance(value, str)], clone)
+
+
 def _turn(cycle: Cycle, branch: str, now: datetime, accepted: Mapping[str, str], until: str | None, root: Path) -> bool:
     """All steps in the worktree. False if somebody else moved the branch meanwhile."""
-    dataset = read(Params).dataset
-    settings = rules.read(dataset.name)
-    sources = [value for table in dataset.tables.values() for value in table.source.options.values()]
-    tree.link([value for value in sources if isinstance(value, str)], Path(os.environ[CLONE]))
+    settings = rules.read(read(Params).dataset.name)
     intake.take(cycle, now, accepted, until)
     with cycle.step("monitor") as say:
         try:
@@ -167,18 +173,13 @@ def _monitor(cycle: Cycle, now: datetime, root: Path, settings: Promotion) -> st
     if release.current(root) is None:
         return "nothing is in production yet"
     params = read(Params)
-    model = monitor.champion(root)
-    log = asked.read(logged.folder(Path()), model.servable.contract)
-    zone = params.dataset.timezone
-    known = truth.read(model.servable, model.promised, zone)
-    report = monitor.monitor(now, model, log, known, params.gate, settings.monitor, zone)
-    cycle.problems += alarms.record(report.alarms, now, root / alarms.FILE.name)
+    seen = monitor.look(now, root, params.gate, settings.monitor, params.dataset.timezone)
+    present = seen.report.alarms
+    cycle.problems += alarms.record(present, now, root / alarms.FILE.name)
     alarms.show(alarms.read(root / alarms.FILE.name))
-    cycle.alarms = [f"{alarm.kind}, {alarm.subject}: {alarm.sentence}" for alarm in report.alarms]
-    asked_weeks = monitor.blocks(model, log, report, zone)
-    shown = monitor_page.page(report, model.reference, asked_weeks, params.dataset.name)
-    files.write(root / PAGE, shown.encode())
-    return f"{len(report.alarms)} alarms; {root / PAGE}"
+    cycle.alarms = [f"{alarm.kind}, {alarm.subject}: {alarm.sentence}" for alarm in present]
+    files.write(root / PAGE, monitor_page.page(seen, params.dataset.name).encode())
+    return f"{len(present)} alarms; {root / PAGE}"
 
 
 def _commit(cycle: Cycle) -> str | None:
@@ -261,8 +262,7 @@ def _delivered(commit: str, branch: str, settings: Promotion) -> bool:
 
 def _bring_forward(branch: str, commit: str) -> str:
     """Move the branch of this clone to the commit, if nobody is at work on it; else a branch of its own has it."""
-    here = git(Path(), "for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}").strip()
-    if here == commit:
+    if _tip(f"refs/heads/{branch}") == commit:
         return f"{branch} is at {commit[:7]}"
     if git(Path(), "branch", "--show-current").strip() != branch:
         if not remote.is_there():

@@ -11,14 +11,13 @@ from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
-from scipy.special import stdtrit
 
 from kiban.core.text import plain
 from kiban.data.distance import OTHERS, Values, spread
 from kiban.servable.reference import ANSWER, GAP, PROBABILITIES, Block, Reference
 from kiban.servable.reference import LEAST_ROWS as LEAST_NAMED
 from kiban.validate.changes import in_words
-from kiban.validate.history import limit
+from kiban.validate.history import limit, quantiles_of
 
 Check = Literal["distribution", "nulls", "unknown values"]
 LEAST_BLOCKS = 6  # beyond GAP, or no column can be judged
@@ -93,8 +92,7 @@ def judge(
     their ratio says.
     """
     probability = 1 / (windows_per_false_alarm * max(1, len(usual)))
-    numbers = np.arange(1, len(reference.blocks) + 1)
-    quantiles = [float(quantile) for quantile in stdtrit(numbers, 1 - probability / 2)]
+    quantiles = quantiles_of(len(reference.blocks), probability)
     typical = float(np.median([block.rows for block in reference.blocks]))
     wider = max(1.0, typical / window.rows) ** 0.5
     judged = [

@@ -1,5 +1,6 @@
 """The monitor: whether requests, answers and data are as they should be, week by week."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -13,28 +14,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 from pydantic import BaseModel, ConfigDict
-from scipy.special import stdtrit
 
 from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.data.batches import period
 from kiban.evaluate.settings import Gate
-from kiban.operate import asked, drift, quality, release
+from kiban.operate import asked, drift, quality, release, truth
 from kiban.operate.asked import Asked
 from kiban.operate.drift import Drift
 from kiban.operate.quality import Interval
 from kiban.operate.rules import Monitoring
 from kiban.operate.truth import Past, Truth
+from kiban.request import logged
+from kiban.request.logged import UNPROCESSABLE
 from kiban.servable import evaluation, reference
 from kiban.servable.load import Servable, load
 from kiban.servable.reference import Block, Reference
 from kiban.serve.released import REPORT, SERVABLE
 from kiban.tasks.metric import Metric
 from kiban.tasks.own import metrics_of
-from kiban.validate.history import limit
+from kiban.validate.history import limit, quantiles_of
 
 Kind = Literal["silence", "volume", "requests", "drift", "quality"]
-UNPROCESSABLE = 422
 BEFORE = slice(-6, -2)
 """The weeks that the newest one is compared with for its number of requests: those before the last two."""
 LEAST_A_DAY = 20  # requests, before a day without one is a hole
@@ -56,8 +57,7 @@ class Window(_Model):
     """A local week, from Monday `first` on.
 
     `predictions` are corrected for the share of the requests that was logged. `refused` is the share of the requests
-    that the contract refused. `promised` is the metric of the test rows. `with_truth` is the number of predictions
-    whose truth is known.
+    that the contract refused. `with_truth` is the number of predictions whose truth is known.
     """
 
     first: date
@@ -71,7 +71,7 @@ class Window(_Model):
 
 class Report(_Model):
     """What the monitor says at a time of the model in production: alarms, weeks in order, and notes on what it cannot
-    say. `metric` is the label of the gate's metric."""
+    say. `metric` is the label of the gate's metric, and `promised` that of the test rows."""
 
     at: datetime
     model_id: str
@@ -126,6 +126,14 @@ def _importance(path: Path) -> dict[str, float]:
         return {}
 
 
+class Seen(NamedTuple):
+    """A report about a model, and what its weeks were like that have predictions, as the reference has its blocks."""
+
+    model: Champion
+    report: Report
+    blocks: list[Block]
+
+
 class _Week(NamedTuple):
     """The rows of a week, and its number. The log may begin within the first week."""
 
@@ -134,9 +142,18 @@ class _Week(NamedTuple):
     is_whole: bool
 
 
+def look(now: datetime, root: Path, gate: Gate, settings: Monitoring, timezone: str) -> Seen:
+    """Look at the model of a release folder, its log, and the accepted rows that are here. Raises KibanError if the
+    model cannot be loaded, and as `monitor` does."""
+    model = champion(root)
+    log = asked.read(logged.folder(Path()), model.servable.contract)
+    known = truth.read(model.servable, model.promised, timezone)
+    return monitor(now, model, log, known, gate, settings, timezone)
+
+
 def monitor(
-    now: datetime, model: Champion, log: Asked, truth: Truth, gate: Gate, settings: Monitoring, timezone: str
-) -> Report:
+    now: datetime, model: Champion, log: Asked, known: Truth, gate: Gate, settings: Monitoring, timezone: str
+) -> Seen:
     """What there is to say at the time `now`, of the last weeks that are over.
 
     Raises KibanError if the gate's metric is none of the model's task.
@@ -144,36 +161,44 @@ def monitor(
     metric = _metric(model, gate)
     table = model.servable.contract
     times = asked.when(log.rows, table)
-    past = truth.expectations(metric)
+    past = known.expectations(metric)
     windows: list[Window] = []
-    is_own = pc.equal(log.rows[asked.MODEL], model.servable.model_id)
-    joined, said = truth.joined(log.rows.filter(is_own))
-    if others := log.rows.num_rows - (pc.sum(is_own).as_py() or 0):
+    blocks: list[Block] = []
+    own = _own_rows(model, log.rows)
+    joined, said = known.joined(own)
+    joined_weeks = reference.weeks(asked.when(joined, table), timezone)
+    if others := log.rows.num_rows - own.num_rows:
         said["of earlier models are counted, and not measured"] = others
+    answered = _by_week(log.requests, timezone)
+    by_contract = [(time, each.requests) for time, each in log.refused if each.status == UNPROCESSABLE]
+    refused = _by_week(by_contract, timezone)
     for week in _weeks(times, now, settings.weeks, timezone):
         rows = log.rows.filter(pa.array(week.inside))
+        block = _block(model, rows)
+        if rows.num_rows:
+            blocks.append(block)
         windows.append(
             Window(
                 first=reference.first_day(week.number),
                 predictions=round(float(np.sum(1 / rows[asked.SHARE].to_numpy()))) if rows.num_rows else 0,
-                refused=_refused(log, week.number, timezone),
-                drift=_drift(model, rows, settings) if week.is_whole else [],
+                refused=_share(refused[week.number], answered[week.number]),
+                drift=_drift(model, block, settings) if week.is_whole else [],
                 expected=_expected(
-                    truth, metric, own_rows(model, rows), [each for each in past if each.week < week.number]
+                    known, metric, _own_rows(model, rows), [each for each in past if each.week < week.number]
                 ),
-                **truth.real(metric, joined, week.number, gate.cluster)._asdict(),
+                **known.real(metric, joined.filter(pa.array(joined_weeks == week.number)), gate.cluster)._asdict(),
             )
         )
-    notes = [*_notes(model, log, truth, windows), *(f"{number:,} predictions {why}" for why, number in said.items())]
+    notes = [*_notes(model, log, known, windows), *(f"{number:,} predictions {why}" for why, number in said.items())]
     promised = model.promised.test.get(gate.metric) if model.promised else None
     alarms = [
-        *_silence(now, windows, times, truth, settings, timezone),
+        *_silence(now, windows, times, known, settings, timezone),
         *_volume(model, windows, settings),
         *_refusals(windows, settings),
         *_unusual(windows),
         *_worse(windows, metric, promised, gate),
     ]
-    return Report(
+    report = Report(
         at=now,
         model_id=model.servable.model_id,
         version=model.version,
@@ -184,6 +209,7 @@ def monitor(
         windows=windows,
         notes=notes,
     )
+    return Seen(model, report, blocks)
 
 
 def _expected(truth: Truth, metric: Metric, rows: pa.Table, past: Sequence[Past]) -> Interval | None:
@@ -193,7 +219,7 @@ def _expected(truth: Truth, metric: Metric, rows: pa.Table, past: Sequence[Past]
     return quality.corrected(truth.expected(metric, rows), [(each.expected, each.real) for each in past])
 
 
-def own_rows(model: Champion, rows: pa.Table) -> pa.Table:
+def _own_rows(model: Champion, rows: pa.Table) -> pa.Table:
     """The predictions of the model itself, not of those before it."""
     return rows.filter(pc.equal(rows[asked.MODEL], model.servable.model_id))
 
@@ -216,48 +242,41 @@ def _weeks(times: pa.ChunkedArray, now: datetime, most: int, timezone: str) -> I
         yield _Week(number, numbers == number, number > first)
 
 
-def _refused(log: Asked, week: int, timezone: str) -> float:
-    """The share of the requests of a week that the contract refused, by the time when they were logged."""
-    by_contract = [(time, each.requests) for time, each in log.refused if each.status == UNPROCESSABLE]
-    refused = _in_week(by_contract, week, timezone)
-    answered = _in_week(log.requests, week, timezone)
+def _by_week(counted: Sequence[tuple[datetime, float]], timezone: str) -> Mapping[int, float]:
+    """Numbers of requests, given with their times, by the number of the local week; 0 in a week without any."""
+    numbers: dict[int, float] = defaultdict(float)
+    times = pa.chunked_array([pa.array([time for time, _ in counted], asked.TIME)])
+    for week, (_, number) in zip(reference.weeks(times, timezone).tolist(), counted, strict=True):
+        numbers[week] += number
+    return numbers
+
+
+def _share(refused: float, answered: float) -> float:
+    """The share of the requests that the contract refused."""
     return refused / (refused + answered) if refused else 0.0
 
 
-def _in_week(counted: Sequence[tuple[datetime, float]], week: int, timezone: str) -> float:
-    if not counted:
-        return 0.0
-    times = pa.chunked_array([pa.array([time for time, _ in counted], asked.TIME)])
-    return float(np.array([number for _, number in counted]) @ (reference.weeks(times, timezone) == week))
-
-
-def _drift(model: Champion, rows: pa.Table, settings: Monitoring) -> list[Drift]:
-    if model.reference is None or not drift.can_judge(model.reference) or rows.num_rows < drift.LEAST_ROWS:
+def _drift(model: Champion, block: Block, settings: Monitoring) -> list[Drift]:
+    if model.reference is None or not drift.can_judge(model.reference) or block.rows < drift.LEAST_ROWS:
         return []
     return drift.judge(
         model.reference,
         model.usual,
-        block(model, rows),
+        block,
         model.importance,
         settings.weeks_per_false_alarm,
         settings.minimum_change,
     )
 
 
-def block(model: Champion, rows: pa.Table) -> Block:
+def _block(model: Champion, rows: pa.Table) -> Block:
     """What predictions are like, as the reference has it; answers are those of the model itself."""
     table = model.servable.contract
-    judged = reference.judged_columns(rows, None, table)
-    known = model.reference.known if model.reference else {}
-    columns = {**reference.summary(judged), **reference.summary(own_rows(model, rows).select(asked.answers_of(table)))}
-    return Block(first=None, rows=judged.num_rows, columns=columns, unknown=reference.unknown(judged, known))
-
-
-def blocks(model: Champion, log: Asked, report: Report, timezone: str) -> list[Block]:
-    """What the weeks of a report were like, of those with predictions."""
-    weeks = reference.weeks(asked.when(log.rows, model.servable.contract), timezone)
-    shown = [reference.number_of(window.first) for window in report.windows if window.predictions]
-    return [block(model, log.rows.filter(pa.array(weeks == week))) for week in shown]
+    asked_about = reference.block(
+        reference.judged_columns(rows, None, table), model.reference.known if model.reference else {}
+    )
+    answers = reference.summary(_own_rows(model, rows).select(reference.answers_of(table)))
+    return asked_about.model_copy(update={"columns": {**asked_about.columns, **answers}})
 
 
 def _notes(model: Champion, log: Asked, truth: Truth, windows: Sequence[Window]) -> Iterator[str]:
@@ -298,10 +317,9 @@ def _silence(
 
 def _holes(windows: Sequence[Window], times: pa.ChunkedArray, timezone: str) -> Iterator[Alarm]:
     """Days of the last week without a prediction, if no day of the week before was without, and all had many."""
-    days = np.unique(asked.local_days(times, timezone), return_counts=True)
-    counts = dict(zip(days[0].tolist(), days[1].tolist(), strict=True))
+    counts = Counter(reference.local_days(times, timezone).to_pylist())
     before, last = (
-        {first + timedelta(days=day): counts.get(first + timedelta(days=day), 0) for day in range(7)}
+        {first + timedelta(days=day): counts[first + timedelta(days=day)] for day in range(7)}
         for first in (windows[-2].first, windows[-1].first)
     )
     empty = [day for day, number in last.items() if not number]
@@ -328,8 +346,7 @@ def are_too_few(numbers: Sequence[int], before: Reference, settings: Monitoring)
     if not before.is_by_week or len(past) < drift.LEAST_BLOCKS or len(numbers) < -(BEFORE.start or 0):
         return False
     probability = 1 / settings.weeks_per_false_alarm
-    quantiles = [float(stdtrit(number, 1 - probability / 2)) for number in range(1, len(past) + 1)]
-    most = max(limit(past, quantiles, settings.minimum_change), settings.minimum_change)
+    most = max(limit(past, quantiles_of(len(past), probability), settings.minimum_change), settings.minimum_change)
     return all(_missing(number, numbers[BEFORE]) > most for number in numbers[-2:])
 
 

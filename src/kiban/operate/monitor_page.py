@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import jinja2
 
-from kiban.operate.monitor import Report, Window
-from kiban.servable.reference import Block, Reference
+from kiban.operate.monitor import Seen, Window
+from kiban.servable.reference import Block
 from kiban.validate.charts import HEIGHT, WIDTH, Chart, of_column
 
 
@@ -19,13 +19,13 @@ class Shown(NamedTuple):
     is_unusual: bool
 
 
-def page(report: Report, reference: Reference | None, asked: Sequence[Block], dataset: str) -> str:
-    """The page. `asked` are the weeks of the report that have predictions, as the reference has its blocks."""
+def page(seen: Seen, dataset: str) -> str:
     template = importlib.resources.files(__package__).joinpath("monitor.html.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    columns = list(_columns(report.windows, reference.blocks, asked)) if reference and asked else []
+    before = seen.model.reference.blocks if seen.model.reference else []
+    columns = list(_columns(seen.report.windows, before, seen.blocks)) if before and seen.blocks else []
     return environment.from_string(template).render(
-        report=report, dataset=dataset, columns=columns, width=WIDTH, height=HEIGHT
+        report=seen.report, dataset=dataset, columns=columns, width=WIDTH, height=HEIGHT
     )
 
 

@@ -22,7 +22,6 @@ from kiban.servable.load import Servable
 from kiban.tasks.metric import Metric, Scored, Scores, Terms
 
 LEAST_ROWS = 100  # of a window, before a metric says anything
-TARGET = "the target"
 
 
 class Past(NamedTuple):
@@ -117,12 +116,8 @@ class Truth:
         said["have no truth yet"] = one.num_rows - joined.num_rows
         return joined, +said
 
-    def real(self, metric: Metric, joined: pa.Table, week: int, cluster: str) -> Real:
-        """The metric of the joined predictions of a week."""
-        if not joined.num_rows:
-            return Real(None, 0)
-        numbers = reference.weeks(asked.when(joined, self.servable.contract), self.timezone)
-        rows = joined.filter(pa.array(numbers == week))
+    def real(self, metric: Metric, rows: pa.Table, cluster: str) -> Real:
+        """The metric of joined predictions."""
         scores = answers(rows, self.servable)
         if len(scores) < max(LEAST_ROWS, rows.num_rows):  # some are of another task
             return Real(None, rows.num_rows)
@@ -132,8 +127,8 @@ class Truth:
 
 def answers(predictions: pa.Table, servable: Servable) -> Scores:
     """The answers in the columns of predictions that have all of them: shape (n,), or (n, levels)."""
-    values = [predictions[name].to_numpy() for name in asked.answers_of(servable.contract)]
-    scores = values[0] if len(values) == 1 and servable.task.name != "multiclass" else np.column_stack(values)
+    values = [predictions[name].to_numpy() for name in reference.answers_of(servable.contract)]
+    scores = np.column_stack(values) if servable.task.name == "multiclass" else values[0]
     is_whole = np.isfinite(scores) if scores.ndim == 1 else np.isfinite(scores).all(axis=1)
     known: Scores = scores[is_whole]
     return known

@@ -16,6 +16,9 @@ from pydantic_core import to_json
 
 from kiban.request.schema import Records
 
+UNPROCESSABLE = 422
+"""The status of a request that the contract refuses."""
+
 NAMES = "????????T??????.??????Z-*.jsonl"
 """The names of the files; the oldest sorts first."""
 

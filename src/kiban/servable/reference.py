@@ -21,6 +21,7 @@ from kiban.data.distance import MOST_SHARES, OTHERS, Values
 from kiban.servable.columns import TIMES
 from kiban.servable.manifest import RESTORE
 from kiban.tasks.metric import Scores
+from kiban.tasks.task import task_of
 
 FILE = "reference.json"
 ANSWER = "the answer"
@@ -118,16 +119,21 @@ def judged_columns(rows: pa.Table, scores: Scores | None, table: Table) -> pa.Ta
     judged = rows.select(names)
     if scores is None:
         return judged
-    for name, values in _answers(scores, table).items():
-        judged = judged.append_column(name, pa.array(values))
+    for place, name in enumerate(answers_of(table)):
+        judged = judged.append_column(name, pa.array(scores if scores.ndim == 1 else scores[:, place]))
     return judged
 
 
-def _answers(scores: Scores, table: Table) -> dict[str, Scores]:
-    if scores.ndim == 1:
-        return {ANSWER: scores}
-    levels = table.columns[table.target()].levels or []
-    return {f"{ANSWER} {level}": scores[:, place] for place, level in enumerate(levels)}
+def answers_of(table: Table) -> list[str]:
+    """The names of the columns with the answers of a model of a table: one, or one for each level of its target."""
+    target = table.columns[table.target()]
+    is_multiclass = task_of(target).name == "multiclass"
+    return [f"{ANSWER} {level}" for level in target.levels or []] if is_multiclass else [ANSWER]
+
+
+def block(rows: pa.Table, known: Mapping[str, Sequence[str]]) -> Block:
+    """Rows of judged columns as a block without a date; `known` are the values that the reference knows."""
+    return Block(rows=rows.num_rows, columns=summary(rows), unknown=unknown(rows, known))
 
 
 def summary(rows: pa.Table) -> dict[str, Values]:
@@ -206,17 +212,16 @@ def unknown(rows: pa.Table, known: Mapping[str, Sequence[str]]) -> dict[str, flo
 
 def weeks(times: pa.ChunkedArray, timezone: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """The number of the local week of each time: shape (n,). `first_day` gives its Monday."""
-    local = pc.local_timestamp(times.cast(pa.timestamp("us", timezone))).cast(pa.date32())
-    return pc.days_between(pa.scalar(MONDAY), local).to_numpy() // 7
+    return pc.days_between(pa.scalar(MONDAY), local_days(times, timezone)).to_numpy() // 7
+
+
+def local_days(times: pa.ChunkedArray, timezone: str) -> pa.ChunkedArray:
+    """The local day of each time."""
+    return pc.local_timestamp(times.cast(pa.timestamp("us", timezone))).cast(pa.date32())
 
 
 def first_day(week: int) -> date:
     return MONDAY + timedelta(days=7 * int(week))
-
-
-def number_of(day: date) -> int:
-    """The number of the week that begins on a Monday."""
-    return (day - MONDAY).days // 7
 
 
 def _blocks(

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kiban.request import logged
-from kiban.request.logged import Reason
+from kiban.request.logged import UNPROCESSABLE, Reason
 from kiban.request.refusal import RefusedError
 from kiban.request.schema import Records
 from kiban.serve import counters
@@ -38,7 +38,6 @@ PAUSE = 0.05  # seconds between two writes
 RETRY = 1.0  # seconds until the next try after a write failed
 REFUSED_SECONDS = 10.0  # in which refusals are counted before a line has them
 MOST_REASONS = 100  # of refusals in a line, apart from their fields
-UNPROCESSABLE = 422
 
 
 class Line(NamedTuple):

@@ -68,8 +68,7 @@ def _unusual(
     if not judged:
         return
     probability = 1 / (settings.batches_per_false_alarm * len(judged))
-    numbers = np.arange(1, max(map(len, sizes.values())) + 1)
-    quantiles = [float(quantile) for quantile in stdtrit(numbers, 1 - probability / 2)]
+    quantiles = quantiles_of(max(map(len, sizes.values())), probability)
     unusual: dict[tuple[Check, str], list[tuple[bool, float, Subject, str]]] = defaultdict(list)
     for subject, change in judged:
         allowed = max(limit(sizes[subject], quantiles, settings.minimum_change) * change.gap, settings.minimum_change)
@@ -81,6 +80,11 @@ def _unusual(
     for changes in unusual.values():
         *_, subject, text = max(changes)
         yield subject, text
+
+
+def quantiles_of(most: int, probability: float) -> list[float]:
+    """t(1) to t(most): beyond t(m) lies what is as rare as `probability`, after m earlier changes."""
+    return [float(quantile) for quantile in stdtrit(np.arange(1, most + 1), 1 - probability / 2)]
 
 
 def limit(sizes: Sequence[float], quantiles: Sequence[float], minimum: float) -> float:
