@@ -162,7 +162,7 @@ def _between_levels(one: Mapping[str, float], other: Mapping[str, float]) -> flo
     """The least total variation distance of two sets of shares: what one of them does not name may be among the others
     of the other."""
     names = (one.keys() & other.keys()) - {OTHERS}
-    named = sum(abs(one[name] - other[name]) for name in names)
+    named = sum(abs(one[name] - other[name]) for name in sorted(names))  # the same sum in every run
     only_one, only_other = (
         sum(share for name, share in side.items() if name not in names and name != OTHERS) for side in (one, other)
     )
