@@ -28,7 +28,10 @@ test: $(INSTALLED) ## run the tests of all that a change is likely to break, and
 	pytest -m "not long"
 
 test-long: $(INSTALLED) ## run the rest: kills by the dozen, full disks, many like cases, what is slow and rarely breaks
-	pytest -m long --no-cov
+	pytest -m long --cov-append
+
+coverage: $(INSTALLED) ## after `make test test-long`: fail if they ran less than 90 % of the lines
+	coverage report --skip-covered --fail-under=90
 
 check: lint ## what a team's pull request is checked by: lint, every configuration, the graph on 1,000 rows, tests/team
 	kiban check

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from datetime import datetime
@@ -35,6 +36,7 @@ from kiban.score.read import opened
 from kiban.servable.load import load
 from kiban.serve.model import Served
 from kiban.serve.settings import Serving
+from kiban.sources import stores
 
 
 class Params(Sections):
@@ -300,6 +302,26 @@ def test_a_run_that_is_ended_leaves_nothing(flights: pa.Table, number: signal.Si
     assert process.returncode == (1 if number == signal.SIGINT else 128 + number)
     assert "Traceback" not in said
     assert not [path.name for path in Path().iterdir() if "out" in path.name]
+
+
+def test_no_other_thread_reads_the_file(flights: pa.Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that still held a part of it when Python ends would abort the process."""
+    threads = set()
+
+    class Watched(io.FileIO):
+        def readinto(self, buffer: Any) -> int | None:
+            threads.add(threading.get_ident())
+            return super().readinto(buffer)
+
+        def read(self, size: int | None = -1) -> bytes:
+            threads.add(threading.get_ident())
+            return super().read(size)
+
+    write(flights, "in.parquet")
+    monkeypatch.setattr(type(stores.system("in.parquet")), "open", lambda _, path, mode: Watched(path, mode))
+    with opened("in.parquet", WrittenFile()) as table:
+        assert sum(len(piece.numbers) for piece in table.pieces) == 2000
+    assert threads == {threading.get_ident()}
 
 
 def test_an_output_keeps_its_mode_and_its_link(flights: pa.Table) -> None:

@@ -102,14 +102,14 @@ def _explained(path: str, pieces: Iterator[Piece]) -> Iterator[Piece]:
 
 
 def _parquet(raw: BinaryIO) -> Input:
-    # Without a buffer a whole column of a row group is in memory.
-    file = pq.ParquetFile(raw, buffer_size=1 << 20, page_checksum_verification=True)
+    # Without a buffer a whole column of a row group is in memory. `raw` is a Python object: if a thread of Arrow read
+    # ahead (pre_buffer) and let go of it while Python ends, the process would abort.
+    file = pq.ParquetFile(raw, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True)
 
     def pieces() -> Iterator[Piece]:
         done = 0
         probe = next(file.iter_batches(PROBE, use_threads=False), None)
         rows = min(ROWS, LARGEST * len(probe) // probe.nbytes) if probe and probe.nbytes else ROWS
-        # Arrow's threads must not hold `raw`, which is a Python object: see kiban.data.parquet.
         for batch in file.iter_batches(max(rows, 1), use_threads=False):
             batch.validate(full=True)  # raises if text is not UTF-8
             numbers = list(range(done + 1, done + 1 + len(batch)))
