@@ -53,6 +53,20 @@ def test_what_has_grown_large_is_a_note(
     assert "most of it in mlruns: `kiban clean` says what may go" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("last", "problem"),
+    [
+        ('"overdue": "2999-01-01T00:00:00Z"', []),
+        ('"overdue": "2026-01-03T00:00:00Z"', ["started at 2026-01-01 06:00: see whether its scheduler still runs"]),
+        ('"outcome": "failed", "problems": ["origin is away"]', ["the last one failed: origin is away"]),
+    ],
+)
+def test_a_cycle_that_was_missed_or_failed(clone: Path, last: str, problem: list[str]) -> None:
+    (clone / "release").mkdir()
+    (clone / "release/last-cycle.json").write_text(f'{{"started": "2026-01-01T06:00:00Z", {last}}}')
+    assert [each.removeprefix("the last one was ") for each in problems(clone)] == problem
+
+
 def test_a_params_yaml_that_is_not_conf_is_told_by_its_keys(clone: Path) -> None:
     params = clone / "params.yaml"
     params.write_text(params.read_text().replace("max_iter: 400", "max_iter: 300"))

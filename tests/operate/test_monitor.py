@@ -136,6 +136,15 @@ def test_silence_is_an_alarm(log: Callable[..., None]) -> None:
     assert "the newest accepted batch is 2013-03; the next one was due on 2013-05-09" in late[-1]["sentence"]
 
 
+def test_a_cycle_that_was_missed_is_an_alarm(log: Callable[..., None], project: Path) -> None:
+    (project / "release").mkdir()
+    last = {"started": "2013-03-30T06:00:00Z", "overdue": "2013-03-31T18:00:00Z"}
+    (project / "release/last-cycle.json").write_text(json.dumps(last))
+    assert report("--now", "2013-03-31T12:00:00")["alarms"] == []
+    (alarm,) = report("--now", "2013-04-01", status=4)["alarms"]
+    assert (alarm["kind"], alarm["subject"]) == ("silence", "cycle")
+
+
 def test_nothing_that_was_asked_is_no_fault(log: Callable[..., None], tmp_path: Path) -> None:
     said = report("--now", "2013-04-01")
     assert (said["windows"], said["alarms"]) == ([], [])

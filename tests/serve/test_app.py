@@ -301,6 +301,17 @@ def test_the_size_counts_whatever_the_request_says_of_it(client: TestClient) -> 
         assert answer.status_code == 413
 
 
+def test_metrics_say_when_a_cycle_is_overdue(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "cycle" not in client.get("/metrics").text
+    monkeypatch.setenv("KIBAN_RELEASE", str(tmp_path))
+    times = '{"started": "1970-01-01T00:01:00Z", "overdue": "1970-01-02T00:01:00Z"}'
+    (tmp_path / "last-cycle.json").write_text(times)
+    lines = client.get("/metrics").text.splitlines()
+    assert {"kiban_last_cycle_seconds 60.0", "kiban_cycle_overdue_seconds 86460.0"} <= {*lines}
+
+
 def test_metrics_count_by_route_status_and_label_whatever_is_asked(client: TestClient) -> None:
     def series() -> dict[str, float]:
         lines = [line for line in client.get("/metrics").text.splitlines() if not line.startswith("#")]

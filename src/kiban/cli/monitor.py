@@ -46,6 +46,7 @@ def monitor(now: datetime, page: Path | None, record: bool, calibrate: bool, as_
     from kiban.operate import alarms, monitor_page, release, rules
     from kiban.operate import monitor as monitoring
     from kiban.operate.last_cycle import ALARM
+    from kiban.serve import released
 
     params = read(Params)
     dataset, root = params.dataset, release.root()
@@ -54,7 +55,9 @@ def monitor(now: datetime, page: Path | None, record: bool, calibrate: bool, as_
         _calibrate(root, dataset.timezone, settings)
         return
     seen = monitoring.look(now, root, params.gate, settings, dataset.timezone)
-    report = seen.report
+    missed = monitoring.missed(now, released.last_cycle(root))
+    report = seen.report.model_copy(update={"alarms": [*missed, *seen.report.alarms]})
+    seen = seen._replace(report=report)
     if page:
         page.parent.mkdir(parents=True, exist_ok=True)
         files.write(page, monitor_page.page(seen, dataset.name).encode())

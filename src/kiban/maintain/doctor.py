@@ -5,6 +5,7 @@ import platform
 import stat
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from kiban.core.errors import KibanError, one_line
 from kiban.core.files import size_of
 from kiban.core.git import git, merging
 from kiban.core.paths import CACHE, PARAMS, RUNS
+from kiban.serve import released
 
 CI_MACHINE = "Linux on x86_64"
 LARGE = 5 * 10**9  # bytes
@@ -40,6 +42,7 @@ def examine(root: Path) -> list[Check]:
         ("DVC's list of locks can be read", _locks),
         ("DVC's cache of this machine is out of other accounts' reach", _site_cache),
         ("remotes are verified", _remotes),
+        ("cycles run", _cycles),
     ]
     notes: list[tuple[str, Callable[[Path], str | None]]] = [
         ("models have the bytes of CI", _machine),
@@ -148,6 +151,18 @@ def _remotes(root: Path) -> str | None:
     for name, remote in _dvc_config(root)["remote"].items():
         if not remote.get("verify"):
             return f"what comes from {name} is not compared with its hash: `dvc remote modify {name} verify true`"
+    return None
+
+
+def _cycles(root: Path) -> str | None:
+    """The release folder says when a cycle was run last. Who runs none has none."""
+    last = released.last_cycle(Path(os.environ.get(released.FOLDER) or root / "release"))
+    if last is None:
+        return None
+    if last.overdue and datetime.now(UTC) > last.overdue:
+        return f"the last one was started at {last.started:%Y-%m-%d %H:%M}: see whether its scheduler still runs"
+    if last.outcome == "failed":
+        return f"the last one failed: {'; '.join(last.problems)}"
     return None
 
 

@@ -155,6 +155,7 @@ def _link_sources(clone: Path) -> None:
 def _turn(cycle: Cycle, branch: str, now: datetime, accepted: Mapping[str, str], until: str | None, root: Path) -> bool:
     """All steps in the worktree. False if somebody else moved the branch meanwhile."""
     settings = rules.read(read(Params).dataset.name)
+    cycle.overdue = now + timedelta(hours=settings.cycle.overdue_hours)
     intake.take(cycle, now, accepted, until)
     with cycle.step("monitor") as say:
         try:

@@ -10,8 +10,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from kiban.core import files
-
-LAST = "last-cycle.json"
+from kiban.serve.released import LAST_CYCLE, LastCycle
 
 FAILED, BAD_DATA, ALARM = 1, 3, 4
 """Exit statuses. Nothing to do, a promotion and a refusal are 0: schedulers try anything else again."""
@@ -27,13 +26,12 @@ class Step(BaseModel):
     seconds: float
 
 
-class Cycle(BaseModel):
+class Cycle(LastCycle):
     """A cycle. `taken` are the batches that are new or were corrected, `held_back` those that were kept out, and why.
 
     `commit` is what it put on main. `problems` are why it failed.
     """
 
-    started: datetime
     ended: datetime | None = None
     outcome: Outcome = "nothing to do"
     promotion: str = ""
@@ -41,7 +39,6 @@ class Cycle(BaseModel):
     taken: list[str] = []
     held_back: dict[str, list[str]] = {}
     alarms: list[str] = []
-    problems: list[str] = []
     commit: str | None = None
     steps: list[Step] = []
 
@@ -70,12 +67,4 @@ class Cycle(BaseModel):
 
     def write(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
-        files.write(root / LAST, (self.model_dump_json(indent=1) + "\n").encode())
-
-
-def last(root: Path) -> Cycle | None:
-    """The last cycle that ended, as the release folder has it, or None."""
-    try:
-        return Cycle.model_validate_json((root / LAST).read_bytes())
-    except (OSError, ValueError):
-        return None
+        files.write(root / LAST_CYCLE, (self.model_dump_json(indent=1) + "\n").encode())

@@ -30,7 +30,7 @@ from kiban.request.logged import UNPROCESSABLE
 from kiban.servable import evaluation, reference
 from kiban.servable.load import Servable, load
 from kiban.servable.reference import Block, Reference
-from kiban.serve.released import REPORT, SERVABLE
+from kiban.serve.released import REPORT, SERVABLE, LastCycle
 from kiban.tasks.metric import Metric
 from kiban.tasks.own import metrics_of
 from kiban.validate.history import limit, quantiles_of
@@ -143,8 +143,10 @@ class _Week(NamedTuple):
 
 
 def look(now: datetime, root: Path, gate: Gate, settings: Monitoring, timezone: str) -> Seen:
-    """Look at the model of a release folder, its log, and the accepted rows that are here. Raises KibanError if the
-    model cannot be loaded, and as `monitor` does."""
+    """Look at the model of a release folder, its log, and the accepted rows that are here.
+
+    Raises KibanError if the model cannot be loaded, and as `monitor` does.
+    """
     model = champion(root)
     log = asked.read(logged.folder(Path()), model.servable.contract)
     known = truth.read(model.servable, model.promised, timezone)
@@ -313,6 +315,13 @@ def _silence(
         if now > due:
             text = f"the newest accepted batch is {truth.newest}; the next one was due on {due:%Y-%m-%d}"
             yield Alarm(kind="silence", subject="batch", sentence=text)
+
+
+def missed(now: datetime, last: LastCycle | None) -> Iterator[Alarm]:
+    """No cycle was started when one was due. Who never runs one is not told."""
+    if last and last.overdue and now > last.overdue:
+        text = f"the last cycle was started at {last.started:%Y-%m-%d %H:%M}: see whether its scheduler still runs"
+        yield Alarm(kind="silence", subject="cycle", sentence=text)
 
 
 def _holes(windows: Sequence[Window], times: pa.ChunkedArray, timezone: str) -> Iterator[Alarm]:

@@ -29,10 +29,14 @@ class Monitoring(Settings):
 
 
 class Due(Settings):
-    """When a cycle tries to promote a model: after so many months, or so many new batches. Worse quality suffices."""
+    """When a cycle tries to promote a model: after so many months, or so many new batches. Worse quality suffices.
+
+    A cycle is overdue so many hours after the one before it was started.
+    """
 
     months: Annotated[int, Field(ge=1)] = 3
     batches: Annotated[int, Field(ge=1)] = 1
+    overdue_hours: Annotated[int, Field(ge=1)] = 36
 
 
 class Promotion(Settings):

@@ -2,14 +2,18 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Histogram, generate_latest
 from prometheus_client import Counter as Series
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from kiban.request.schema import Places
+from kiban.serve import released
 
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -34,10 +38,29 @@ def count(answered: Sequence[Mapping[str, Any]], unusual: Places) -> None:
         warnings.labels(name).inc()
 
 
+class Cycles(Collector):
+    """When the last cycle was started, and when the next one is overdue, as the release folder says."""
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        folder = os.environ.get(released.FOLDER)
+        last = released.last_cycle(Path(folder)) if folder else None
+        times = {
+            "kiban_last_cycle_seconds": ("The time at which the last cycle was started", last and last.started),
+            "kiban_cycle_overdue_seconds": ("The time from which on the next cycle is overdue", last and last.overdue),
+        }
+        for name, (text, time) in times.items():
+            if time:
+                yield GaugeMetricFamily(name, text, time.timestamp())
+
+
+REGISTRY.register(Cycles())
+
+
 def exposition() -> bytes:
     """All series in Prometheus' text format, summed over the workers."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:  # `bentoml serve` sets it for its workers
         return generate_latest()
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    registry.register(Cycles())
     return generate_latest(registry)

@@ -4,6 +4,7 @@
     v1.2.0-d52db304032c/   servable/, evaluation.json, importance.csv, release.json
     v1.1.0-0c7e49b51d2a/
     workers/               a file of each worker of the service: with which model it answers
+    last-cycle.json        the last cycle that ended
 
 A worker says in its file with which model it answers, and which one it has refused, so that others see when all of them
 have taken a new one. A worker that may not write there serves all the same.
@@ -11,6 +12,7 @@ have taken a new one. A worker that may not write there serves all the same.
 
 import os
 import socket
+from datetime import datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -21,6 +23,7 @@ FOLDER = "KIBAN_RELEASE"
 """The environment variable with the path of the release folder."""
 
 CURRENT, SERVABLE, REPORT, RELEASE, WORKERS = "current", "servable", "evaluation.json", "release.json", "workers"
+LAST_CYCLE = "last-cycle.json"
 
 
 class Release(BaseModel):
@@ -51,10 +54,27 @@ class Worker(BaseModel):
     reason: str | None = None
 
 
+class LastCycle(BaseModel):
+    """When the last cycle was started, how it ended, and when the next one is `overdue`."""
+
+    started: datetime
+    outcome: str = "nothing to do"
+    problems: list[str] = []
+    overdue: datetime | None = None
+
+
 def release_in(folder: Path) -> Release | None:
     """The release in a folder, or None if it is none."""
     try:
         return Release.model_validate_json((folder / RELEASE).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def last_cycle(root: Path) -> LastCycle | None:
+    """The last cycle that ended, or None if the release folder knows none."""
+    try:
+        return LastCycle.model_validate_json((root / LAST_CYCLE).read_bytes())
     except (OSError, ValidationError):
         return None
 
