@@ -1,6 +1,7 @@
 """The prediction log of a real server, reconciled with what callers were answered."""
 
 import contextlib
+import gzip
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,12 @@ import httpx
 import psutil
 import pytest
 from clones import served_with
-from servers import output_of, process_of, serving
+from servers import Store, output_of, process_of, serving
 from slice import KNOWN_FLIGHT, ROOT
 
+from kiban.core.errors import KibanError
 from kiban.data import contract
+from kiban.operate import collected
 from kiban.servable.load import load
 
 
@@ -228,3 +232,53 @@ def test_what_is_personal_is_not_written_and_a_share_is(evaluated: Path, tmp_pat
     assert {record["scheduled_departure"] for record in records} == {"2013-03-01T10:15:00-05:00"}
     assert {line["share"] for line in written} == {0.5}
     assert "someone" not in "".join(path.read_text() for path in log.iterdir())
+
+
+@pytest.mark.long
+def test_two_services_copy_their_logs_to_a_store_and_one_is_killed(
+    evaluated: Path, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = 5.0
+    folder = served_with(evaluated, tmp_path / "clone", workers=2, **{"prediction_log.copy_seconds": seconds})
+    address, brought = "s3://dvc/predictions", tmp_path / "brought"
+    shared = {"KIBAN_PREDICTION_STORE": address, **store.environment}
+    for name, value in store.environment.items():
+        monkeypatch.setenv(name, value)
+
+    def copied() -> list[dict[str, Any]]:
+        with contextlib.suppress(KibanError):  # nothing is there yet
+            collected.bring(address, tmp_path / "nowhere", datetime(2020, 1, 1, tzinfo=UTC), brought)
+        return [json.loads(line) for path in brought.iterdir() for line in gzip.open(path, "rt")]
+
+    def serve(name: str) -> contextlib.AbstractContextManager[httpx.Client]:
+        return serving(folder, "bentoml", "serve", KIBAN_PREDICTION_LOG=str(tmp_path / name), **shared)
+
+    with serve("one") as one, serve("two") as two:
+        answered = [ask(client, number) for number in range(40) for client in (one, two)]
+        asked, ends = time.monotonic(), time.monotonic() + 60
+        while len(copied()) < len(answered) and time.monotonic() < ends:
+            time.sleep(0.2)
+        waited = time.monotonic() - asked
+        check_reconciled(copied(), answered, load(folder / "models/servable").model_id)
+        store.kill()
+        more = [ask(client, number) for number in range(20) for client in (one, two)]
+        ends = time.monotonic() + 60
+        while "cannot be written" not in output_of(one, folder).read_text() and time.monotonic() < ends:
+            time.sleep(0.2)
+        assert "s3://dvc/predictions cannot be written" in output_of(one, folder).read_text()
+        assert ask(one, 1)
+        store.start()
+        more += [ask(two, number) for number in range(5)]
+        server = process_of(one)
+        for process in [server, *server.children(recursive=True)]:
+            process.kill()
+    lost = [line for line in lines(tmp_path / "one") if line not in copied()]
+    assert waited < 2 * seconds  # on a busy machine
+    with serve("one"):  # what was on the disk of the one that was killed
+        ends = time.monotonic() + 60
+        while len(copied()) < len(lines(tmp_path / "one")) + len(lines(tmp_path / "two")) and time.monotonic() < ends:
+            time.sleep(0.2)
+    ids = [line["request_id"] for line in copied()]
+    assert len(ids) == len(set(ids))
+    assert {request_id for request_id, *_ in answered + more} <= set(ids)
+    assert {line["request_id"] for line in lost} <= set(ids)

@@ -21,6 +21,7 @@ from click.testing import CliRunner
 from clones import commit, copy_to, environment, run
 
 from kiban.cli import commands
+from kiban.data import parquet
 
 pytestmark = pytest.mark.long  # test_due.py is quick
 
@@ -130,6 +131,7 @@ def test_new_data_go_the_whole_way(ours: Path, feed: Path) -> None:
     readme.write_text(readme.read_text() + "\nwork that nobody has committed\n")
     runs = len(list((ours / "mlruns").rglob("meta.yaml")))
     lay(feed, "2012-07")
+    run(ours, "kiban", "score", str(feed / "2012-07.csv"), str(feed.parent / "scored.csv"), "--log")
     assert "2012-07 is new" in run(ours, "kiban", "cycle", "--now", AUGUST, "--dry-run")
     done = cycle(ours, AUGUST)
     assert (done["taken"], done["problems"]) == (["2012-07"], [])
@@ -142,6 +144,10 @@ def test_new_data_go_the_whole_way(ours: Path, feed: Path) -> None:
     run(ours, "git", "merge", "-q", "--ff-only", "origin/main")
     run(ours, "dvc", "checkout")
     run(ours, "dvc", "status", "-q")
+    (kept,) = (ours / "monitoring/log").glob("*.parquet")
+    assert parquet.read(kept).num_rows == 31
+    weeks = json.loads((ours / "monitoring/log/weeks.json").read_text())
+    assert [week["first"] for week in weeks] == ["2012-06-25", *(f"2012-07-{day:02d}" for day in (2, 9, 16, 23))]
     again = cycle(ours, AUGUST)
     assert (again["outcome"], again["commit"]) == ("nothing to do", None)
 

@@ -1,8 +1,10 @@
 """`kiban monitor` on a log of real flights: what was asked, what came true, and who is told."""
 
+import gzip
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,14 @@ from click.testing import CliRunner
 from slice import prepared_rows
 
 from kiban.cli.monitor import monitor
+from kiban.core.errors import KibanError
 from kiban.core.settings import Sections, read
+from kiban.data import parquet
 from kiban.evaluate.settings import Gate
-from kiban.operate import alarms, asked
-from kiban.operate.monitor import Alarm
+from kiban.operate import alarms, archive, asked, truth
+from kiban.operate import monitor as monitoring
+from kiban.operate.monitor import Alarm, Seen
+from kiban.operate.rules import Monitoring
 from kiban.request import logged
 from kiban.request.logged import Reason
 from kiban.request.predictions import ANSWERS
@@ -104,7 +110,7 @@ def test_of_several_predictions_the_last_before_the_time_counts(log: Callable[..
 
     more = again(30, 0.25) + again(90, 0.75) + again(30, 0.5, flight=None) + b'{"time": "2013-03-01'
     (project / "log" / logged.file_name(datetime(2013, 3, 9, tzinfo=UTC))).write_bytes(more)
-    known = asked.read(project / "log", servable.contract)
+    known = asked.read([project / "log"], servable.contract)
     assert (known.rows.num_rows, known.damaged) == (len(lines) + 3, 1)
     one, said = asked.one_for_each_key(known.rows, servable.contract)
     assert one.num_rows == len(lines)
@@ -134,6 +140,92 @@ def test_silence_is_an_alarm(log: Callable[..., None]) -> None:
     late = report("--now", "2013-05-20", status=4)["alarms"]
     assert {alarm["subject"] for alarm in late} == {"requests", "batch"}
     assert "the newest accepted batch is 2013-03; the next one was due on 2013-05-09" in late[-1]["sentence"]
+
+
+def test_what_the_log_has_lost_is_in_the_archive(log: Callable[..., None], project: Path) -> None:
+    log(share=0.5)
+    refused = logged.refused(datetime(2013, 3, 5, 12, tzinfo=UTC), {Reason("id", 422, ("origin",)): 9})
+    (project / "log" / logged.file_name(datetime(2013, 3, 5, tzinfo=UTC))).write_bytes(refused)
+    before = report("--now", "2013-03-12")
+    seen = look()
+    archive.keep(project / "release/log", seen.rows, seen.weeks, load().contract)
+    assert archive.is_behind(project / "release/log")
+    archive.publish(project / "release/log", load().contract)
+    assert not archive.is_behind(project / "release/log")
+    assert "origin" not in parquet.read(Path("monitoring/log/2013-03.parquet")).schema.names
+    for path in (project / "log").iterdir():
+        path.unlink()
+    assert report("--now", "2013-03-12") == before
+    archive.publish(project / "release/log", load().contract)  # they are in a commit
+    assert [path.name for path in (project / "release/log").iterdir()] == ["weeks.json"]
+    assert report("--now", "2013-03-12") == before
+    later = logged.answered(
+        datetime(2013, 3, 20, tzinfo=UTC), "id", load().model_id, [{}], [{"probability": 0.5}], [], []
+    )
+    (project / "log" / logged.file_name(datetime(2013, 3, 20, tzinfo=UTC))).write_bytes(later)
+    notes = report("--now", "2013-03-12")["notes"]
+    assert any("begins at 2013-03-20 00:00" in note and "is lost" in note for note in notes)
+
+
+def look() -> Seen:
+    now = datetime(2013, 3, 12, tzinfo=UTC)
+    return monitoring.look(now, Path("release"), read(Params).gate, Monitoring(), "America/New_York")
+
+
+def test_a_line_is_counted_once_wherever_it_is(log: Callable[..., None], project: Path) -> None:
+    log()
+    before = look().report
+    seen = look()
+    archive.keep(project / "release/log", seen.rows, seen.weeks, load().contract)
+    content = (project / "release/log/2013-03.parquet").read_bytes()
+    archive.keep(project / "release/log", seen.rows, seen.weeks, load().contract)
+    assert (project / "release/log/2013-03.parquet").read_bytes() == content
+    (path,) = (project / "log").iterdir()
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[len(lines) // 2 :]))  # the older half is in the archive alone
+    assert look().report == before
+
+
+def test_an_archive_of_another_contract_is_read(log: Callable[..., None], project: Path) -> None:
+    log()
+    seen, contract = look(), load().contract
+    archive.keep(project / "kept", seen.rows, seen.weeks, contract)
+    flight = contract.columns["flight"].model_copy(update={"type": "string"})
+    other = contract.model_copy(update={"columns": {**contract.columns, "flight": flight}})
+    assert archive.read([project / "kept"], other).rows["flight"].null_count == 0
+    other = contract.model_copy(update={"key": ["flight", "scheduled_departure", "origin"]})
+    assert archive.read([project / "kept"], other).rows["origin"].null_count == seen.rows.num_rows
+    (project / "kept/weeks.json").write_text("[{")
+    with pytest.raises(KibanError, match="kept/weeks.json cannot be read"):
+        archive.read([project / "kept"], contract)
+
+
+def test_the_logs_of_other_machines_are_looked_at(
+    log: Callable[..., None], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log()
+    before = look().report
+    (path,) = (project / "log").iterdir()
+    lines = path.read_bytes().splitlines(keepends=True)
+    middle, copies = len(lines) // 2, project / "store/20130301"
+    monkeypatch.setenv(logged.STORE, str(project / "store"))
+    (alarm,) = [each for each in look().report.alarms if each.subject == "store of the log"]
+    assert "has no copies" in alarm.sentence
+    copies.mkdir(parents=True)
+    for host, part in {"one": lines[:middle], "two": lines[middle:]}.items():
+        content = gzip.compress(b"".join(part))
+        (
+            copies / f"{logged.file_name(datetime(2013, 3, 1, tzinfo=UTC)).partition('-')[0]}-{host}-7.jsonl.gz"
+        ).write_bytes(content)
+    (copies / "notes.txt").write_text("no log")
+    path.unlink()
+    said = look().report
+    assert said.windows == before.windows
+    assert any("the host one logged last at 2013-03-0" in note for note in said.notes)
+    monkeypatch.setattr(monitoring, "MOST_AHEAD", 0)
+    late = datetime(2013, 8, 12, tzinfo=UTC)
+    monitoring.look(late, Path("release"), read(Params).gate, Monitoring(), "America/New_York")
+    assert not list(Path(".kiban_cache/predictions").iterdir())  # nobody looks at these any more
 
 
 def test_a_cycle_that_was_missed_is_an_alarm(log: Callable[..., None], project: Path) -> None:
@@ -208,7 +300,7 @@ def test_odd_times_and_names_of_columns_are_no_matter(log: Callable[..., None]) 
     contract = load().contract
     columns = dict.fromkeys(("model", "share", "place", "logged at"), contract.columns["distance"])
     odd = contract.model_copy(update={"columns": {**contract.columns, **columns}})
-    rows = asked.read(Path("log"), odd).rows
+    rows = asked.read([Path("log")], odd).rows
     assert asked.one_for_each_key(rows, odd)[0].num_rows
 
 
@@ -216,6 +308,10 @@ def test_a_table_without_a_key_is_not_measured(log: Callable[..., None]) -> None
     log()
     contract = load().contract
     keyless = contract.model_copy(update={"key": ["row_hash"], "time": None})
-    rows, said = asked.one_for_each_key(asked.read(Path("log"), contract).rows, keyless)
+    rows, said = asked.one_for_each_key(asked.read([Path("log")], contract).rows, keyless)
     assert rows.num_rows == 0
     assert "no key that a caller could give" in next(iter(said))
+    known = truth.read(load(), None, "America/New_York")
+    keyless_servable = replace(known.servable, contract=keyless)
+    joined, said = replace(known, servable=keyless_servable).joined(asked.read([Path("log")], contract).rows)
+    assert (joined.num_rows, len(said)) == (0, 1)

@@ -1,5 +1,7 @@
 """What was asked and answered, read from the prediction log: one row a prediction."""
 
+import gzip
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,9 +19,11 @@ from kiban.servable.columns import TIMES, moment
 from kiban.servable.reference import ANSWER, answers_of
 
 TIME = pa.timestamp("us", tz="UTC")
-LOGGED_AT, MODEL, SHARE, LATE, PLACE = "\x1flogged at", "\x1fmodel", "\x1fshare", "\x1flate", "\x1fplace"
+LOGGED_AT, MODEL, SHARE, LINE, RECORD = "\x1flogged at", "\x1fmodel", "\x1fshare", "\x1fline", "\x1frecord"
 """The columns whose names no contract has: when a prediction was logged, the id of the model, the share of the requests
-that were drawn for the log, and two that are passing. The answers are in columns that begin with ANSWER."""
+that were drawn for the log, the hash of the line, and the number of the record in the line. The
+answers are in columns that begin with ANSWER."""
+LATE, PLACE = "\x1flate", "\x1fplace"
 
 
 class _Model(BaseModel):
@@ -55,47 +59,67 @@ class _Line(_Model):
 class Asked(NamedTuple):
     """The log. `rows` are the predictions, with the columns of the contract's features and keys, null where a caller
     gave none. `requests` are the number of requests that were answered by the time when they were logged, corrected
-    for the share that was drawn, and `refused` those that were not. `damaged` lines were left out.
+    for the share that was drawn, and `refused` those that were not. `damaged` lines were left out. `hosts` says of
+    each host when it wrote its last line.
     """
 
     rows: pa.Table
     requests: list[tuple[datetime, float]]
     refused: list[tuple[datetime, Refused]]
     damaged: int
+    hosts: dict[str, datetime]
 
 
-def read(folder: Path, table: Table) -> Asked:
-    """The log in a folder, as the prepared `table` of a model types it. A folder that is missing is an empty log."""
+def read(folders: Sequence[Path], table: Table) -> Asked:
+    """The log in some folders, as the prepared `table` of a model types it. A folder that is missing is an empty log.
+
+    A file that is in several of them is read once.
+    """
     requests: list[tuple[datetime, float]] = []
     refused: list[tuple[datetime, Refused]] = []
-    parts = [_schema(table).empty_table()]
+    parts = [schema(table).empty_table()]
     damaged = 0
-    for path in sorted(folder.glob(logged.NAMES)):
-        lines: list[_Line] = []
+    hosts: dict[str, datetime] = {}
+    for name, path in sorted(_files(folders).items()):
+        lines: list[tuple[int, _Line]] = []
         for content in _lines(path):
             try:
                 line = _Line.model_validate_json(content)
             except ValidationError:  # a kill has cut it off
                 damaged += 1
                 continue
+            host = logged.host(name)
+            hosts[host] = max(line.time, hosts.get(host, line.time))
             refused += [(line.time, each) for each in line.refused]
             if line.request and line.answer:
                 requests.append((line.time, 1 / line.share))
-                lines.append(line)
+                lines.append((_hash(content), line))
         parts.append(_rows(lines, table))
-    return Asked(pa.concat_tables(parts), requests, refused, damaged)
+    return Asked(pa.concat_tables(parts), requests, refused, damaged, hosts)
+
+
+def _files(folders: Sequence[Path]) -> dict[str, Path]:
+    """The files by their names; a copy has that of the file."""
+    copies = {path.name.removesuffix(logged.COPY): path for folder in folders for path in folder.glob(_COPIES)}
+    return copies | {path.name: path for folder in folders for path in folder.glob(logged.NAMES)}
+
+
+_COPIES = logged.NAMES + logged.COPY
 
 
 def _lines(path: Path) -> Iterator[bytes]:
     try:
-        with path.open("rb") as file:
+        with gzip.open(path) if path.name.endswith(logged.COPY) else path.open("rb") as file:
             yield from file
     except FileNotFoundError:  # it has just been deleted to make room
         return
+    except (EOFError, gzip.BadGzipFile):
+        yield b""  # a damaged line
 
 
-def _schema(table: Table) -> pa.Schema:
-    fields = [(LOGGED_AT, TIME), (MODEL, pa.string()), (SHARE, pa.float64())]
+def schema(table: Table) -> pa.Schema:
+    """The columns of `Asked.rows`."""
+    fields = [(LOGGED_AT, TIME), (MODEL, pa.string()), (SHARE, pa.float64()), (LINE, pa.int64()), (RECORD, pa.int32())]
     fields += [(name, ARROW_TYPES[column.type]) for name, column in _columns(table).items()]
     return pa.schema([*fields, *((name, pa.float64()) for name in answers_of(table))])
 
@@ -104,26 +128,33 @@ def _columns(table: Table) -> dict[str, Column]:
     return {**table.features(), **table.keys()}
 
 
-def _rows(lines: Sequence[_Line], table: Table) -> pa.Table:
-    schema = _schema(table)
+def _rows(lines: Sequence[tuple[int, _Line]], table: Table) -> pa.Table:
+    wanted = schema(table)
     pairs = [
-        (line, record, prediction)
-        for line in lines
+        (line, hashed, number, record, prediction)
+        for hashed, line in lines
         if line.request and line.answer and len(line.request.records) == len(line.answer.predictions)
-        for record, prediction in zip(line.request.records, line.answer.predictions, strict=True)
+        for number, (record, prediction) in enumerate(zip(line.request.records, line.answer.predictions, strict=True))
     ]
-    records = [record for _, record, _ in pairs]
+    records = [record for *_, record, _ in pairs]
     columns: dict[str, Any] = {
         LOGGED_AT: pa.array([line.time for line, *_ in pairs], TIME),
         MODEL: [line.answer.model_id if line.answer else "" for line, *_ in pairs],
         SHARE: [line.share for line, *_ in pairs],
+        LINE: pa.array([hashed for _, hashed, *_ in pairs], pa.int64()),
+        RECORD: pa.array([number for _, _, number, *_ in pairs], pa.int32()),
     }
     for name, column in _columns(table).items():
         columns[name] = _values([record.get(name) for record in records], column)
     answers = [_answer(prediction) for *_, prediction in pairs]
     for name in answers_of(table):
         columns[name] = pa.array([answer.get(name) for answer in answers], pa.float64())
-    return pa.table(columns, schema=schema)
+    return pa.table(columns, schema=wanted)
+
+
+def _hash(line: bytes) -> int:
+    """A number that no other line has, because it has the time to the microsecond."""
+    return int.from_bytes(hashlib.blake2b(line.rstrip(b"\n"), digest_size=8).digest(), "big", signed=True)
 
 
 def _answer(prediction: Mapping[str, Any]) -> dict[str, float]:

@@ -20,7 +20,7 @@ from kiban.data import contract
 from kiban.data.batches import base
 from kiban.evaluate.settings import Gate
 from kiban.ingest import ledger, take
-from kiban.operate import alarms, intake, monitor, monitor_page, promote, release, remote, rules, tree
+from kiban.operate import alarms, archive, intake, monitor, monitor_page, promote, release, remote, rules, tree
 from kiban.operate.last_cycle import Cycle
 from kiban.operate.registry import Registry
 from kiban.operate.rules import Promotion
@@ -178,15 +178,22 @@ def _monitor(cycle: Cycle, now: datetime, root: Path, settings: Promotion) -> st
     present = seen.report.alarms
     cycle.problems += alarms.record(present, now, root / alarms.FILE.name)
     alarms.show(alarms.read(root / alarms.FILE.name))
+    table = seen.model.servable.contract
+    archive.keep(root / archive.NEWEST, seen.rows, seen.weeks, table)
+    page = monitor_page.page(seen, params.dataset.name).encode()
+    files.write(root / PAGE, page)
+    if archive.is_behind(root / archive.NEWEST):
+        archive.publish(root / archive.NEWEST, table)
+        files.write(archive.FOLDER / PAGE, page)
+        tree.dvc("add", str(archive.FOLDER))
     cycle.alarms = [f"{alarm.kind}, {alarm.subject}: {alarm.sentence}" for alarm in present]
-    files.write(root / PAGE, monitor_page.page(seen, params.dataset.name).encode())
     return f"{len(present)} alarms; {root / PAGE}"
 
 
 def _commit(cycle: Cycle) -> str | None:
     """Commit what has changed, and return the commit; None if nothing has."""
     name = read(Params).dataset.name
-    written = (paths.ledger(name), paths.LOCK, paths.PARAMS, paths.EVALUATION.parent, alarms.FILE)
+    written = (paths.ledger(name), paths.LOCK, paths.PARAMS, paths.EVALUATION.parent, alarms.FOLDER)
     git(Path(), "add", "--", *(f"./{path}" for path in written if path.exists()))
     if not git(Path(), "diff", "--cached", "--name-only"):
         return None

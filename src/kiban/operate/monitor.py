@@ -1,5 +1,6 @@
 """The monitor: whether requests, answers and data are as they should be, week by week."""
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.data.batches import period
 from kiban.evaluate.settings import Gate
-from kiban.operate import asked, drift, quality, release, truth
+from kiban.operate import archive, asked, collected, drift, quality, release, truth
+from kiban.operate.archive import Archive
 from kiban.operate.asked import Asked
 from kiban.operate.drift import Drift
 from kiban.operate.quality import Interval
@@ -39,6 +41,7 @@ Kind = Literal["silence", "volume", "requests", "drift", "quality"]
 BEFORE = slice(-6, -2)
 """The weeks that the newest one is compared with for its number of requests: those before the last two."""
 LEAST_A_DAY = 20  # requests, before a day without one is a hole
+MOST_AHEAD = 5  # weeks from a prediction to the time of its record that are looked back on
 
 
 class _Model(BaseModel):
@@ -127,11 +130,16 @@ def _importance(path: Path) -> dict[str, float]:
 
 
 class Seen(NamedTuple):
-    """A report about a model, and what its weeks were like that have predictions, as the reference has its blocks."""
+    """A report about a model, and what its weeks were like that have predictions, as the reference has its blocks.
+
+    `rows` are the predictions in the log, and `weeks` those that are over, as the archive keeps them.
+    """
 
     model: Champion
     report: Report
     blocks: list[Block]
+    rows: pa.Table
+    weeks: list[archive.Week]
 
 
 class _Week(NamedTuple):
@@ -145,16 +153,35 @@ class _Week(NamedTuple):
 def look(now: datetime, root: Path, gate: Gate, settings: Monitoring, timezone: str) -> Seen:
     """Look at the model of a release folder, its log, and the accepted rows that are here.
 
-    Raises KibanError if the model cannot be loaded, and as `monitor` does.
+    With KIBAN_PREDICTION_STORE in the environment the logs of other machines are looked at too. Raises KibanError if
+    the model or the archive cannot be read, and as `monitor` does.
     """
     model = champion(root)
-    log = asked.read(logged.folder(Path()), model.servable.contract)
+    table, own = model.servable.contract, logged.folder(Path())
+    since = now - timedelta(weeks=settings.weeks + 1)
+    problem = None
+    if address := os.environ.get(logged.STORE):
+        try:
+            collected.bring(address, own, since)
+        except KibanError as error:
+            problem = Alarm(kind="silence", subject="store of the log", sentence=str(error))
+    log = asked.read([own, collected.FOLDER] if address else [own], table)
+    kept = archive.read([archive.FOLDER, root / archive.NEWEST], table, since - timedelta(weeks=MOST_AHEAD))
     known = truth.read(model.servable, model.promised, timezone)
-    return monitor(now, model, log, known, gate, settings, timezone)
+    seen = monitor(now, model, log, kept, known, gate, settings, timezone)
+    alarms = [*([problem] if problem else []), *seen.report.alarms]
+    return seen._replace(report=seen.report.model_copy(update={"alarms": alarms}))
 
 
 def monitor(
-    now: datetime, model: Champion, log: Asked, known: Truth, gate: Gate, settings: Monitoring, timezone: str
+    now: datetime,
+    model: Champion,
+    log: Asked,
+    kept: Archive,
+    known: Truth,
+    gate: Gate,
+    settings: Monitoring,
+    timezone: str,
 ) -> Seen:
     """What there is to say at the time `now`, of the last weeks that are over.
 
@@ -162,36 +189,46 @@ def monitor(
     """
     metric = _metric(model, gate)
     table = model.servable.contract
-    times = asked.when(log.rows, table)
+    rows = pa.concat_tables([log.rows, archive.without(kept.rows, log.rows)])
+    times = asked.when(rows, table)
     past = known.expectations(metric)
-    windows: list[Window] = []
-    blocks: list[Block] = []
-    own = _own_rows(model, log.rows)
+    own = _own_rows(model, rows)
     joined, said = known.joined(own)
     joined_weeks = reference.weeks(asked.when(joined, table), timezone)
-    if others := log.rows.num_rows - own.num_rows:
+    if others := rows.num_rows - own.num_rows:
         said["of earlier models are counted, and not measured"] = others
     answered = _by_week(log.requests, timezone)
     by_contract = [(time, each.requests) for time, each in log.refused if each.status == UNPROCESSABLE]
     refused = _by_week(by_contract, timezone)
+    windows: list[Window] = []
+    weeks: list[archive.Week] = []
     for week in _weeks(times, now, settings.weeks, timezone):
-        rows = log.rows.filter(pa.array(week.inside))
-        block = _block(model, rows)
-        if rows.num_rows:
-            blocks.append(block)
+        inside = rows.filter(pa.array(week.inside))
+        before = [each for each in past if each.week < week.number]
+        seen = archive.Week(
+            first=reference.first_day(week.number),
+            model_id=model.servable.model_id,
+            answered=answered[week.number],
+            refused=refused[week.number],
+            block=_block(model, log.rows.filter(pa.array(week.inside[: log.rows.num_rows]))),
+            expected=_expected(known, metric, _own_rows(model, inside), before),
+        )
+        seen = seen.with_what_was(kept.weeks.get((seen.first, seen.model_id)))
+        weeks.append(seen)
         windows.append(
             Window(
-                first=reference.first_day(week.number),
-                predictions=round(float(np.sum(1 / rows[asked.SHARE].to_numpy()))) if rows.num_rows else 0,
-                refused=_share(refused[week.number], answered[week.number]),
-                drift=_drift(model, block, settings) if week.is_whole else [],
-                expected=_expected(
-                    known, metric, _own_rows(model, rows), [each for each in past if each.week < week.number]
-                ),
+                first=seen.first,
+                predictions=round(float(np.sum(1 / inside[asked.SHARE].to_numpy()))),
+                refused=_share(seen.refused, seen.answered),
+                drift=_drift(model, seen.block, settings) if week.is_whole else [],
+                expected=seen.expected,
                 **known.real(metric, joined.filter(pa.array(joined_weeks == week.number)), gate.cluster)._asdict(),
             )
         )
-    notes = [*_notes(model, log, known, windows), *(f"{number:,} predictions {why}" for why, number in said.items())]
+    notes = [
+        *_notes(model, log, kept, known, windows),
+        *(f"{number:,} predictions {why}" for why, number in said.items()),
+    ]
     promised = model.promised.test.get(gate.metric) if model.promised else None
     alarms = [
         *_silence(now, windows, times, known, settings, timezone),
@@ -211,7 +248,7 @@ def monitor(
         windows=windows,
         notes=notes,
     )
-    return Seen(model, report, blocks)
+    return Seen(model, report, [week.block for week in weeks if week.block.rows], log.rows, weeks)
 
 
 def _expected(truth: Truth, metric: Metric, rows: pa.Table, past: Sequence[Past]) -> Interval | None:
@@ -281,7 +318,7 @@ def _block(model: Champion, rows: pa.Table) -> Block:
     return asked_about.model_copy(update={"columns": {**asked_about.columns, **answers}})
 
 
-def _notes(model: Champion, log: Asked, truth: Truth, windows: Sequence[Window]) -> Iterator[str]:
+def _notes(model: Champion, log: Asked, kept: Archive, truth: Truth, windows: Sequence[Window]) -> Iterator[str]:
     if not windows:
         yield "no week with a prediction is over yet"
     if model.reference is None:
@@ -293,7 +330,25 @@ def _notes(model: Champion, log: Asked, truth: Truth, windows: Sequence[Window])
         )
     if log.damaged:
         yield f"{log.damaged} lines of the prediction log are damaged"
+    if log.rows.num_rows and kept.rows.num_rows:
+        first, last = pc.min(log.rows[asked.LOGGED_AT]).as_py(), pc.max(kept.rows[asked.LOGGED_AT]).as_py()
+        if first > last:
+            yield (
+                f"the prediction log begins at {first:%Y-%m-%d %H:%M}, and the last prediction before it that a cycle "
+                f"saw is of {last:%Y-%m-%d %H:%M}: what was deleted between is lost. Let cycles run more often, or "
+                "give the log more room"
+            )
+    yield from _quiet(log.hosts)
     yield from truth.notes
+
+
+def _quiet(hosts: Mapping[str, datetime]) -> Iterator[str]:
+    """Machines that have written nothing for a day in which others have."""
+    newest = max(hosts.values(), default=None)
+    for host, last in sorted(hosts.items()):
+        if newest and newest - last > timedelta(days=1):
+            times = f"{last:%Y-%m-%d %H:%M}, others at {newest:%Y-%m-%d %H:%M}"
+            yield f"the host {host or 'without a name'} logged last at {times}"
 
 
 def _silence(

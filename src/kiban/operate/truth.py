@@ -106,6 +106,8 @@ class Truth:
         if not predictions.num_rows or not self.rows.num_rows:
             return predictions.slice(0, 0), Counter()
         one, said = asked.one_for_each_key(predictions, contract)
+        if not one.num_rows:
+            return one, said
         weight = [name for name in [contract.weight()] if name]
         time = [contract.time] if contract.time and contract.time not in contract.key else []
         kept = [*contract.key, *time, contract.target(), *weight]

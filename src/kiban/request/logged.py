@@ -7,8 +7,10 @@ request that was drawn has its `share`. Refused requests are counted in lines wi
 """
 
 import os
+import re
+import socket
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +22,13 @@ UNPROCESSABLE = 422
 """The status of a request that the contract refuses."""
 
 NAMES = "????????T??????.??????Z-*.jsonl"
-"""The names of the files; the oldest sorts first."""
+"""The names of the files: when it was begun, on which host, and by which process; the oldest sorts first."""
+
+STORE = "KIBAN_PREDICTION_STORE"
+"""The environment variable with the address of a folder in a store, which has copies of the files of all machines, each
+as DAY/NAME.gz."""
+
+COPY = ".gz"
 
 
 class Reason(NamedTuple):
@@ -38,7 +46,26 @@ def folder(root: Path) -> Path:
 
 def file_name(now: datetime) -> str:
     """The name of a new file of this process."""
-    return f"{now:%Y%m%dT%H%M%S.%fZ}-{os.getpid()}.jsonl"
+    return f"{now:%Y%m%dT%H%M%S.%fZ}-{this_host()}-{os.getpid()}.jsonl"
+
+
+def this_host() -> str:
+    return re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())
+
+
+def begun(name: str) -> datetime:
+    """When a file was begun, from its name. Raises ValueError if it is no such name."""
+    return datetime.strptime(name.partition("-")[0], "%Y%m%dT%H%M%S.%fZ").replace(tzinfo=UTC)
+
+
+def host(name: str) -> str:
+    """The host that wrote a file, from its name. Earlier releases did not name it: then it is an empty text."""
+    return name.partition("-")[2].rpartition("-")[0]
+
+
+def copied_to(address: str, name: str) -> str:
+    """The address of the copy of a file in a store."""
+    return f"{address.rstrip('/')}/{name[:8]}/{name}{COPY}"
 
 
 def answered(

@@ -26,6 +26,7 @@ warnings = Series("kiban_warnings", "Values that the contract warns about, in re
 
 swaps = Series("kiban_swaps", "Servables that were taken or refused while the service ran", ["outcome"])
 logged = Series("kiban_logged_predictions", "Predictions that were written to the prediction log")
+log_copies = Series("kiban_log_copies", "Files of the prediction log that were copied to the store", ["outcome"])
 log_lost = Series("kiban_unlogged_predictions", "Predictions that could not be written to the prediction log")
 
 

@@ -26,6 +26,7 @@ from kiban.request.logged import UNPROCESSABLE, Reason
 from kiban.request.refusal import RefusedError
 from kiban.request.schema import Records
 from kiban.serve import counters
+from kiban.serve.log_copies import LogCopies
 from kiban.serve.model import Served
 from kiban.serve.settings import Log
 from kiban.serve.watch import Answering
@@ -51,12 +52,13 @@ class PredictionLog:
     """A log in `folder`, to which `workers` processes write.
 
     Each process starts a new file every day, and when a file reaches `max_file_bytes`. The oldest files are deleted
-    when all files together exceed `max_bytes`.
+    when all files together exceed `max_bytes`. With the address of a `store` the files are copied to it.
     """
 
-    def __init__(self, folder: Path, settings: Log, workers: int) -> None:
+    def __init__(self, folder: Path, settings: Log, workers: int, store: str | None = None) -> None:
         self.folder = folder
         self.settings = settings
+        self.copies = LogCopies(folder, store, settings.copy_seconds) if store else None
         self.room = settings.max_bytes - workers * settings.max_file_bytes  # bytes of old files when a file is begun
         self.waiting: deque[Line] = deque()
         self.refused: Counter[Reason] = Counter()
@@ -64,13 +66,15 @@ class PredictionLog:
         self.added = self.taken = 0  # bytes added and written; each is changed by one thread only
         self.line_added, self.closed = threading.Event(), threading.Event()
         self.file: int | None = None
-        self.day = ""
+        self.begun = datetime.min.replace(tzinfo=UTC)  # of the file
         self.size = 0
         self.failing = self.overflowing = False
         self.thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
 
     def start(self) -> None:
         self.thread.start()
+        if self.copies:
+            self.copies.start()
 
     def add(
         self,
@@ -128,6 +132,8 @@ class PredictionLog:
         if self.thread.is_alive():
             self.thread.join()
         self._close_file()
+        if self.copies:
+            self.copies.close()
 
     def _run(self) -> None:
         while not self.closed.is_set():
@@ -188,12 +194,12 @@ class PredictionLog:
         self.size += offset
 
     def _file(self, more: int) -> int:
-        """The file to write `more` bytes to: the open one, or a new one if that is full, of another day or deleted."""
+        """The file to write `more` bytes to: the open one, or a new one if that is full, old or deleted."""
         now = datetime.now(UTC)
-        day = f"{now:%Y%m%d}"
         if self.file is not None:
             fits = self.size + more <= self.settings.max_file_bytes or self.size == 0
-            if fits and self.day == day and os.fstat(self.file).st_nlink:
+            is_old = now.date() != self.begun.date() or (self.copies and self.copies.is_due(self.begun, now))
+            if fits and not is_old and os.fstat(self.file).st_nlink:
                 return self.file
             self._close_file()
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -201,7 +207,7 @@ class PredictionLog:
         path = self.folder / logged.file_name(now)
         # Requests may contain personal data: only the service's account may read the file.
         self.file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
-        self.day, self.size = day, 0
+        self.begun, self.size = now, 0
         return self.file
 
     def _close_file(self) -> None:

@@ -94,7 +94,8 @@ try:
     check_packable()
     limits = read(Params, ROOT / PARAMS).serving
     keys = guard.read_keys(os.environ)
-    log = PredictionLog(logged.folder(ROOT), limits.prediction_log, limits.workers)
+    store = os.environ.get(logged.STORE)
+    log = PredictionLog(logged.folder(ROOT), limits.prediction_log, limits.workers, store)
     app = create_app(bool(keys))
     watch = Watch(examine, answering, SERVABLE, REPORT, limits.watch_seconds, accepts_less, tell)
 except (KibanError, OSError) as error:

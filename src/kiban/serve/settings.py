@@ -10,12 +10,14 @@ from kiban.core.settings import Settings
 class Log(Settings):
     """The prediction log: the share of the answered requests that it contains.
 
-    `max_bytes` limits all files together; the oldest are deleted.
+    `max_bytes` limits all files together; the oldest are deleted. If there is a store for copies, it has each line at
+    the latest after `copy_seconds`.
     """
 
     share: Annotated[float, Field(ge=0, le=1)]
     max_file_bytes: Annotated[int, Field(gt=0)]
     max_bytes: Annotated[int, Field(gt=0)]
+    copy_seconds: Annotated[float, Field(gt=0)] = 300
 
 
 class Serving(Settings):

@@ -1,11 +1,13 @@
 """File systems, on this machine or in a store, and their errors as KibanError."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import fsspec
 from fsspec.spec import AbstractFileSystem
 
+from kiban.core import files
 from kiban.core.errors import KibanError, one_line
 from kiban.core.store import advice
 
@@ -51,6 +53,38 @@ def within(path: str, system: AbstractFileSystem) -> str:
     """A path as its file system lists it: without the scheme, and for ssh without the host."""
     stripped: str = system._strip_protocol(path) if is_address(path) else path
     return stripped
+
+
+def names(folder: str) -> list[str]:
+    """The names in a folder, in order; none if there is no such folder. Raises an exception of the store."""
+    store = system(folder)
+    try:
+        return sorted(path.rstrip("/").rpartition("/")[2] for path in store.ls(within(folder, store), detail=False))
+    except FileNotFoundError:
+        return []
+
+
+def content(path: str) -> bytes:
+    """The bytes of a file. Raises an exception of the store."""
+    store = system(path)
+    read: bytes = store.cat_file(within(path, store))
+    return read
+
+
+def write(path: str, content: bytes) -> None:
+    """Write a file, whole or not at all, and the folders that it is in. Raises an exception of the store."""
+    if not is_address(path):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        files.write(Path(path), content)
+        return
+    store = system(path)
+    target = within(path, store)
+    if path.startswith(("ssh://", "sftp://")):  # the others show nothing of a file before it is whole
+        store.makedirs(target.rpartition("/")[0], exist_ok=True)
+        store.pipe_file(f"{target}.part", content)
+        store.mv(f"{target}.part", target)
+        return
+    store.pipe_file(target, content)
 
 
 def reached(path: str, ask: Callable[[], T], participle: str = "read") -> T:
