@@ -100,7 +100,11 @@ def ours(own: Path, tmp_path: Path) -> Path:
 
 def begun(own: Path, folder: Path) -> Path:
     shutil.copytree(own, folder / "ours", symlinks=True)
-    ours = folder / "ours"
+    return shared(folder / "ours", folder)
+
+
+def shared(ours: Path, folder: Path) -> Path:
+    """A repository after it got an origin and a store, and a first cycle."""
     run(ours, "dvc", "remote", "add", "-d", "--local", "store", str(folder / "store"))
     run(folder, "git", "init", "-q", "-b", "main", "--bare", "origin.git")
     run(ours, "git", "remote", "add", "origin", str(folder / "origin.git"))
@@ -264,3 +268,27 @@ def test_a_cycle_that_is_killed_goes_on(own: Path, tmp_path: Path, feed: Path) -
         assert state(killed) == expected, f"killed after {after:.1f} s, seed {SEED}"
         run(killed, "dvc", "status", "-q")
         shutil.rmtree(tmp_path / str(number))
+
+
+@pytest.mark.parametrize("name", ["penguins", "seattle_weather"])
+def test_a_table_without_time_goes_the_whole_way(tmp_path: Path, name: str) -> None:
+    """The small examples as they are: a table of one batch, three classes or a number."""
+    ours = copy_to(tmp_path / "ours")
+    run(ours, "git", "init", "-q", "-b", "main")
+    run(ours, "kiban", "compose", f"dataset={name}")
+    run(ours, "dvc", "repro")
+    commit(ours, "an example")
+    shared(ours, tmp_path)
+    (rows,) = (ours / "data/raw").rglob("static.parquet")
+    run(ours, "kiban", "score", str(rows), "../scored.csv", "--log")
+    again = cycle(ours, AUGUST)
+    assert (again["outcome"], again["problems"]) == ("nothing to do", [])
+    setting = "model.C=0.0001" if name == "penguins" else "model.max_depth=2"
+    run(ours, "kiban", "compose", f"dataset={name}", setting)
+    run(ours, "dvc", "repro")
+    commit(ours, "a worse model")
+    late = cycle(ours, "2012-12-02")
+    assert late["outcome"] == "refused"
+    assert "4 months old; the gate refuses it" in late["promotion"]
+    assert "better" in late["promotion"]
+    assert "the rows have no time" in run(ours, "kiban", "promote", "--dry-run", "--override", "to see what it says")

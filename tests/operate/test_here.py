@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,6 +109,28 @@ def test_a_model_is_promoted_judged_replaced_and_brought_back(origin: Path, kiba
     assert "is v0.2.0 already" in kiban("register")
     assert len(registry.read("flights").tags) == 7
     assert git("ls-remote", "--tags", "--refs", "origin").count("\n") == 6
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("place", ["push.push", "registry.write", "remote.push", "release.turn"])
+def test_a_promotion_that_is_killed_goes_on(origin: Path, kiban: Kiban, tmp_path: Path, place: str) -> None:
+    """Killed where it would call a function: between any two of store, tags, origin and release."""
+    run(Path(), "dvc", "remote", "add", "-d", "--local", "store", str(tmp_path / "store"))
+    module, name = place.split(".")
+    script = f"""
+import os
+from kiban.operate import {module}
+{module}.{name} = lambda *_, **__: os._exit(9)
+from kiban.cli import main
+main()
+"""
+    override = ("promote", "--override", "a slice is no year")
+    run(Path(), sys.executable, "-c", script, *override, status=9)
+    assert "v0.1.0" in kiban(*override)
+    assert release.current(release.root()).version == "v0.1.0"  # type: ignore[union-attr]
+    names = sorted(line.split("/")[-1] for line in git("ls-remote", "--tags", "--refs", "origin").splitlines())
+    assert names == sorted(git("tag").splitlines()) == ["flights#prod#1", "flights@v0.1.0"]
+    run(Path(), "kiban", "push", "--check")
 
 
 def test_only_one_command_promotes_at_a_time(repository: Path) -> None:

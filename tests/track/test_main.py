@@ -26,7 +26,8 @@ from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.servable import columns
 from kiban.servable.load import load
-from kiban.track import outbox
+from kiban.track import champion, mlflow_store, outbox
+from kiban.track.champion import Champion
 
 STAMP = Path("reports/track.stamp")
 IMPORTS = 5  # seconds that a new process takes to import what this one has
@@ -146,8 +147,12 @@ def test_the_logged_model_answers_as_the_servable(tracked: Path) -> None:
 def test_the_registry_and_mlflows_own_server_take_the_model(tracked: Path) -> None:
     mlflow.set_tracking_uri(local(tracked))
     (logged,) = models(local(tracked))
-    version = mlflow.register_model(f"models:/{logged.model_id}", "flights")
-    assert str(version.version) == "1"
+    model_id = json.loads(Path("reports/evaluation.json").read_text())["model_id"]
+    for version in ("v0.1.0", "v0.2.0", "v0.1.0"):  # a rollback
+        mlflow_store.set_champion(Champion(name="flights", model_id=model_id, version=version), local(tracked))
+        present = mlflow.MlflowClient().get_model_version_by_alias("flights", "champion")
+        assert (present.tags["kiban.version"], present.source) == (version, f"models:/{logged.model_id}")
+    assert str(present.version) == "1"
     port = free_port_between(10000, 12000)
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/flights/1", "-p", str(port)]
     server = subprocess.Popen(
@@ -550,6 +555,21 @@ def test_the_command_lists_what_waits(
     printed = capfd.readouterr().out
     assert f"flights  HistGradientBoostingClassifier {load().model_id[:12]}" in printed
     assert "1 runs wait for http://127.0.0.1:1" in printed
+
+
+def test_the_champion_waits_until_mlflow_has_its_run(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    champion.put(project, Champion(name="flights", model_id="0" * 64, version="v0.1.0"))
+    champion.put(project, Champion(name="flights", model_id=load().model_id, version="v0.2.0"))
+    track.main([], standalone_mode=False)
+    assert "flights v0.2.0 waits for its alias champion" in capfd.readouterr().out
+    with pytest.raises(KibanError, match=f"no run has the model {load().model_id[:12]}"):
+        track.main(["--deliver"], standalone_mode=False)
+    run_stage("track")
+    assert champion.waiting(project) is None
+    version = mlflow.MlflowClient(local(project)).get_model_version_by_alias("flights", "champion")
+    assert version.tags["kiban.version"] == "v0.2.0"
 
 
 def test_a_servable_that_is_not_whole_is_said_and_the_pipeline_goes_on(

@@ -129,9 +129,9 @@ def keep(folder: Path, rows: pa.Table, weeks: Sequence[Week], table: Table) -> N
 
 
 def is_behind(newest: Path) -> bool:
-    """Whether a week is over, as `newest` has it, that FOLDER does not have."""
-    known = {(week.first, week.model_id) for week in _weeks(FOLDER)}
-    return any((week.first, week.model_id) not in known for week in _weeks(newest))
+    """Whether a week is over, as `newest` has it, that FOLDER does not have: not if it only has another model."""
+    known = {week.first for week in _weeks(FOLDER)}
+    return any(week.first not in known for week in _weeks(newest))
 
 
 def publish(newest: Path, table: Table) -> None:

@@ -98,6 +98,21 @@ def read(folders: Sequence[Path], table: Table) -> Asked:
     return Asked(pa.concat_tables(parts), requests, refused, damaged, hosts)
 
 
+def last_records(folders: Sequence[Path], most: int) -> list[dict[str, Any]]:
+    """The records that were asked about last, as JSON has them; the newest come first."""
+    records: list[dict[str, Any]] = []
+    for _, path in sorted(_files(folders).items(), reverse=True):
+        for content in reversed([*_lines(path)]):
+            try:
+                line = _Line.model_validate_json(content)
+            except ValidationError:
+                continue
+            records += line.request.records if line.request else []
+            if len(records) >= most:
+                return records[:most]
+    return records
+
+
 def _files(folders: Sequence[Path]) -> dict[str, Path]:
     """The files by their names; a copy has that of the file."""
     copies = {path.name.removesuffix(logged.COPY): path for folder in folders for path in folder.glob(_COPIES)}

@@ -21,7 +21,9 @@ from kiban.data.split import ByRow, Resolved, SplitName, parse
 from kiban.evaluate import gate, measure
 from kiban.evaluate.gate import Judged, Rule
 from kiban.evaluate.settings import Gate, Rules
-from kiban.operate import release, rules
+from kiban.operate import collected, release, rules
+from kiban.operate.agreement import agreement
+from kiban.request import logged
 from kiban.request.predictions import ANSWERS
 from kiban.request.schema import Schema
 from kiban.review import comparison
@@ -129,6 +131,8 @@ def _beside(challenger: Revision, champion: Revision, settings: Gate, metric: Me
     masks = dict(slices(rows, rules.slices, time_column, zone))
     yield from gate.beside(settings, metric, rules, before, after, codes, masks)
     yield gate.latency(rules, _latency(old.servable, new.servable))
+    spread = float(np.std(after.target)) if new.servable.task.name == "regression" else None
+    yield agreement(old.servable, new.servable, [logged.folder(Path()), collected.FOLDER], spread)
     yield Rule(name="size", figure=f"{new.size:,} bytes, the champion {old.size:,}", decision="shown")
 
 

@@ -27,6 +27,8 @@ from kiban.operate.rules import Promotion
 from kiban.review.revision import Revision
 from kiban.sources.kinds import open_source
 from kiban.sources.settings import Dataset
+from kiban.track import champion, delivery
+from kiban.track.settings import Tracking
 
 PAGE = "monitor.html"
 PATIENCE = 300.0  # seconds that a cycle waits for a person who promotes or rolls back
@@ -38,6 +40,7 @@ WAITING = "kiban-cycle"
 class Params(Sections):
     dataset: Dataset
     gate: Gate
+    tracking: Tracking
 
 
 def planned(now: datetime, until: str | None) -> str:
@@ -87,6 +90,10 @@ def _run(now: datetime, accepted: Mapping[str, str], until: str | None) -> Cycle
             if is_done:
                 with cycle.step("bring the clone forward") as say:
                     say(_bring_forward(branch, cycle.commit or start))
+                if champion.waiting(clone):
+                    with cycle.step("tell MLflow") as say:
+                        failure = delivery.deliver(clone, read(Params).tracking).failure
+                        say(failure or f"the alias {champion.ALIAS} is set")
                 break
         else:
             cycle.problems.append(f"somebody else moved {branch} {promote.TRIES} times meanwhile")
@@ -119,12 +126,11 @@ def _held(known: Registry) -> str | None:
 
 
 def _branch() -> str:
-    """The branch that the cycle moves: that of origin's HEAD, or the one that is checked out."""
-    name = git(Path(), "for-each-ref", "--format=%(symref:lstrip=3)", f"refs/remotes/{remote.ORIGIN}/HEAD").strip()
-    present = git(Path(), "branch", "--show-current").strip()
-    if not name and not present:
+    """The branch that the cycle moves: origin's main, or the one that is checked out."""
+    name = remote.main() or git(Path(), "branch", "--show-current").strip()
+    if not name:
         raise KibanError(f"no branch is checked out, and {remote.ORIGIN} names none: `git switch main`")
-    return name or present
+    return name
 
 
 def _tip(ref: str) -> str:

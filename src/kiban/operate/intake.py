@@ -67,10 +67,10 @@ def take(cycle: Cycle, now: datetime, accepted: Mapping[str, str], until: str | 
     path = paths.ledger(dataset.name)
     before = ledger.read(path)
     with cycle.step("ingest") as say:
-        limit = ["--until", until] if until else []
-        problems = [_asked("ingest", "--new", *limit, "--now", f"{now:%Y-%m-%dT%H:%M:%S}")]
+        limit, clock = ["--until", until] if until else [], ["--now", f"{now:%Y-%m-%dT%H:%M:%S}"]
+        problems = [_asked("ingest", "--new", *limit, *clock)]
         for table, batch in late(dataset, before):
-            problems.append(_asked("ingest", "--refresh", batch, "--table", table))
+            problems.append(_asked("ingest", "--refresh", batch, "--table", table, *clock))
         cycle.problems += [problem for problem in problems if problem]
         taken = Taken(path, before)
         say(", ".join(taken.batches) or "nothing new")

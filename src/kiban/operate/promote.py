@@ -21,6 +21,8 @@ from kiban.request import replaces
 from kiban.review.revision import Revision
 from kiban.servable.load import load
 from kiban.serve.released import CURRENT, SERVABLE, Release
+from kiban.track import champion
+from kiban.track.champion import Champion
 
 BY_PROMOTION = "a person has promoted a model"
 """The reason of the end of a hold that a promotion brings."""
@@ -373,4 +375,6 @@ def _prepare(laid: Release) -> None:
 def _answer_with(laid: Release, settings: Promotion) -> None:
     root = release.root()
     release.turn(root, laid, settings.keep)
+    name = Revision("HEAD").dataset
+    champion.put(Path(), Champion(name=name, model_id=laid.model_id, version=laid.version))
     print(f"release: {root / CURRENT} is {laid.name}; {release.await_workers(root, laid)}")

@@ -86,6 +86,14 @@ def _has_moved(branch: str) -> bool:
     return bool(theirs) and theirs[0] not in git(Path(), "rev-list", "HEAD").split()
 
 
+def main() -> str | None:
+    """The branch of origin that its HEAD names, or else its main or master; None if it has neither."""
+    name = git(Path(), "for-each-ref", "--format=%(symref:lstrip=3)", f"refs/remotes/{ORIGIN}/HEAD").strip()
+    names = [f"refs/remotes/{ORIGIN}/{each}" for each in ("main", "master")]
+    there = git(Path(), "for-each-ref", "--format=%(refname:lstrip=3)", *names).split()
+    return name or (there[0] if there else None)
+
+
 def has(commit: str) -> bool:
     """Whether a branch of origin, as it was fetched last, has the commit."""
     return bool(git(Path(), "branch", "--remotes", "--contains", commit, "--list", f"{ORIGIN}/*").split())

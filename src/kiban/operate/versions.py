@@ -12,8 +12,8 @@ from kiban.core.errors import KibanError
 from kiban.core.git import git
 from kiban.data import contract, prepared
 from kiban.data.split import batches_of, parse
+from kiban.operate import remote
 from kiban.operate.registry import Record, Registry
-from kiban.operate.remote import ORIGIN
 from kiban.request.origin import LINE
 from kiban.request.replaces import narrowed
 from kiban.review.comparison import target
@@ -111,9 +111,7 @@ def rules_of(commit: str) -> str:
 
 def _seen_by_others(commit: str) -> str:
     """The newest commit in the history of `commit` that origin's main has; `commit` itself without an origin."""
-    for name in (f"{ORIGIN}/HEAD", f"{ORIGIN}/main", f"{ORIGIN}/master"):
-        try:
-            return git(Path(), "merge-base", commit, f"refs/remotes/{name}").strip()
-        except subprocess.CalledProcessError:  # there is no such branch
-            continue
-    return commit
+    try:
+        return git(Path(), "merge-base", commit, f"refs/remotes/{remote.ORIGIN}/{remote.main()}").strip()
+    except subprocess.CalledProcessError:  # there is no such branch
+        return commit

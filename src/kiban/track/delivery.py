@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kiban.core import paths
 from kiban.core.errors import KibanError, one_line
-from kiban.track import outbox
+from kiban.track import champion, outbox
 from kiban.track.settings import Tracking
 
 STARTING = 120  # seconds to import MLflow, on a busy machine
@@ -133,4 +133,10 @@ def _deliver_waiting(root: Path, time_limit: float, run_key: str | None, answers
                 continue
             outbox.remove(entry)
             answers.send(("delivered", run.key))
+        try:
+            if waiting := champion.waiting(root):
+                mlflow_store.set_champion(waiting, uri)
+                champion.remove(root, waiting)
+        except KibanError as error:  # its run may come from another clone
+            failure = failure or _reason(error)
     return failure

@@ -18,9 +18,11 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from kiban.core.errors import KibanError
 from kiban.servable import skops_file
 from kiban.track import outbox
+from kiban.track.champion import ALIAS, Champion
 from kiban.track.run import Metric, Model, Run
 
 KEY = "kiban.key"
+VERSION = "kiban.version"
 FINISHED = "FINISHED"
 
 for _name in ("alembic", "mlflow"):
@@ -68,6 +70,37 @@ def deliver(entry: Path, run: Run, uri: str, artifacts: str | None, step: Callab
         step()
     client.set_terminated(run_id, FINISHED, run.at)
     return run_id
+
+
+def set_champion(champion: Champion, uri: str) -> None:
+    """Let the alias of the registered model name this model, which is registered if it was not.
+
+    Raises KibanError if no run in the store at `uri` has the model, and any exception of MLflow.
+    """
+    mlflow.set_tracking_uri(uri)
+    client = mlflow.MlflowClient(uri)
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    for run in client.search_runs(experiments, f"tags.model_id = '{champion.model_id}'", ViewType.ACTIVE_ONLY):
+        logged = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
+        if run.info.status == FINISHED and logged:
+            break
+    else:
+        raise KibanError(f"no run has the model {champion.model_id[:12]}, which is to be the champion")
+    try:
+        client.create_registered_model(champion.name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    known = client.search_model_versions(f"name = '{champion.name}'")
+    ours = [each for each in known if each.tags.get(VERSION) == champion.version]
+    version = ours[0].version if ours else _register(client, champion, logged[0].model_id, run.info.run_id)
+    client.set_registered_model_alias(champion.name, ALIAS, version)
+
+
+def _register(client: Any, champion: Champion, model: str, run_id: str) -> str:
+    tags = {VERSION: champion.version}
+    made = client.create_model_version(champion.name, f"models:/{model}", run_id, tags=tags, model_id=model)
+    return str(made.version)
 
 
 def _experiment(client: Any, name: str, artifacts: str | None) -> str:
