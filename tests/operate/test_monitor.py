@@ -313,5 +313,8 @@ def test_a_table_without_a_key_is_not_measured(log: Callable[..., None]) -> None
     assert "no key that a caller could give" in next(iter(said))
     known = truth.read(load(), None, "America/New_York")
     keyless_servable = replace(known.servable, contract=keyless)
-    joined, said = replace(known, servable=keyless_servable).joined(asked.read([Path("log")], contract).rows)
+    rows = asked.read([Path("log")], contract).rows
+    archive.keep(Path("kept"), rows, [], keyless)
+    assert archive.read([Path("kept")], keyless).rows.num_rows == rows.num_rows
+    joined, said = replace(known, servable=keyless_servable).joined(rows)
     assert (joined.num_rows, len(said)) == (0, 1)

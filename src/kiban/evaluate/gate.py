@@ -114,8 +114,8 @@ def slices(
 ) -> list[Rule]:
     """No slice may lose more than the rules allow. If none does, the worst is named.
 
-    A slice with fewer rows than the rules ask, or on which the metric
-    is not defined, is left out. The intervals are widened for the number of slices, as Bonferroni does.
+    A slice with fewer rows than the rules ask, or on which the metric is not defined, is left out. The intervals are
+    widened for the number of slices, as Bonferroni does.
     """
     large = {name: mask for name, mask in masks.items() if mask.sum() >= rules.slice_rows}
     confidence = 1 - (1 - CONFIDENCE) / max(1, len(large))

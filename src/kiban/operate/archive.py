@@ -1,7 +1,7 @@
 """What stays of the prediction log when its rotation deletes it: a row a prediction, with key, time, model and answer,
 and what each week was like. No feature is kept.
 
-    2013-11.parquet    logged_at, model_id, share, line, record, key (a struct), answer (a struct)
+    2013-11.parquet    logged_at, model_id, share, line, record, key (a struct, if there is a key), answer (too)
     weeks.json         by week and model: numbers, a summary of the columns, and the expectation as it was made
 
 A folder of the release folder has the newest, and monitoring/log, which DVC versions, what cycles have committed.
@@ -162,7 +162,8 @@ def _key(table: Table) -> list[str]:
 
 def _as_kept(rows: pa.Table, table: Table) -> pa.Table:
     columns = {name: rows[each].combine_chunks() for each, name in NAMES.items()}
-    columns["key"] = _struct({name: rows[name] for name in _key(table)})
+    if key := _key(table):
+        columns["key"] = _struct({name: rows[name] for name in key})
     columns["answer"] = _struct(
         {name.removeprefix(ANSWER).strip() or "value": rows[name] for name in answers_of(table)}
     )
@@ -189,6 +190,8 @@ def _as_asked(rows: pa.Table, table: Table) -> pa.Table:
 
 def _fields(rows: pa.Table, struct: str, names: Mapping[str, str]) -> dict[str, pa.ChunkedArray]:
     """Fields of a struct by other names, those that it has."""
+    if struct not in rows.column_names:
+        return {}
     there = {field.name for field in rows.schema.field(struct).type}
     return {name: pc.struct_field(rows[struct], field) for field, name in names.items() if field in there}
 

@@ -133,10 +133,11 @@ def _candidate(asked: str | None, known: Registry) -> Revision:
     if asked is None:
         _check_committed()
         return Revision(commit_of("HEAD"))
-    return Revision(_version_tag(asked, known).commit)
+    return Revision(version_tag(asked, known).commit)
 
 
-def _version_tag(asked: str, known: Registry) -> Tag:
+def version_tag(asked: str, known: Registry) -> Tag:
+    """The tag of a version. Raises KibanError if there is none."""
     number = asked.removeprefix("v")
     tag = known.versions.get(Version.parse(number)) if Version.is_valid(number) else None
     if tag is None:
@@ -177,7 +178,7 @@ def fetch(asked: str, root: Path, now: datetime) -> Release:
     Raises KibanError if there is no such version, or if a file of it is in neither cache nor store.
     """
     known = up_to_date(now)
-    tag = known.prod if asked == PROD else _version_tag(asked, known)
+    tag = known.prod if asked == PROD else version_tag(asked, known)
     if tag is None:
         raise KibanError("nothing is in production yet: `kiban promote` comes first")
     laid = _release_of(tag)

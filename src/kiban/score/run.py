@@ -65,7 +65,7 @@ def score_file(source: str, target: str, servable: Servable, skip: bool, log: Pa
 
 
 @contextmanager
-def _log(folder: Path) -> Iterator[BinaryIO]:
+def log_file(folder: Path) -> Iterator[BinaryIO]:
     """A new file of the prediction log, which this account alone may read. Raises KibanError if it cannot be made."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ def _write(
     bar_columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     with ExitStack() as stack:
         # Contexts end in reverse order: OUTPUT appears only after the file of rejected rows, and is logged only then.
-        lines = stack.enter_context(_log(log)) if log else None
+        lines = stack.enter_context(log_file(log)) if log else None
         file = stack.enter_context(whole(target))
         rejected_file = stack.enter_context(whole(rejected)) if skip else None
         reject = stack.enter_context(rejected_writer(rejected_file, table.schema.names)) if rejected_file else None

@@ -1,26 +1,18 @@
 """Source: a SQL query for each batch, through SQLAlchemy, or through ADBC for PostgreSQL if its driver is installed."""
 
 import importlib.util
-import os
-import re
-from collections.abc import Callable
 from datetime import UTC
-from functools import cached_property
-from typing import TypeVar
-from urllib.parse import quote
 
 import pyarrow as pa
 import sqlalchemy as sa
 from pydantic import validate_call
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import ArgumentError
-from sqlalchemy.pool import NullPool
 
-from kiban.core.errors import KibanError, one_line
+from kiban.core.errors import KibanError
 from kiban.data.batches import STATIC, Period
+from kiban.sources.database import Database
 
 ROWS_AT_ONCE = 50_000
-T = TypeVar("T")
 
 
 class Sql:
@@ -34,7 +26,7 @@ class Sql:
     def __init__(self, url_env: str, query: str, batches: str | None = None) -> None:
         if set(sa.text(query).compile().params) != ({"start", "end"} if batches else set()):
             raise KibanError("dataset source query: it needs :start and :end with `batches`, and no parameter without")
-        self.url_env = url_env
+        self.database = Database(url_env)
         self.query = query
         self.names = batches
 
@@ -42,55 +34,22 @@ class Sql:
         if self.names is None:
             return [STATIC]
         query = sa.text(self.names)
-        names = self._asked(lambda: _fetched(self._engine, query))
+        names = self.database.asked(lambda: _fetched(self.database.engine, query))
         return sorted({str(name) for name in names.column(0).to_pylist() if name is not None})
 
     def read(self, batch: str, period: Period | None) -> pa.Table:
         query = statement(self.query, period)
-        by_adbc = self._url.get_backend_name() == "postgresql" and importlib.util.find_spec("adbc_driver_postgresql")
-        rows = self._asked(lambda: _fetched_by_adbc(self._url, query) if by_adbc else _fetched(self._engine, query))
+        database = self.database
+        by_adbc = database.url.get_backend_name() == "postgresql" and importlib.util.find_spec("adbc_driver_postgresql")
+        rows = database.asked(
+            lambda: _fetched_by_adbc(database.url, query) if by_adbc else _fetched(database.engine, query)
+        )
         if rows.num_rows == 0:
             raise KibanError(f"{self.describe()} has no rows of batch {batch}")
         return rows
 
     def describe(self) -> str:
-        return f"SQL through {self.url_env}"
-
-    @cached_property
-    def _url(self) -> sa.URL:
-        text = os.environ.get(self.url_env)
-        if not text:
-            raise KibanError(f"the environment variable {self.url_env} is not set: it holds the URL of the database")
-        try:
-            url = sa.make_url(text)
-        except (ArgumentError, ValueError):  # the message is not shown: it may hold the password
-            raise KibanError(f"the environment variable {self.url_env} is not a SQLAlchemy URL") from None
-        if "@" in (url.host or ""):  # the rest of a password, which a message of the driver would show
-            raise KibanError(f"the environment variable {self.url_env}: write @ in a password as %40")
-        return url
-
-    @cached_property
-    def _engine(self) -> sa.Engine:
-        return sa.create_engine(self._url, poolclass=NullPool)
-
-    def _asked(self, ask: Callable[[], T]) -> T:
-        """The result of `ask`, a query. Raises KibanError, without the password in its message, if the query fails."""
-        os.environ.setdefault("PGCONNECT_TIMEOUT", "10")  # seconds; without it libpq waits for ever
-        try:
-            return ask()
-        except ImportError as error:
-            raise KibanError(f"{self.describe()}: {error}: install the extra of this database") from None
-        except Exception as error:  # every driver has exceptions of its own
-            reason = " ".join(str(getattr(error, "orig", None) or error).split())
-            raise KibanError(f"{self.describe()} failed: {one_line(self._without_secrets(reason))}") from None
-
-    def _without_secrets(self, reason: str) -> str:
-        """A driver's message without URLs, whose form differs between drivers, and without the secrets of the URL."""
-        reason = re.sub(r"\S*://\S*", "***", reason)
-        parameters = [value for values in self._url.normalized_query.values() for value in values]
-        for secret in filter(None, [str(self._url.password or ""), *parameters]):
-            reason = reason.replace(secret, "***").replace(quote(secret, safe=""), "***")
-        return reason
+        return self.database.name
 
 
 def statement(query: str, period: Period | None) -> sa.TextClause:
