@@ -5,7 +5,7 @@ probability, label, …               the answer
 answered_at                         when this answer was given first
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -34,21 +34,10 @@ def write(database: Database, name: str, rows: pa.Table, key: Sequence[str], now
 def _written(engine: sa.Engine, name: str, rows: pa.Table, key: list[str], now: datetime) -> list[int]:
     schema, _, table_name = name.rpartition(".")
     metadata = sa.MetaData()
-    columns = {field.name: _kind(field.type) for field in rows.schema}
-    table = sa.Table(
-        table_name,
-        metadata,
-        *(sa.Column(each, kind, primary_key=each in key, autoincrement=False) for each, kind in columns.items()),
-        sa.Column(TIME, sa.DateTime(timezone=True)),
-        schema=schema or None,
-    )
-    staging = sa.Table(
-        STAGING,
-        metadata,
-        *(sa.Column(each, kind) for each, kind in columns.items()),
-        sa.Column(PLACE, sa.BigInteger()),
-        prefixes=["TEMPORARY"],
-    )
+    time, place = sa.Column(TIME, sa.DateTime(timezone=True)), sa.Column(PLACE, sa.BigInteger())
+    table = sa.Table(table_name, metadata, *_columns(rows.schema, key), time, schema=schema or None)
+    # The key is an index, without which SQLite compares each row with all.
+    staging = sa.Table(STAGING, metadata, *_columns(rows.schema, key), place, prefixes=["TEMPORARY"])
     with engine.begin() as connection:
         _check(connection, table, name)
         table.create(connection, checkfirst=True)
@@ -59,6 +48,11 @@ def _written(engine: sa.Engine, name: str, rows: pa.Table, key: list[str], now: 
         changed = _merge(connection, table, staging, key, now)
         staging.drop(connection)
     return changed
+
+
+def _columns(schema: pa.Schema, key: list[str]) -> Iterator[sa.Column[Any]]:
+    for field in schema:
+        yield sa.Column(field.name, _kind(field.type), primary_key=field.name in key, autoincrement=False)
 
 
 def _check(connection: sa.Connection, table: sa.Table, name: str) -> None:
