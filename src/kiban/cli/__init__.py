@@ -11,6 +11,7 @@ from kiban.cli.compose import compose
 from kiban.cli.cycle import cycle
 from kiban.cli.data import data
 from kiban.cli.doctor import doctor
+from kiban.cli.erase import erase
 from kiban.cli.experiments import experiments
 from kiban.cli.features import features
 from kiban.cli.fetch import fetch
@@ -55,6 +56,7 @@ commands.add_command(compose)
 commands.add_command(cycle)
 commands.add_command(data)
 commands.add_command(doctor)
+commands.add_command(erase)
 commands.add_command(experiments)
 commands.add_command(features)
 commands.add_command(fetch)

@@ -21,13 +21,19 @@ def pull(patience: int, absent: bool) -> None:
 
     An output that is here and differs is replaced if the cache has saved it, so that nothing is lost. What cannot be
     brought is said in one line, and is no failure: the run makes it. `make repro` begins with `kiban pull --absent`.
+    What data/erased.yaml names is removed from the cache.
 
     \b
     Examples:
       git pull && kiban pull
     """
+    from kiban.core import tombstones
     from kiban.maintain import pull
 
+    if tombstones.FILE.exists():
+        from kiban.maintain import erase
+
+        erase.remove_again(stores=False)  # another clone has erased them
     pulled = pull.pull(patience, "absent" if absent else "saved")
     if pulled.outputs:
         print(f"pull: {', '.join(pulled.outputs)}")

@@ -11,7 +11,7 @@ from kiban.core.errors import KibanError
 from kiban.core.settings import Sections, read
 from kiban.core.versions import run_stage
 from kiban.data import contract
-from kiban.ingest import ledger
+from kiban.ingest import forgotten, ledger
 from kiban.ingest.ledger import Entry
 from kiban.ingest.take import take
 from kiban.sources.kinds import open_source
@@ -61,6 +61,7 @@ def _make_as_recorded(dataset: Dataset) -> None:
     missing = {path for path in snapshots if not path.exists()}
     restored = _restored({path: entry for path, (_, _, entry) in snapshots.items() if path in missing})
     missing -= restored
+    gone = forgotten.read(dataset.name)
     for name, settings in dataset.tables.items():
         missing_paths = [path for path in sorted(missing) if snapshots[path][0] == name]
         if not missing_paths:  # a source that is not needed is not opened: it may be unreachable
@@ -68,7 +69,7 @@ def _make_as_recorded(dataset: Dataset) -> None:
         source = open_source(settings.source)
         for path in track(missing_paths, description=f"ingest {name}", transient=True):
             _, batch, entry = snapshots[path]
-            take(source, tables[name], batch, dataset.timezone, path, expected=entry)
+            take(source, tables[name], batch, dataset.timezone, path, expected=entry, gone=gone.get(name, ()))
     print(
         f"ingest: {len(snapshots)} batches, {len(missing)} taken from their source"
         + (f", {len(restored)} from DVC's cache or its store" if restored else "")

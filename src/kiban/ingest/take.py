@@ -15,7 +15,8 @@ from kiban.core.errors import KibanError
 from kiban.data import parquet
 from kiban.data.batches import STATIC, base, period
 from kiban.data.contract import Table
-from kiban.ingest import ledger
+from kiban.ingest import forgotten, ledger
+from kiban.ingest.forgotten import Forgotten
 from kiban.ingest.ledger import Entry, Ledger
 from kiban.sources.kinds import Source, open_source
 from kiban.sources.settings import Dataset
@@ -29,13 +30,16 @@ def take(
     path: Path,
     expected: Entry | None = None,
     now: datetime | None = None,
+    gone: Sequence[Forgotten] = (),
 ) -> Entry:
     """Read one batch, write it to `path`, and return its entry of the ledger, taken at the time `now`, or at present.
 
-    With `expected`, the entry of the ledger, raises KibanError if the SHA-256 differs; nothing is written then.
+    Rows that are `gone` are left out. With `expected`, the entry of the ledger, raises KibanError if the SHA-256
+    differs; nothing is written then.
     """
     where = f"{path.parent.name} {batch} ({source.describe()})"
     rows = parquet.conform(source.read(batch, period(batch, timezone)), contract.at(batch), where)
+    rows = forgotten.without(rows, gone)
     with files.whole(path) as beside:
         parquet.write(rows, beside)
         entry = ledger.entry_of(beside, rows.num_rows, source.describe(), now)
@@ -67,7 +71,7 @@ def take_new(
     A batch is taken if its period is over at the time `now`, and if it is not after the batch `until`. If a batch or a
     table cannot be taken, the others still are.
     """
-    taken = Taken({}, [])
+    taken, gone = Taken({}, []), forgotten.read(dataset.name)
     for name in chosen:
         try:
             source = open_source(dataset.tables[name].source)
@@ -78,7 +82,7 @@ def take_new(
         for batch in track(names, description=name, console=Console(stderr=True), transient=True):
             try:
                 path = paths.raw_file(dataset.name, name, batch)
-                entry = take(source, tables[name], batch, dataset.timezone, path, now=now)
+                entry = take(source, tables[name], batch, dataset.timezone, path, now=now, gone=gone.get(name, ()))
             except KibanError as error:
                 taken.problems.append(str(error))
                 continue
@@ -142,13 +146,14 @@ def refresh(
     holders = [name for name in chosen if batch in recorded.get(name, {})]
     if not holders:
         raise KibanError(f"the ledger has no batch {batch} of {' or '.join(chosen)}: `kiban data` lists what it has")
+    gone = forgotten.read(dataset.name)
     for name in holders:
         entry = recorded[name][batch]
         path = paths.raw_file(dataset.name, name, batch)
         old = parquet.read_version(path, entry.sha256)
         with files.whole(path) as beside:
             source = open_source(dataset.tables[name].source)
-            fresh = take(source, tables[name], batch, dataset.timezone, beside, now=now)
+            fresh = take(source, tables[name], batch, dataset.timezone, beside, now=now, gone=gone.get(name, ()))
             yield Refreshed(name, entry, fresh, old, parquet.read(beside))
         if fresh.sha256 != entry.sha256:
             recorded[name][batch] = fresh.model_copy(update={"left_out": entry.left_out})

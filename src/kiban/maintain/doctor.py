@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kiban.config.composition import composed, differing_keys, listed
+from kiban.core import tombstones
 from kiban.core.errors import KibanError, one_line
 from kiban.core.files import size_of
 from kiban.core.git import git, merging
 from kiban.core.paths import CACHE, PARAMS, RUNS
+from kiban.core.store import saved
 from kiban.serve import released
 
 CI_MACHINE = "Linux on x86_64"
@@ -43,6 +45,7 @@ def examine(root: Path) -> list[Check]:
         ("DVC's cache of this machine is out of other accounts' reach", _site_cache),
         ("remotes are verified", _remotes),
         ("cycles run", _cycles),
+        ("nothing that was erased has come back", _erased),
     ]
     notes: list[tuple[str, Callable[[Path], str | None]]] = [
         ("models have the bytes of CI", _machine),
@@ -164,6 +167,15 @@ def _cycles(root: Path) -> str | None:
     if last.outcome == "failed":
         return f"the last one failed: {'; '.join(last.problems)}"
     return None
+
+
+def _erased(root: Path) -> str | None:
+    """Of a clone that has just got a commit with data/erased.yaml, the cache still has what it names."""
+    digests = tombstones.dates(tombstones.read(root))
+    if not digests:
+        return None
+    there = saved(digests)
+    return f"DVC's cache has {len(there)} objects that were erased: `kiban erase` removes them" if there else None
 
 
 def _dvc_config(root: Path) -> dict[str, dict[str, Any]]:

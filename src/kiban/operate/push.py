@@ -4,7 +4,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any, Literal, NamedTuple
 
-from kiban.core import lock, store
+from kiban.core import lock, store, tombstones
 from kiban.core.errors import KibanError, one_line
 from kiban.core.git import commit_of
 from kiban.core.store import advice, process
@@ -138,12 +138,22 @@ def _push(remote: str | None, answers: Connection) -> None:
         outputs = [output for output in repo.index.outs if output.use_cache and output.hash_info]
         sizes = {str(output): f" ({output.meta.nfiles} files)" if output.meta.nfiles else "" for output in outputs}
         answers.send(("outputs", [f"{path}{size}" for path, size in sizes.items()]))
+        tombstones.check(_files(outputs))
         sent = repo.push(remote=remote)
         answers.send(("pushed", sent + _sent_again(repo, outputs, remote)))
     except NoRemoteError:
         answers.send(("failed", NO_REMOTE))
+    except KibanError as error:
+        answers.send(("failed", str(error)))
     except Exception as error:  # of DVC, the store or the network
         answers.send(("failed", f"the push failed: {one_line(error)}; {advice(error)}"))
+
+
+def _files(outputs: list[Any]) -> set[str]:
+    """The MD5 of the outputs' files."""
+    whole = {output.hash_info.value for output in outputs if not output.hash_info.isdir}
+    folders = [output.get_obj() or () for output in outputs if output.hash_info.isdir]
+    return whole | {entry.value for folder in folders for _, _, entry in folder if entry}
 
 
 def _sent_again(repo: Any, outputs: list[Any], remote: str | None) -> int:

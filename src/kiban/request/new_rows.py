@@ -53,6 +53,16 @@ def features(dataset: Featured, engine: Engine, asked: pa.Table, recent: Mapping
     return parquet.conform(rows, prepared, "the features").drop_columns(prepared.target())
 
 
+def keys_of(dataset: Featured, engine: Engine, rows: pa.Table) -> pa.Table:
+    """The keys of the prepared rows that come of rows of the raw table that the dataset's module names in ROWS_OF."""
+    raw = contract.read_raw(paths.raw_contract(dataset.name))
+    definition = load(dataset.features, raw)
+    others = {name: parquet.schema(table).empty_table() for name, table in raw.items()}
+    return _computed(definition, engine, {**others, definition.rows_of: rows}).select(
+        contract.prepared_of(dataset.name).key
+    )
+
+
 def _filled(asked: pa.Table, recorded: pa.Table, key: list[str]) -> pa.Table:
     """`asked` with each null replaced by the value that `recorded` has for the same key."""
     joined = asked.join(recorded, key, join_type="left outer", right_suffix=" recorded")

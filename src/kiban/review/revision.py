@@ -4,6 +4,7 @@ import hashlib
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import ValidationError
 
-from kiban.core import paths, versions
+from kiban.core import paths, tombstones, versions
 from kiban.core.errors import KibanError
 from kiban.core.git import commit_of, prefix
 from kiban.core.settings import Nested, load, yaml_of
@@ -165,6 +166,8 @@ class Revision:
         content = self._fetched(batch.path)
         if content is None or hashlib.sha256(content).hexdigest() != batch.sha256:
             where = f" of {self.name}" if self.name else ""
+            if erased := self._erased(batch.path):
+                raise KibanError(f"{batch.path}{where} was erased on {erased}: docs/data.md, What must be forgotten")
             advice = "bring it with `dvc fetch`, or `dvc fetch --all-commits`"
             raise KibanError(f"{batch.path}{where} is not here: {advice}")
         return parquet.read_bytes(content, str(batch.path))
@@ -207,6 +210,14 @@ class Revision:
         except Exception:  # DVC, its index and its stores have no common type of error
             return None
         return content
+
+    def _erased(self, path: Path) -> date | None:
+        """When a file that DVC tracks was erased, or None."""
+        erased = tombstones.dates(tombstones.read())
+        try:
+            return erased.get(self._tracked.info(f"/{self._folder}{path.as_posix()}")["md5"]) if erased else None
+        except Exception:  # as in _fetched
+            return None
 
     @cached_property
     def _tracked(self) -> Any:

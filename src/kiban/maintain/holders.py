@@ -1,0 +1,131 @@
+"""What holds the key of somebody who is to be forgotten: in tables, in lines of JSON, and in any text."""
+
+import gzip
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from kiban.core.errors import KibanError
+from kiban.data import parquet
+from kiban.data.contract import Table
+from kiban.data.key_texts import SEPARATOR, key_text, key_texts
+from kiban.data.written import WrittenFile
+from kiban.sources import given
+
+MAGIC = b"PAR1"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Those to be forgotten: by each choice of columns, the texts of their values, as `data.key_texts` writes them.
+
+    A person may be one row of a raw table, and several of the prepared one, which has other columns.
+    """
+
+    texts: Mapping[tuple[str, ...], frozenset[str]]
+
+    def rows(self, rows: pa.Table) -> pa.Array:
+        """Which of the rows are to be forgotten. Structs are looked into."""
+        flat = rows
+        while any(pa.types.is_struct(field.type) for field in flat.schema):
+            flat = flat.flatten()
+        named = {name.rpartition(".")[2]: name for name in flat.column_names}
+        mask = pa.array([False] * rows.num_rows, pa.bool_())
+        for columns, texts in self.texts.items():
+            if all(column in named for column in columns):
+                present = key_texts(flat, [named[column] for column in columns])
+                mask = pc.or_(mask, pa.array([text in texts for text in present], pa.bool_()))
+        return mask
+
+    def also(self, rows: pa.Table) -> "Keys":
+        """These, and the values of all columns of some rows."""
+        columns = tuple(rows.column_names)
+        return Keys({**self.texts, columns: self.texts.get(columns, frozenset()) | {*key_texts(rows, columns)}})
+
+    def record(self, record: Mapping[str, Any]) -> bool:
+        return any(
+            all(name in record for name in columns) and key_text(record, columns) in texts
+            for columns, texts in self.texts.items()
+        )
+
+    def text(self, text: str) -> bool:
+        """Whether a text holds all values of a key, wherever they stand. Of a time its day suffices."""
+        return any(
+            all((value[:10] if _is_time(value) else value) in text for value in each.split(SEPARATOR))
+            for texts in self.texts.values()
+            for each in texts
+        )
+
+    def content(self, content: bytes) -> bool:
+        """Whether a file with this content holds a key: a table of Parquet, or any text, perhaps compressed."""
+        if content[:4] == MAGIC:
+            return bool(pc.any(self.rows(table(content))).as_py())
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+        return self.text(content.decode("utf-8", "replace"))
+
+    def without(self, content: bytes) -> bytes:
+        """Lines of JSON, each an object with a list of records, without those in which a key is."""
+        kept = [line for line in content.splitlines(keepends=True) if not any(map(self.record, _records(line)))]
+        return b"".join(kept)
+
+
+def _is_time(text: str) -> bool:
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return "T" in text
+
+
+def table(content: bytes) -> pa.Table:
+    """The rows of a file of Parquet; none of one that is damaged."""
+    try:
+        return pq.read_table(io.BytesIO(content), partitioning=None)
+    except (pa.ArrowException, OSError):
+        return pa.table({})
+
+
+def _records(line: bytes) -> Iterable[Mapping[str, Any]]:
+    try:
+        records = json.loads(line)["request"]["records"]
+    except (ValueError, KeyError, TypeError):
+        return []
+    return [record for record in records if isinstance(record, dict)]
+
+
+def read(path: str, tables: Mapping[str, Table]) -> tuple[Keys, list[str]]:
+    """The keys in a file, and the raw tables that have its columns.
+
+    Raises KibanError if it has no rows, or if no table has its columns.
+    """
+    rows = given.rows(given.files(path), WrittenFile())
+    holders = [name for name, table in tables.items() if set(rows.column_names) <= set(table.columns)]
+    if not holders:
+        raise KibanError(f"{path}: no raw table has the columns {', '.join(rows.column_names)}")
+    if not rows.num_rows:
+        raise KibanError(f"{path} has no rows")
+    table = tables[holders[0]]
+    columns = {name: table.columns[name].model_copy(update={"nullable": False}) for name in rows.column_names}
+    part = table.model_copy(update={"columns": columns, "key": rows.column_names, "time": None})
+    typed = parquet.conform(rows, part, path)
+    return Keys({tuple(typed.column_names): frozenset(key_texts(typed, typed.column_names))}), holders
+
+
+def files_with(keys: Keys, folders: Iterable[Path]) -> list[Path]:
+    """The files in folders that hold a key."""
+    found = []
+    for folder in folders:
+        paths = [folder] if folder.is_file() else sorted(folder.rglob("*"))
+        found += [
+            path for path in paths if path.is_file() and not path.is_symlink() and keys.content(path.read_bytes())
+        ]
+    return found
