@@ -30,6 +30,7 @@ pytest_plugins = ["servers"]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 SLOWEST = [
+    "operate/test_cycle",
     "e2e/test_pipeline",
     "track/test_main",
     "e2e/test_kills",

@@ -12,7 +12,14 @@ import yaml
 from slice import ROOT
 
 DEPLOY = ROOT / "deploy"
-VARIABLES = {"KIBAN_SERVABLE", "KIBAN_RELEASE", "KIBAN_PREDICTION_LOG", "KIBAN_API_KEYS", "KIBAN_ANY_MODEL"}
+VARIABLES = {
+    "KIBAN_PREDICTION_STORE",
+    "KIBAN_SERVABLE",
+    "KIBAN_RELEASE",
+    "KIBAN_PREDICTION_LOG",
+    "KIBAN_API_KEYS",
+    "KIBAN_ANY_MODEL",
+}
 
 
 def found(content: Any, key: str) -> list[Any]:

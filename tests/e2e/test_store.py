@@ -107,9 +107,8 @@ def heavy(project: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize(
-    "killed", ["server", *(pytest.param(killed, marks=pytest.mark.long) for killed in ("client", "both"))]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("killed", ["server", "client", "both"])
 def test_killed_in_mid_push_nothing_is_lost(project: Path, store: Store, heavy: dict[str, bytes], killed: str) -> None:
     client = subprocess.Popen(
         ["kiban", "push", "--timeout", "25"],

@@ -152,6 +152,7 @@ def test_swaps_and_broken_models_lose_no_request(folder: Path, models: list[Path
     assert of_model[ids[0]] != of_model[ids[1]]
 
 
+@pytest.mark.long
 def test_a_worker_in_the_place_of_a_dead_one_begins_with_what_was_accepted(
     folder: Path, models: list[Path], tmp_path: Path
 ) -> None:

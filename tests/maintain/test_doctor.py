@@ -1,6 +1,7 @@
 """Each check of the doctor finds what it is for, and passes where that is mended."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def test_a_params_yaml_that_is_not_conf_is_told_by_its_keys(clone: Path) -> None
     assert problem.startswith("it differs in model.max_iter: `kiban compose` takes conf/")
     output = run(clone, "kiban", "doctor", status=1)
     assert "FAIL  params.yaml is composed from conf/: it differs in model.max_iter" in output
-    assert "error: 1 of 9 checks failed" in output
+    assert re.search(r"error: 1 of \d+ checks failed", output)
     params.unlink()
     assert problems(clone) == ["params.yaml is missing: `kiban compose`"]
 

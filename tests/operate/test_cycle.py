@@ -25,7 +25,7 @@ from kiban.data import parquet
 
 pytestmark = pytest.mark.long  # test_due.py is quick
 
-KILLS = int(os.environ.get("KIBAN_KILLS", "5"))
+KILLS = int(os.environ.get("KIBAN_KILLS", "20"))
 SEED = int(os.environ.get("KIBAN_SEED", str(int(time.time()) // 86_400)))  # another one every day
 JULY, AUGUST, SEPTEMBER, OCTOBER = "2012-07-05", "2012-08-02", "2012-09-02", "2012-10-02"
 

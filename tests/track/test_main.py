@@ -399,6 +399,7 @@ def kill_once_a_run_is_there(server: MlflowServer) -> threading.Thread:
     return thread
 
 
+@pytest.mark.long
 def test_a_server_that_is_killed_in_mid_run_gets_the_run_once(
     project: Path, mlflow_server: MlflowServer, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

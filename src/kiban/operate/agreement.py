@@ -34,23 +34,20 @@ def agreement(old: Servable, new: Servable, folders: Sequence[Path], spread: flo
     if personal := [name for name, column in features if column.personal and not column.nullable]:
         text = f"the log does not have {', '.join(personal)}, which is personal"
         return Rule(name=NAME, figure=text, decision="not applicable")
-    known = {**old.contract.keys(), **new.contract.keys()}
-    accepted = [record for record in records if _is_accepted(new, record, known)]
+    keys = {**old.contract.keys(), **new.contract.keys()}
+    schemas = [Schema(each.contract.features(), MOST, keys) for each in (old, new)]
+    accepted = [record for record in records if _is_accepted(schemas[1], record)]
     refused = f"{len(records) - len(accepted):,} of the last {len(records):,} records asked would be refused"
-    both = [record for record in accepted if _is_accepted(old, record, known)]
+    both = [record for record in accepted if _is_accepted(schemas[0], record)]
     if not both:
         return Rule(name=NAME, figure=refused, decision="shown")
     differs = _difference(old, _scores(old, both), new, _scores(new, both), spread)
     return Rule(name=NAME, figure=f"{refused}; {differs}", decision="shown")
 
 
-def _schema(servable: Servable, keys: Mapping[str, Any]) -> Schema:
-    return Schema(servable.contract.features(), MOST, keys)
-
-
-def _is_accepted(servable: Servable, record: Mapping[str, Any], keys: Mapping[str, Any]) -> bool:
+def _is_accepted(schema: Schema, record: Mapping[str, Any]) -> bool:
     try:
-        _schema(servable, keys).check([record])
+        schema.check([record])
     except RefusedError:
         return False
     return True
