@@ -206,6 +206,37 @@ def call(*arguments: str) -> str:
 
 
 @pytest.mark.long
+def test_rows_go_by_their_age(ours: Path, tmp_path: Path) -> None:
+    dataset = Path("conf/dataset/flights.yaml")
+    text = dataset.read_text()
+    dataset.write_text(text.replace("    flights:\n", "    flights:\n      retention_months: 1\n"))
+    run(ours, "kiban", "compose")
+    first = datetime(2013, 2, 1, 5, tzinfo=UTC)  # midnight in New York
+    assert min(times_in(ours, tmp_path / "store")) < first
+    now = ("--by-age", "--now", "2013-03-20")
+    assert "flights: 2013-01 of this version" in call(*now, "--dry-run")
+    call(*now, "--reason", "a month is over")
+    assert min(times_in(ours, tmp_path / "store")) >= first
+    recorded = ledger.read(LEDGER)
+    assert sorted(recorded["flights"]) == ["2013-02", "2013-03"]
+    assert "2013-01" in recorded["weather"]
+    run(ours, "kiban", "ingest", "--new", "--until", "2013-02", "--table", "flights", "--now", "2013-03-20")
+    assert sorted(ledger.read(LEDGER)["flights"]) == ["2013-02", "2013-03"]
+
+
+def times_in(*folders: Path) -> list[datetime]:
+    """The times of all flights in files of Parquet, raw or prepared, and not those of the weather."""
+    times = []
+    for path in (path for folder in folders for path in folder.rglob("*") if path.is_file()):
+        if path.read_bytes()[:4] == b"PAR1":
+            rows = pq.read_table(pa.BufferReader(path.read_bytes()))
+            if "flight" in rows.column_names:
+                name = "time_hour" if "time_hour" in rows.column_names else "scheduled_departure"
+                times.append(pc.min(rows[name]).as_py())
+    return times
+
+
+@pytest.mark.long
 def test_what_was_erased_does_not_come_back(ours: Path, plane: str, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(ours, other, symlinks=True)

@@ -68,7 +68,9 @@ def add(dataset: str, tables: Iterable[str], columns: list[str], texts: Iterable
     known = read(dataset)
     digests = sorted({hashed(text, key) for text in texts})
     for table in tables:
-        known.setdefault(table, []).append(Forgotten(columns=columns, proof=hashed(PROOF, key), keys=digests))
+        new = Forgotten(columns=columns, proof=hashed(PROOF, key), keys=digests)
+        if new not in known.setdefault(table, []):  # it is, if an interrupted one goes on
+            known[table].append(new)
     content = TypeAdapter(ByTable).dump_python(known)
     files.write(path_of(dataset), (HEADER + yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False)).encode())
 

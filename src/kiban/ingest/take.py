@@ -15,7 +15,7 @@ from kiban.core.errors import KibanError
 from kiban.data import parquet
 from kiban.data.batches import STATIC, base, period
 from kiban.data.contract import Table
-from kiban.ingest import forgotten, ledger
+from kiban.ingest import forgotten, ledger, retention
 from kiban.ingest.forgotten import Forgotten
 from kiban.ingest.ledger import Entry, Ledger
 from kiban.sources.kinds import Source, open_source
@@ -75,7 +75,7 @@ def take_new(
     for name in chosen:
         try:
             source = open_source(dataset.tables[name].source)
-            names = new_batches(source, name, dataset.timezone, recorded.get(name, {}), now, until)
+            names = new_batches(source, name, dataset, recorded.get(name, {}), now, until)
         except KibanError as error:
             taken.problems.append(f"{name}: {error}")
             continue
@@ -93,14 +93,18 @@ def take_new(
 
 
 def new_batches(
-    source: Source, table: str, timezone: str, recorded: Collection[str], now: datetime, until: str | None
+    source: Source, table: str, dataset: Dataset, recorded: Collection[str], now: datetime, until: str | None
 ) -> list[str]:
     """The batches of a table's source that are not `recorded`, whose period is over, and which are not after `until`.
 
-    Raises KibanError if the source cannot be asked.
+    Those that are older than the table keeps them are none. Raises KibanError if the source cannot be asked.
     """
     unknown = [batch for batch in source.batches() if batch not in recorded and not _is_after(batch, until)]
-    return list(_over(unknown, table, timezone, now))
+    over, months = _over(unknown, table, dataset.timezone, now), dataset.tables[table].retention_months
+    if months is None:
+        return list(over)
+    cut = retention.cut(now, months, dataset.timezone)
+    return [batch for batch in over if (covered := period(batch, dataset.timezone)) is None or covered[1] > cut]
 
 
 def _over(batches: Iterable[str], table: str, timezone: str, now: datetime) -> Iterator[str]:

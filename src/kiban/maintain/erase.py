@@ -6,7 +6,7 @@ No history is rewritten: the names of objects stay in dvc.lock of old commits, a
 import shutil
 import subprocess
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,11 +20,12 @@ from kiban.core.git import git
 from kiban.core.tombstones import Tombstone
 from kiban.data import contract, parquet
 from kiban.data.settings import Engine, Featured
-from kiban.ingest import forgotten, ledger
+from kiban.ingest import forgotten, ledger, retention
 from kiban.maintain import holders
-from kiban.maintain.holders import Keys
+from kiban.maintain.holders import Aged, Holding, Keys, Older
 from kiban.operate import archive, history, release, tree
 from kiban.request import logged, new_rows
+from kiban.sources.settings import Dataset
 
 OUTPUTS = (Path("data/prepared"), Path("reports/validation"), paths.PREDICTIONS)
 """What stages write again, and what may hold a row."""
@@ -97,52 +98,88 @@ class Objects:
                 ) from None
 
 
-def find(keys: Keys, dataset: Featured, engine: Engine, tables: Collection[str]) -> tuple[Keys, Erased]:
-    """All that holds one of the keys, of which those of the prepared rows are found first.
+def find(asked: Holding, dataset: Featured, engine: Engine, tables: Collection[str]) -> tuple[Holding, Erased]:
+    """All that holds something of what is to be forgotten; of keys, those of the prepared rows are found first.
 
     Raises KibanError if a store cannot be read.
     """
     objects = Objects()
     contents = {digest: _lazily(objects, digest) for digest in objects.named()}
-    name = new_rows.table_asked_about(dataset)
-    parts = []
-    if name in tables:
-        table = contract.read_raw(paths.raw_contract(dataset.name))[name]
-        kept = (path.read_bytes() for path in sorted((paths.raw_folder(dataset.name) / name).glob("*.parquet")))
-        for content in (*kept, *(read() for read in contents.values())):
-            if content and content[:4] == holders.MAGIC:
-                rows = holders.table(content)
-                if rows.schema.remove_metadata().equals(parquet.schema(table)):
-                    parts.append(rows.filter(keys.rows(rows)))
-    found = pa.concat_tables(parts) if parts else None
-    if found is not None and found.num_rows:
-        ready = new_rows.keys_of(dataset, engine, found.group_by(found.column_names).aggregate([]))
-        keys = keys.also(ready)
+    if isinstance(asked, Keys):
+        asked = _with_prepared(asked, dataset, engine, tables, contents.values())
     holding = [
         digest
         for digest, read in track(contents.items(), description="objects", transient=True)
-        if (content := read()) is not None and keys.content(content)
+        if (content := read()) is not None and asked.content(content)
     ]
-    batches = {table: _batches(keys, dataset, table) for table in tables}
-    return keys, Erased(holding, batches, _files(keys), _models(batches), objects.problems)
+    batches = {table: _batches(asked, dataset, table) for table in tables}
+    return asked, Erased(holding, batches, _files(asked), _models(batches), objects.problems)
 
 
-def _lazily(objects: Objects, digest: str) -> Callable[[], bytes | None]:
+Read = Callable[[], bytes | None]
+
+
+def _lazily(objects: Objects, digest: str) -> Read:
     return lambda: objects.content(digest)
 
 
-def erase(keys: Keys, dataset: Featured, engine: Engine, tables: Collection[str], reason: str, today: date) -> Erased:
-    """Erase all that holds one of the keys, and say what it was. One that was interrupted goes on.
+def _with_prepared(
+    keys: Keys, dataset: Featured, engine: Engine, tables: Collection[str], contents: Iterable[Read]
+) -> Keys:
+    """The keys, and those of the prepared rows that were made of their rows in any version."""
+    name = new_rows.table_asked_about(dataset)
+    if name not in tables:
+        return keys
+    schema = parquet.schema(contract.read_raw(paths.raw_contract(dataset.name))[name])
+    kept = (path.read_bytes() for path in sorted((paths.raw_folder(dataset.name) / name).glob("*.parquet")))
+    parts = [schema.empty_table()]
+    for content in (*kept, *(read() for read in contents)):
+        if content and content[:4] == holders.MAGIC:
+            rows = holders.table(content)
+            if rows.schema.remove_metadata().equals(schema):
+                parts.append(rows.filter(keys.rows(rows)))
+    rows = pa.concat_tables(parts)
+    if not rows.num_rows:
+        return keys
+    return keys.also(new_rows.keys_of(dataset, engine, rows.group_by(rows.column_names).aggregate([])))
 
-    The list of the objects is written before the first of them is removed. Raises KibanError if something that holds a
-    key is left, or if a store cannot be read.
+
+def too_old(dataset: Dataset, now: datetime) -> tuple[Older, list[str]]:
+    """The rows that are older than their tables keep them, and those tables.
+
+    Raises KibanError if no table says how long it is kept, or if one that does has no time.
     """
-    every, plan = find(keys, dataset, engine, tables)
+    raw, aged = contract.read_raw(paths.raw_contract(dataset.name)), []
+    asked_about = new_rows.table_asked_about(dataset)
+    chosen = [name for name, settings in dataset.tables.items() if settings.retention_months]
+    for name in chosen:
+        months, table = dataset.tables[name].retention_months or 0, raw[name]
+        if table.time is None:
+            raise KibanError(f"conf/dataset: {name}: retention_months needs a table with a time")
+        cut = retention.cut(now, months, dataset.timezone)
+        aged.append(Aged(frozenset([*table.key, table.time]), table.time, cut))
+        prepared = contract.prepared_of(dataset.name)
+        if name == asked_about and prepared.time:
+            aged.append(Aged(frozenset([*prepared.key, prepared.time]), prepared.time, cut))
+    if not aged:
+        raise KibanError("no table of conf/dataset has retention_months: how long its rows are kept")
+    return Older(tuple(aged)), chosen
+
+
+def erase(
+    asked: Holding, dataset: Featured, engine: Engine, tables: Collection[str], reason: str, today: date
+) -> Erased:
+    """Erase all that holds something of what is to be forgotten, and say what it was.
+
+    The list of the objects is written before the first of them is removed, and one that was interrupted goes on. Raises
+    KibanError if something is left, or if a store cannot be read.
+    """
+    every, plan = find(asked, dataset, engine, tables)
     known = tombstones.dates(tombstones.read())
     if new := [digest for digest in plan.objects if digest not in known]:
         tombstones.add(Tombstone(date=today, reason=reason, objects=new))
-    if secret := forgotten.secret():
-        for columns, texts in keys.texts.items():
+    if isinstance(asked, Keys) and (secret := forgotten.secret()):
+        for columns, texts in asked.texts.items():
             forgotten.add(dataset.name, tables, list(columns), texts, secret)
     for path in plan.files:  # before the raw rows, by which the others are found if this is interrupted
         _clean_file(path, every)
@@ -151,11 +188,11 @@ def erase(keys: Keys, dataset: Featured, engine: Engine, tables: Collection[str]
         shutil.rmtree(folder, ignore_errors=True)
     _remove_worktree()
     for table, names in plan.batches.items():
-        _clean(keys, dataset, table, names)
+        _clean(asked, dataset, table, names)
     _, left = find(every, dataset, engine, tables)
     if left.objects or left.files or any(left.batches.values()):
         names = [*left.objects, *map(str, left.files)][:3]
-        raise KibanError(f"a key is still in {', '.join(names)}: is something being written there? Do it again")
+        raise KibanError(f"something is still in {', '.join(names)}: is it being written? Do it again")
     return plan
 
 
@@ -174,7 +211,7 @@ def remove_again(stores: bool = True) -> list[str]:
     return digests
 
 
-def _batches(keys: Keys, dataset: Featured, table: str) -> list[str]:
+def _batches(keys: Holding, dataset: Featured, table: str) -> list[str]:
     """The snapshots in data/raw with such a row."""
     holding = []
     for batch in ledger.read(paths.ledger(dataset.name)).get(table, {}):
@@ -184,7 +221,7 @@ def _batches(keys: Keys, dataset: Featured, table: str) -> list[str]:
     return sorted(holding)
 
 
-def _clean(keys: Keys, dataset: Featured, table: str, batches: Iterable[str]) -> None:
+def _clean(keys: Holding, dataset: Featured, table: str, batches: Iterable[str]) -> None:
     """Write snapshots without these rows, and their entries of the ledger."""
     where = paths.ledger(dataset.name)
     for batch in batches:
@@ -193,8 +230,12 @@ def _clean(keys: Keys, dataset: Featured, table: str, batches: Iterable[str]) ->
             recorded = ledger.read(where)
             entry = recorded[table][batch]
             rows = parquet.read(path)
-            mask = keys.rows(rows)
-            rows = rows.filter(pc.invert(mask))
+            rows = rows.filter(pc.invert(keys.rows(rows)))
+            if not rows.num_rows:
+                del recorded[table][batch]
+                ledger.write(where, recorded)
+                _unlink(path)
+                continue
             with files.whole(path) as beside:
                 parquet.write(rows, beside)
                 fresh = ledger.entry_of(beside, rows.num_rows, entry.source)
@@ -203,14 +244,14 @@ def _clean(keys: Keys, dataset: Featured, table: str, batches: Iterable[str]) ->
             ledger.write(where, recorded)
 
 
-def _files(keys: Keys) -> list[Path]:
+def _files(keys: Holding) -> list[Path]:
     """Files of this machine outside of DVC's cache: outputs, logs, runs and archives."""
     root = release.root()
     folders = [logged.folder(Path()), archive.FOLDER, root / archive.NEWEST, paths.OUTBOX, paths.RUNS / "artifacts"]
     return holders.files_with(keys, [folder for folder in (*OUTPUTS, *folders) if folder.exists()])
 
 
-def _clean_file(path: Path, keys: Keys) -> None:
+def _clean_file(path: Path, keys: Holding) -> None:
     """Remove a file that is made anew, or the rows and lines of one that is not."""
     if path.suffix == ".jsonl":
         files.write(path, keys.without(path.read_bytes()))

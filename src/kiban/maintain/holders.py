@@ -3,11 +3,13 @@
 import gzip
 import io
 import json
+import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,15 +18,45 @@ import pyarrow.parquet as pq
 from kiban.core.errors import KibanError
 from kiban.data import parquet
 from kiban.data.contract import Table
-from kiban.data.key_texts import SEPARATOR, key_text, key_texts
+from kiban.data.key_texts import SEPARATOR, key_text, key_texts, text_of
 from kiban.data.written import WrittenFile
 from kiban.sources import given
 
 MAGIC = b"PAR1"
+MONTH = re.compile(r"\b((?:19|20)\d\d-(?:0[1-9]|1[0-2]))(?:\b|-\d\d)")
+
+
+class Holding(ABC):
+    """What is to be forgotten, and where it is."""
+
+    @abstractmethod
+    def rows(self, rows: pa.Table) -> pa.Array:
+        """Which of the rows are to be forgotten. Structs are looked into."""
+
+    @abstractmethod
+    def record(self, record: Mapping[str, Any]) -> bool:
+        """Whether a record of JSON is to be forgotten."""
+
+    @abstractmethod
+    def text(self, text: str) -> bool:
+        """Whether a text holds something of it."""
+
+    def content(self, content: bytes) -> bool:
+        """Whether a file holds something of it: a table of Parquet, or any text, perhaps compressed."""
+        if content[:4] == MAGIC:
+            return bool(pc.any(self.rows(table(content))).as_py())
+        if content[:2] == b"\x1f\x8b":
+            content = gzip.decompress(content)
+        return self.text(content.decode("utf-8", "replace"))
+
+    def without(self, content: bytes) -> bytes:
+        """Lines of JSON, each an object with a list of records, without those in which something of it is."""
+        kept = [line for line in content.splitlines(keepends=True) if not any(map(self.record, _records(line)))]
+        return b"".join(kept)
 
 
 @dataclass(frozen=True)
-class Keys:
+class Keys(Holding):
     """Those to be forgotten: by each choice of columns, the texts of their values, as `data.key_texts` writes them.
 
     A person may be one row of a raw table, and several of the prepared one, which has other columns.
@@ -33,15 +65,11 @@ class Keys:
     texts: Mapping[tuple[str, ...], frozenset[str]]
 
     def rows(self, rows: pa.Table) -> pa.Array:
-        """Which of the rows are to be forgotten. Structs are looked into."""
-        flat = rows
-        while any(pa.types.is_struct(field.type) for field in flat.schema):
-            flat = flat.flatten()
-        named = {name.rpartition(".")[2]: name for name in flat.column_names}
+        flat = _flat(rows)
         mask = pa.array([False] * rows.num_rows, pa.bool_())
         for columns, texts in self.texts.items():
-            if all(column in named for column in columns):
-                present = key_texts(flat, [named[column] for column in columns])
+            if set(columns) <= set(flat.column_names):
+                present = key_texts(flat, columns)
                 mask = pc.or_(mask, pa.array([text in texts for text in present], pa.bool_()))
         return mask
 
@@ -64,18 +92,49 @@ class Keys:
             for each in texts
         )
 
-    def content(self, content: bytes) -> bool:
-        """Whether a file with this content holds a key: a table of Parquet, or any text, perhaps compressed."""
-        if content[:4] == MAGIC:
-            return bool(pc.any(self.rows(table(content))).as_py())
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-        return self.text(content.decode("utf-8", "replace"))
 
-    def without(self, content: bytes) -> bytes:
-        """Lines of JSON, each an object with a list of records, without those in which a key is."""
-        kept = [line for line in content.splitlines(keepends=True) if not any(map(self.record, _records(line)))]
-        return b"".join(kept)
+class Aged(NamedTuple):
+    """The rows of a table, which has these columns, whose `time` is before `cut`."""
+
+    columns: frozenset[str]
+    time: str
+    cut: datetime
+
+
+@dataclass(frozen=True)
+class Older(Holding):
+    """The rows of tables that are kept for so long and no longer."""
+
+    tables: tuple[Aged, ...]
+
+    def rows(self, rows: pa.Table) -> pa.Array:
+        flat = _flat(rows)
+        mask = pa.array([False] * rows.num_rows, pa.bool_())
+        for each in self.tables:
+            if each.columns <= set(flat.column_names) and pa.types.is_timestamp(flat[each.time].type):
+                times = flat[each.time].cast(pa.timestamp("us", "UTC"))
+                is_old = pc.less(times, pa.scalar(each.cut, pa.timestamp("us", "UTC")))
+                mask = pc.or_(mask, pc.fill_null(is_old, False).combine_chunks())
+        return mask
+
+    def record(self, record: Mapping[str, Any]) -> bool:
+        return any(
+            text_of(record[each.time]) < text_of(each.cut)
+            for each in self.tables
+            if each.columns <= record.keys() and record[each.time] is not None
+        )
+
+    def text(self, text: str) -> bool:
+        """Whether a text names a month or a day before all cuts, as a page does of a batch that it quotes."""
+        earliest = min(f"{each.cut:%Y-%m}" for each in self.tables)
+        return any(month < earliest for month in MONTH.findall(text))
+
+
+def _flat(rows: pa.Table) -> pa.Table:
+    """The rows with the fields of structs as columns of their own, by the fields' names."""
+    while any(pa.types.is_struct(field.type) for field in rows.schema):
+        rows = rows.flatten()
+    return rows.rename_columns([name.rpartition(".")[2] for name in rows.column_names])
 
 
 def _is_time(text: str) -> bool:
@@ -120,7 +179,7 @@ def read(path: str, tables: Mapping[str, Table]) -> tuple[Keys, list[str]]:
     return Keys({tuple(typed.column_names): frozenset(key_texts(typed, typed.column_names))}), holders
 
 
-def files_with(keys: Keys, folders: Iterable[Path]) -> list[Path]:
+def files_with(keys: Holding, folders: Iterable[Path]) -> list[Path]:
     """The files in folders that hold a key."""
     found = []
     for folder in folders:

@@ -51,7 +51,7 @@ def planned(now: datetime, until: str | None) -> str:
     lines = []
     for name in tables:
         source = open_source(dataset.tables[name].source)
-        new = take.new_batches(source, name, dataset.timezone, recorded.get(name, {}), now, until)
+        new = take.new_batches(source, name, dataset, recorded.get(name, {}), now, until)
         late = [batch for table, batch in intake.late(dataset, recorded) if table == name]
         lines.append(f"{name}: {', '.join(new) or 'nothing'} is new" + (f"; {', '.join(late)} anew" if late else ""))
     known = promote.up_to_date(now, is_dry=True)

@@ -35,10 +35,14 @@ class Source(Settings):
 
 
 class TableSettings(Settings):
-    """A raw table. A cycle takes its last `refresh_last` batches anew, since its truth comes late or is corrected."""
+    """A raw table. A cycle takes its last `refresh_last` batches anew, since its truth comes late or is corrected.
+
+    Rows older than `retention_months` before the present month are not taken, and `kiban erase --by-age` erases them.
+    """
 
     source: Source
     refresh_last: Annotated[int, Field(ge=0)] = 0
+    retention_months: Annotated[int | None, Field(ge=1)] = None
 
 
 class Dataset(Featured):
