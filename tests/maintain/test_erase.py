@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -94,11 +95,11 @@ def plant(plane: str) -> None:
         ".kiban_outbox/run/artifacts/page.html",
     ):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(f"an example: {plane}")
+        Path(path).write_text(f"<!doctype html><p>an example: {plane}")
     (Path(".kiban_outbox/run/run.json")).write_text("{}")
     page = Path("reports/validation/raw/index.html")
     page.unlink()
-    page.write_text(f"an example: {plane}")
+    page.write_text(f"<!doctype html><p>an example: {plane}")
     run(Path(), "dvc", "commit", "-q", "--force", "validate_raw")
     commit(Path(), "with a page that quotes it")
     run(Path(), "kiban", "push")
@@ -148,7 +149,10 @@ def test_no_place_holds_what_was_erased(
     assert "flights: 2013-02, 2013-03 of this version" in dry.replace("2013-01, ", "")
     assert sorted(holding(plane, keys, ours, tmp_path / "store")) == sorted([*before, ours / "forget.csv"])
 
+    with pytest.raises(click.UsageError, match=forgotten.SECRET):
+        call("--keys", "forget.csv", "--reason", "asked for by their owner")
     monkeypatch.setenv(forgotten.SECRET, LONG_ENOUGH)
+    models = {path: path.read_bytes() for path in Path("models").rglob("*") if path.is_file()}
     with pytest.raises(SystemExit):
         interrupted(monkeypatch)
     said = call("--keys", "forget.csv", "--reason", "asked for by their owner")
@@ -156,6 +160,10 @@ def test_no_place_holds_what_was_erased(
     Path("forget.csv").unlink()
     assert [*holding(plane, keys, ours, tmp_path / "store")] == []
     assert not Path(".kiban_cycle").exists()
+    assert all(path.read_bytes() == content for path, content in models.items())
+    run(ours, "dvc", "checkout", "models/servable")
+    weeks = Path("monitoring/log/weeks.json")
+    assert weeks.exists() == Path("release/log/weeks.json").exists()
     for name in run(Path(), "git", "ls-files").splitlines():
         assert not Path(name).is_file() or plane.encode() not in Path(name).read_bytes(), name
     assert ledger.read(LEDGER)["flights"]["2013-03"].rows == raw.num_rows - flights.num_rows
@@ -199,7 +207,7 @@ def february_anew(monkeypatch: pytest.MonkeyPatch, secret: str | None) -> None:
 
 
 def call(*arguments: str) -> str:
-    done = CliRunner().invoke(erase, arguments)
+    done = CliRunner().invoke(erase, arguments, standalone_mode=False)
     if done.exception:
         raise done.exception
     return done.output
@@ -238,17 +246,22 @@ def times_in(*folders: Path) -> list[datetime]:
 
 @pytest.mark.long
 def test_what_was_erased_does_not_come_back(ours: Path, plane: str, tmp_path: Path) -> None:
+    plant(plane)
     other = tmp_path / "other"
     shutil.copytree(ours, other, symlinks=True)
     Path("forget.csv").write_text(f"tailnum\n{plane}\n")
-    call("--keys", "forget.csv", "--reason", "asked for by their owner")
+    call("--keys", "forget.csv", "--reason", "asked for by their owner", "--source-forgets")
     Path("forget.csv").unlink()
+    run(ours, "dvc", "repro")
     commit(ours, "forgotten")
+    run(ours, "kiban", "push")
+    run(ours, "dvc", "status", "-q")
     shutil.copy(tombstones.FILE, other / tombstones.FILE)
     assert "objects that were erased: `kiban erase` removes them" in run(other, "kiban", "doctor", status=1)
     assert "must not come back" in run(other, "kiban", "push", status=1)
     run(other, "kiban", "pull", "--absent")
     assert "ok    nothing that was erased has come back" in doctor_of(other)
+    assert not (other / MARCH).exists()  # the snapshot with the rows: the new one is brought, or taken anew
 
 
 def doctor_of(folder: Path) -> str:

@@ -148,8 +148,10 @@ def test_the_registry_and_mlflows_own_server_take_the_model(tracked: Path) -> No
     mlflow.set_tracking_uri(local(tracked))
     (logged,) = models(local(tracked))
     model_id = json.loads(Path("reports/evaluation.json").read_text())["model_id"]
-    for version in ("v0.1.0", "v0.2.0", "v0.1.0"):  # a rollback
-        mlflow_store.set_champion(Champion(name="flights", model_id=model_id, version=version), local(tracked))
+    for day, version in enumerate(("v0.1.0", "v0.2.0", "v0.1.0"), 1):  # a rollback
+        told = Champion(name="flights", model_id=model_id, version=version, at=f"2013-01-0{day}T00:00:00+00:00")
+        mlflow_store.set_champion(told, local(tracked))
+        mlflow_store.set_champion(told.model_copy(update={"version": "v0.0.1", "at": "2012"}), local(tracked))
         present = mlflow.MlflowClient().get_model_version_by_alias("flights", "champion")
         assert (present.tags["kiban.version"], present.source) == (version, f"models:/{logged.model_id}")
     assert str(present.version) == "1"
@@ -561,8 +563,8 @@ def test_the_command_lists_what_waits(
 def test_the_champion_waits_until_mlflow_has_its_run(
     project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    champion.put(project, Champion(name="flights", model_id="0" * 64, version="v0.1.0"))
-    champion.put(project, Champion(name="flights", model_id=load().model_id, version="v0.2.0"))
+    champion.put(project, Champion(name="flights", model_id="0" * 64, version="v0.1.0", at="1"))
+    champion.put(project, Champion(name="flights", model_id=load().model_id, version="v0.2.0", at="2"))
     track.main([], standalone_mode=False)
     assert "flights v0.2.0 waits for its alias champion" in capfd.readouterr().out
     with pytest.raises(KibanError, match=f"no run has the model {load().model_id[:12]}"):

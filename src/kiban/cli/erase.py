@@ -29,8 +29,11 @@ class Params(Sections):
 @click.option("--by-age", is_flag=True, help="Erase the rows that are older than retention_months of their table.")
 @reasons.now
 @click.option("--reason", callback=reasons.reason, help="Why; it is kept in git, so it must not say who.")
+@click.option("--source-forgets", is_flag=True, help="The source has forgotten the rows too: no secret is needed.")
 @click.option("--dry-run", is_flag=True, help="Say what holds these keys, and change nothing.")
-def erase(path: str | None, by_age: bool, now: datetime, reason: str | None, dry_run: bool) -> None:
+def erase(
+    path: str | None, by_age: bool, now: datetime, reason: str | None, source_forgets: bool, dry_run: bool
+) -> None:
     """Erase every row with one of the keys in a file: from data, predictions, logs, runs, the cache and the stores, for
     all commits. Their hashes stay in git, and what was erased is named in data/erased.yaml.
 
@@ -45,6 +48,7 @@ def erase(path: str | None, by_age: bool, now: datetime, reason: str | None, dry
       kiban erase
     """
     from kiban.data import contract
+    from kiban.ingest import forgotten
     from kiban.maintain import erase as operation
     from kiban.maintain import holders
 
@@ -57,6 +61,11 @@ def erase(path: str | None, by_age: bool, now: datetime, reason: str | None, dry
         return
     if not dry_run and reason is None:
         raise click.UsageError("give --reason, or --dry-run")
+    if path and not dry_run and not source_forgets and forgotten.secret() is None:
+        raise click.UsageError(
+            f"set {forgotten.SECRET}, so that a source that still has the rows does not bring them back, or give "
+            "--source-forgets"
+        )
     params = read(Params)
     dataset, engine = params.dataset, params.engine
     asked: Holding
@@ -68,7 +77,7 @@ def erase(path: str | None, by_age: bool, now: datetime, reason: str | None, dry
         _show(operation.find(asked, dataset, engine, tables)[1], "hold")
         return
     _show(operation.erase(asked, dataset, engine, tables, reason or "", now.date()), "held")
-    print("erase: now `dvc repro`, look, and commit data/ and dvc.lock; `kiban push` sends the rest")
+    print("erase: now `dvc repro`, look, and commit data/, monitoring/ and dvc.lock; `kiban push` sends the rest")
 
 
 def _show(erased: "Erased", verb: str) -> None:
@@ -77,8 +86,8 @@ def _show(erased: "Erased", verb: str) -> None:
     for table, batches in erased.batches.items():
         print(f"{table}: {', '.join(batches) or 'no batch'} of this version")
     print(f"{len(erased.objects):,} objects of DVC, of all versions, {verb} something of it")
-    for path in erased.files:
-        print(f"  {path}")
+    for name in (*map(str, erased.files), *erased.copies):
+        print(f"  {name}")
     print(f"models that have learnt from these batches: {', '.join(erased.models) or 'none with a version'}")
     for each in (*erased.problems, *KEPT_ELSEWHERE):
         print(f"not reached: {each}")

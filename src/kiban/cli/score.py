@@ -144,7 +144,7 @@ def _to_table(
         first, dots, last = backfill.partition("..")
         asked = answers.past(dataset, params.engine, first, last if dots else first)
     else:
-        asked = answers.new(dataset, params.engine)
+        asked = answers.new(dataset, params.engine, now)
     is_empty = True
     with answers.model(version) as servable:
         for batch, rows in asked:
@@ -155,10 +155,13 @@ def _to_table(
                 raise KibanError(
                     f"{batch}, row {row}: {reason}. Nothing of this batch was written: correct it, or --on-error skip"
                 )
-            changed = answer_table.write(database, table, given.rows, answers.key_of(servable), now)
-            if log and changed:
-                with log_file(logged.folder(Path())) as file:
-                    file.writelines(answers.lines(servable, given, changed, run, now))
+
+            def write_log(places: list[int], given: answers.Answered = given) -> None:
+                if log and places:
+                    with log_file(logged.folder(Path())) as file:
+                        file.writelines(answers.lines(servable, given, places, run, now))
+
+            changed = answer_table.write(database, table, given.rows, answers.key_of(servable), now, write_log)
             rejected = f", {len(given.rejected):,} rejected" if given.rejected else ""
             answered = f"{given.rows.num_rows:,} answers by model {servable.model_id[:12]}"
             print(f"score: {batch}: {answered}, {len(changed):,} new or changed{rejected}: {table}")

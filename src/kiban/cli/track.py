@@ -37,6 +37,8 @@ def track(deliver: bool) -> None:
             print(f"{waiting_champion.name} {waiting_champion.version} has the alias {champion.ALIAS}")
         if outcome.failure:
             number = len(outbox.waiting(root))
+            if not number:
+                raise KibanError(f"the alias {champion.ALIAS} was not set: {outcome.failure}")
             raise KibanError(
                 f"{number} runs still wait in {paths.OUTBOX}, {where} did not take them: {outcome.failure}"
             )

@@ -63,14 +63,21 @@ def hashed(text: str, key: bytes) -> str:
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
 
 
+def check(dataset: str, key: bytes) -> None:
+    """Raise KibanError if rows were forgotten with another secret: one is needed for all."""
+    if any(each.proof != hashed(PROOF, key) for known in read(dataset).values() for each in known):
+        raise KibanError(f"{SECRET} is another one than that of {path_of(dataset)}: use that one")
+
+
 def add(dataset: str, tables: Iterable[str], columns: list[str], texts: Iterable[str], key: bytes) -> None:
-    """Forget the rows of tables whose values of the columns are among `texts`."""
+    """Forget the rows of tables whose values of the columns are among `texts`, with those that are forgotten."""
     known = read(dataset)
-    digests = sorted({hashed(text, key) for text in texts})
+    digests = {hashed(text, key) for text in texts}
     for table in tables:
-        new = Forgotten(columns=columns, proof=hashed(PROOF, key), keys=digests)
-        if new not in known.setdefault(table, []):  # it is, if an interrupted one goes on
-            known[table].append(new)
+        others = [each for each in known.get(table, []) if each.columns != columns]
+        before = {digest for each in known.get(table, []) if each.columns == columns for digest in each.keys}
+        every = Forgotten(columns=columns, proof=hashed(PROOF, key), keys=sorted(before | digests))
+        known[table] = [*others, every]
     content = TypeAdapter(ByTable).dump_python(known)
     files.write(path_of(dataset), (HEADER + yaml.dump(content, Dumper=yaml.CSafeDumper, sort_keys=False)).encode())
 

@@ -100,11 +100,16 @@ def new_batches(
     Those that are older than the table keeps them are none. Raises KibanError if the source cannot be asked.
     """
     unknown = [batch for batch in source.batches() if batch not in recorded and not _is_after(batch, until)]
-    over, months = _over(unknown, table, dataset.timezone, now), dataset.tables[table].retention_months
+    return kept(_over(unknown, table, dataset.timezone, now), table, dataset, now)
+
+
+def kept(batches: Iterable[str], table: str, dataset: Dataset, now: datetime) -> list[str]:
+    """The batches of a table but for those that are older than it is kept."""
+    months = dataset.tables[table].retention_months
     if months is None:
-        return list(over)
+        return list(batches)
     cut = retention.cut(now, months, dataset.timezone)
-    return [batch for batch in over if (covered := period(batch, dataset.timezone)) is None or covered[1] > cut]
+    return [batch for batch in batches if (covered := period(batch, dataset.timezone)) is None or covered[1] > cut]
 
 
 def _over(batches: Iterable[str], table: str, timezone: str, now: datetime) -> Iterator[str]:

@@ -3,15 +3,17 @@
 No history is rewritten: the names of objects stay in dvc.lock of old commits, and the objects are gone.
 """
 
+import gzip
 import shutil
 import subprocess
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from filelock import FileLock, Timeout
 from rich.progress import track
 
 from kiban.core import files, lock, paths, store, tombstones
@@ -21,63 +23,76 @@ from kiban.core.tombstones import Tombstone
 from kiban.data import contract, parquet
 from kiban.data.settings import Engine, Featured
 from kiban.ingest import forgotten, ledger, retention
+from kiban.ingest.ledger import Entry
 from kiban.maintain import holders
 from kiban.maintain.holders import Aged, Holding, Keys, Older
-from kiban.operate import archive, history, release, tree
+from kiban.operate import archive, history, promote, release, tree
 from kiban.request import logged, new_rows
+from kiban.sources import stores
 from kiban.sources.settings import Dataset
 
 OUTPUTS = (Path("data/prepared"), Path("reports/validation"), paths.PREDICTIONS)
 """What stages write again, and what may hold a row."""
 
+LOCKS = (".cycle.lock", ".operate.lock")
+"""What stays of the memory of results: others may wait for them."""
+
 KEPT_ELSEWHERE = (
     "other clones: `kiban erase` removes the objects there too, once they have this commit",
-    "versions and backups that the store keeps of its objects",
+    "versions and backups that the store keeps of its objects, and objects in it that nothing names",
     "files that were scored, and answers in a database",
-    "copies of the prediction log in a store, and the files of runs on an MLflow server",
+    "the files of runs on an MLflow server",
 )
 """What is out of reach."""
 
 
 class Erased(NamedTuple):
-    """What was found, or is gone: objects of DVC, batches by table, files, versions of models that have learnt from it,
-    and what was not reached."""
+    """What was found, or is gone: objects of DVC, batches by table, files, copies of the prediction log in a store,
+    versions of models that have learnt from it, and what was not reached."""
 
     objects: list[str]
     batches: Mapping[str, list[str]]
     files: list[Path]
+    copies: list[str]
     models: list[str]
     problems: list[str]
 
+    @property
+    def is_nothing(self) -> bool:
+        return not (self.objects or self.files or self.copies or any(self.batches.values()))
+
 
 class Objects:
-    """The objects of DVC that any commit names, in the cache and, but for `stores`, in the stores of this clone."""
+    """The objects of DVC in the cache and, but for `stores`, in the stores of this clone."""
 
     def __init__(self, stores: bool = True) -> None:
         from dvc.repo import Repo
 
         self.repo = Repo()
         self.problems: list[str] = []
-        self.stores: dict[str, Any] = {"the cache": self.repo.cache.local}
+        self.places: dict[str, Any] = {"the cache": self.repo.cache.local}
         for name in self.repo.config.get("remote", {}) if stores else ():
             remote = self.repo.cloud.get_remote(name)
             if remote.fs.version_aware or remote.worktree:
                 self.problems.append(f"the store {name}, which keeps files by their paths and versions")
                 continue
-            self.stores[name] = remote.odb
+            self.places[name] = remote.odb
 
-    def named(self) -> list[str]:
-        """The files' MD5, without those of folders, whose objects have names alone."""
-        digests = lock.ever_named()
-        folders = [digest for digest in digests if digest.endswith(store.FOLDER)]
-        inside = {digest for folder in folders for digest in store.content(folder, *self.stores.values()).values()}
-        return sorted((digests - set(folders)) | inside)
+    def every(self) -> list[str]:
+        """The MD5 of all files that the cache has, or that a commit, a tag or an experiment names.
+
+        A store may be that of other projects too: what only it has, and nothing names here, is theirs.
+        """
+        named = lock.ever_named() | set(self.repo.cache.local.all())
+        folders = [digest for digest in named if digest.endswith(store.FOLDER)]
+        inside = {digest for folder in folders for digest in store.content(folder, *self.places.values()).values()}
+        return sorted((named - set(folders)) | inside)
 
     def content(self, digest: str) -> bytes | None:
-        """The bytes of an object, or None if neither cache nor store has it."""
-        for odb in self.stores.values():
+        """The bytes of an object, or None if no place has it. Raises KibanError if a store cannot be read."""
+        for place in self.places.values():
             try:
-                with odb.fs.open(odb.oid_to_path(digest), "rb") as file:
+                with place.fs.open(place.oid_to_path(digest), "rb") as file:
                     content: bytes = file.read()
                     return content
             except FileNotFoundError:
@@ -87,15 +102,14 @@ class Objects:
         return None
 
     def remove(self, digest: str) -> None:
-        for name, odb in self.stores.items():
+        for name, place in self.places.items():
             try:
-                odb.fs.rm_file(odb.oid_to_path(digest))
+                place.fs.rm_file(place.oid_to_path(digest))
             except FileNotFoundError:
                 continue
             except Exception as error:  # of DVC, the store or the network
-                raise KibanError(
-                    f"{name} does not let {digest} be removed: {one_line(error)}; {store.advice(error)}"
-                ) from None
+                what = f"{one_line(error)}; {store.advice(error)}"
+                raise KibanError(f"{name} does not let {digest} be removed: {what}") from None
 
 
 def find(asked: Holding, dataset: Featured, engine: Engine, tables: Collection[str]) -> tuple[Holding, Erased]:
@@ -104,44 +118,56 @@ def find(asked: Holding, dataset: Featured, engine: Engine, tables: Collection[s
     Raises KibanError if a store cannot be read.
     """
     objects = Objects()
-    contents = {digest: _lazily(objects, digest) for digest in objects.named()}
+    digests = objects.every()
     if isinstance(asked, Keys):
-        asked = _with_prepared(asked, dataset, engine, tables, contents.values())
+        asked = _with_prepared(asked, dataset, engine, tables, map(objects.content, digests))
     holding = [
         digest
-        for digest, read in track(contents.items(), description="objects", transient=True)
-        if (content := read()) is not None and asked.content(content)
+        for digest in track(digests, description="objects", transient=True)
+        if (content := objects.content(digest)) is not None and asked.content(content)
     ]
     batches = {table: _batches(asked, dataset, table) for table in tables}
-    return asked, Erased(holding, batches, _files(asked), _models(batches), objects.problems)
+    found = _files(asked)
+    prepared = [path.stem for path in found if paths.prepared_folder(dataset.name) in path.parents]
+    models = _models({*prepared, *(name for names in batches.values() for name in names)})
+    copies = [name for name in _copies() if asked.content(stores.contents([name])[0])]
+    return asked, Erased(holding, batches, found, copies, models, objects.problems)
 
 
-Read = Callable[[], bytes | None]
-
-
-def _lazily(objects: Objects, digest: str) -> Read:
-    return lambda: objects.content(digest)
+def _copies() -> list[str]:
+    """The addresses of the copies of the prediction log, if there is a store for them."""
+    address = logged.store()
+    if not address:
+        return []
+    days = stores.reached(address, lambda: stores.names(address))
+    return [
+        f"{address.rstrip('/')}/{day}/{name}" for day in days for name in stores.names(f"{address.rstrip('/')}/{day}")
+    ]
 
 
 def _with_prepared(
-    keys: Keys, dataset: Featured, engine: Engine, tables: Collection[str], contents: Iterable[Read]
+    keys: Keys, dataset: Featured, engine: Engine, tables: Collection[str], contents: Iterable[bytes | None]
 ) -> Keys:
     """The keys, and those of the prepared rows that were made of their rows in any version."""
     name = new_rows.table_asked_about(dataset)
     if name not in tables:
         return keys
-    schema = parquet.schema(contract.read_raw(paths.raw_contract(dataset.name))[name])
-    kept = (path.read_bytes() for path in sorted((paths.raw_folder(dataset.name) / name).glob("*.parquet")))
-    parts = [schema.empty_table()]
-    for content in (*kept, *(read() for read in contents)):
+    raw = contract.read_raw(paths.raw_contract(dataset.name))
+    parts = [parquet.schema(raw[name]).empty_table()]
+    for path in sorted((paths.raw_folder(dataset.name) / name).glob("*.parquet")):
+        rows = parquet.as_now(parquet.read(path), raw[name], path.stem, str(path))
+        parts.append(rows.filter(keys.rows(rows)))
+    for content in contents:
         if content and content[:4] == holders.MAGIC:
             rows = holders.table(content)
-            if rows.schema.remove_metadata().equals(schema):
+            if rows.schema.remove_metadata().equals(parts[0].schema):
                 parts.append(rows.filter(keys.rows(rows)))
     rows = pa.concat_tables(parts)
     if not rows.num_rows:
         return keys
-    return keys.also(new_rows.keys_of(dataset, engine, rows.group_by(rows.column_names).aggregate([])))
+    rows = rows.group_by(rows.column_names).aggregate([])
+    others = new_rows.recent_rows(dataset, rows, [table for table in raw if table != name])
+    return keys.also(new_rows.keys_of(dataset, engine, rows, others))
 
 
 def too_old(dataset: Dataset, now: datetime) -> tuple[Older, list[str]]:
@@ -171,106 +197,164 @@ def erase(
 ) -> Erased:
     """Erase all that holds something of what is to be forgotten, and say what it was.
 
-    The list of the objects is written before the first of them is removed, and one that was interrupted goes on. Raises
-    KibanError if something is left, or if a store cannot be read.
+    The list of the objects is written before the first of them is removed, and they are removed last, so that one that
+    was interrupted finds the rest again. Raises KibanError if a snapshot of the ledger is not here, if a cycle or a
+    promotion runs, if something is left, or if a store cannot be read.
     """
+    paths.CACHE.mkdir(exist_ok=True)
+    try:
+        with FileLock(paths.CACHE / LOCKS[0], timeout=0), promote.alone():
+            return _erase(asked, dataset, engine, tables, reason, today)
+    except Timeout:
+        raise KibanError("a cycle runs in this clone: wait until it has ended") from None
+
+
+def _erase(
+    asked: Holding, dataset: Featured, engine: Engine, tables: Collection[str], reason: str, today: date
+) -> Erased:
+    secret = forgotten.secret()
+    if isinstance(asked, Keys) and secret:
+        forgotten.check(dataset.name, secret)
+    _complete(dataset)
     every, plan = find(asked, dataset, engine, tables)
     known = tombstones.dates(tombstones.read())
     if new := [digest for digest in plan.objects if digest not in known]:
         tombstones.add(Tombstone(date=today, reason=reason, objects=new))
-    if isinstance(asked, Keys) and (secret := forgotten.secret()):
+    if isinstance(asked, Keys) and secret:
         for columns, texts in asked.texts.items():
             forgotten.add(dataset.name, tables, list(columns), texts, secret)
-    for path in plan.files:  # before the raw rows, by which the others are found if this is interrupted
-        _clean_file(path, every)
-    remove_again()
-    for folder in (paths.CACHE, Path(".dvc/tmp/exps")):
-        shutil.rmtree(folder, ignore_errors=True)
-    _remove_worktree()
     for table, names in plan.batches.items():
         _clean(asked, dataset, table, names)
+    _clean_files(plan, every)
+    _remove_worktree()
+    for path in [*paths.CACHE.iterdir(), Path(".dvc/tmp/exps")]:
+        if path.name not in LOCKS:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    remove_again()
+    if (archive.FOLDER.with_suffix(".dvc")).exists() and archive.FOLDER.exists():
+        tree.dvc("add", "--quiet", str(archive.FOLDER))
     _, left = find(every, dataset, engine, tables)
-    if left.objects or left.files or any(left.batches.values()):
-        names = [*left.objects, *map(str, left.files)][:3]
+    if not left.is_nothing:
+        names = [*left.objects, *map(str, left.files), *left.copies][:3]
         raise KibanError(f"something is still in {', '.join(names)}: is it being written? Do it again")
     return plan
 
 
 def remove_again(stores: bool = True) -> list[str]:
-    """Remove every object that was ever erased, such as of a clone that has just learnt of it, and name them."""
+    """Remove every object that was ever erased, such as of a clone that has just learnt of it, and name them.
+
+    Files of this clone that are such an object go too: snapshots and outputs are made or brought anew.
+    """
     digests = [digest for each in tombstones.read() for digest in each.objects]
     if not digests:
         return []
     objects = Objects(stores)
+    gone = set(digests)
+    for path in _under([*OUTPUTS, Path("data/raw"), archive.FOLDER]):
+        if files.md5(path) in gone:
+            path.unlink()
     for digest in track(digests, description="removing", transient=True):
         objects.remove(digest)
-    gone = set(digests)
-    for path in _under(OUTPUTS):
-        if files.md5(path) in gone:
-            _unlink(path)
     return digests
 
 
-def _batches(keys: Holding, dataset: Featured, table: str) -> list[str]:
+def _complete(dataset: Featured) -> None:
+    """Bring the snapshots that the ledger names. Raises KibanError if one is not here then: it could not be cleaned.
+
+    A snapshot that was cleaned, and whose entry was not written, gets it.
+    """
+    where = paths.ledger(dataset.name)
+    erased = tombstones.dates(tombstones.read())
+    with ledger.locked(where):
+        recorded = ledger.read(where)
+        named = {
+            paths.raw_file(dataset.name, table, batch): (table, batch, entry)
+            for table, entries in recorded.items()
+            for batch, entry in entries.items()
+        }
+        store.restored({path: entry.md5 for path, (_, _, entry) in named.items() if entry.md5 and not path.exists()})
+        for path, (table, batch, entry) in named.items():
+            if not path.exists():
+                raise KibanError(f"{path} is not here, and could not be cleaned: `kiban pull`, or `dvc repro`, first")
+            if files.sha256(path) == entry.sha256:
+                continue
+            if entry.md5 not in erased:
+                raise KibanError(f"{path} is not the snapshot that the ledger records: `dvc repro` first")
+            recorded[table][batch] = _entry(path, parquet.read(path).num_rows, entry)
+        ledger.write(where, recorded)
+
+
+def _entry(path: Path, rows: int, before: Entry) -> Entry:
+    """The entry of a snapshot that was cleaned."""
+    kept = {"taken_at": before.taken_at, "left_out": before.left_out, "accepted": before.accepted}
+    return ledger.entry_of(path, rows, before.source).model_copy(update=kept)
+
+
+def _batches(holding: Holding, dataset: Featured, table: str) -> list[str]:
     """The snapshots in data/raw with such a row."""
-    holding = []
-    for batch in ledger.read(paths.ledger(dataset.name)).get(table, {}):
-        path = paths.raw_file(dataset.name, table, batch)
-        if path.exists() and keys.content(path.read_bytes()):
-            holding.append(batch)
-    return sorted(holding)
+    names = ledger.read(paths.ledger(dataset.name)).get(table, {})
+    snapshots = {name: paths.raw_file(dataset.name, table, name) for name in names}
+    return sorted(name for name, path in snapshots.items() if path.exists() and holding.content(path.read_bytes()))
 
 
-def _clean(keys: Holding, dataset: Featured, table: str, batches: Iterable[str]) -> None:
-    """Write snapshots without these rows, and their entries of the ledger."""
+def _clean(holding: Holding, dataset: Featured, table: str, batches: Iterable[str]) -> None:
+    """Write snapshots without these rows, and their entries of the ledger. One without any row is no batch any more."""
     where = paths.ledger(dataset.name)
     for batch in batches:
         path = paths.raw_file(dataset.name, table, batch)
         with ledger.locked(where):
             recorded = ledger.read(where)
-            entry = recorded[table][batch]
             rows = parquet.read(path)
-            rows = rows.filter(pc.invert(keys.rows(rows)))
-            if not rows.num_rows:
+            rows = rows.filter(pc.invert(holding.rows(rows)))
+            if rows.num_rows:
+                with files.whole(path) as beside:
+                    parquet.write(rows, beside)
+                recorded[table][batch] = _entry(path, rows.num_rows, recorded[table][batch])
+            else:
                 del recorded[table][batch]
-                ledger.write(where, recorded)
-                _unlink(path)
-                continue
-            with files.whole(path) as beside:
-                parquet.write(rows, beside)
-                fresh = ledger.entry_of(beside, rows.num_rows, entry.source)
-            kept = {"taken_at": entry.taken_at, "left_out": entry.left_out, "accepted": entry.accepted}
-            recorded[table][batch] = fresh.model_copy(update=kept)
+                path.unlink()
             ledger.write(where, recorded)
 
 
-def _files(keys: Holding) -> list[Path]:
+def _files(holding: Holding) -> list[Path]:
     """Files of this machine outside of DVC's cache: outputs, logs, runs and archives."""
     root = release.root()
     folders = [logged.folder(Path()), archive.FOLDER, root / archive.NEWEST, paths.OUTBOX, paths.RUNS / "artifacts"]
-    return holders.files_with(keys, [folder for folder in (*OUTPUTS, *folders) if folder.exists()])
+    return holders.files_with(holding, [folder for folder in (*OUTPUTS, *folders) if folder.exists()])
 
 
-def _clean_file(path: Path, keys: Holding) -> None:
-    """Remove a file that is made anew, or the rows and lines of one that is not."""
-    if path.suffix == ".jsonl":
-        files.write(path, keys.without(path.read_bytes()))
-    elif path.suffix == ".parquet" and (archive.FOLDER in path.parents or path.parent.name == archive.NEWEST):
-        rows = parquet.read(path)
-        parquet.write(rows.filter(pc.invert(keys.rows(rows))), path)
-    elif paths.OUTBOX in path.parents:
-        shutil.rmtree(paths.OUTBOX / path.relative_to(paths.OUTBOX).parts[0], ignore_errors=True)
-    else:
-        _unlink(path)
+def _clean_files(plan: Erased, holding: Holding) -> None:
+    """Remove files that are made anew, and the rows and lines of those that are not.
+
+    A line of the log with other records too is another line afterwards: the archive takes it anew.
+    """
+    changed: set[int] = set()
+    logs = [path for path in plan.files if path.suffix == ".jsonl"]
+    for path in logs:
+        content, lines = holding.without(path.read_bytes())
+        changed |= lines
+        mode = path.stat().st_mode & 0o777
+        with files.whole(path) as beside:
+            beside.touch(mode=0o600)
+            beside.write_bytes(content)
+            beside.chmod(mode)
+    for address in plan.copies:
+        content, lines = holding.without(holders.unpacked(stores.contents([address])[0]))
+        changed |= lines
+        stores.write(address, gzip.compress(content, mtime=0))
+    folders = [archive.FOLDER, release.root() / archive.NEWEST]
+    for path in (path for folder in folders for path in folder.glob(archive.MONTHS)):
+        archive.clean(path, holding.rows, changed)
+    for path in plan.files:
+        if paths.OUTBOX in path.parents:
+            shutil.rmtree(paths.OUTBOX / path.relative_to(paths.OUTBOX).parts[0], ignore_errors=True)
+        elif path not in logs and not any(folder in path.parents for folder in folders):
+            path.unlink(missing_ok=True)
 
 
 def _under(places: Iterable[Path]) -> Iterator[Path]:
     for place in places:
         yield from [place] if place.is_file() else (path for path in place.rglob("*") if path.is_file())
-
-
-def _unlink(path: Path) -> None:
-    path.unlink(missing_ok=True)
 
 
 def _remove_worktree() -> None:
@@ -282,8 +366,7 @@ def _remove_worktree() -> None:
             shutil.rmtree(tree.FOLDER, ignore_errors=True)
 
 
-def _models(batches: Mapping[str, list[str]]) -> list[str]:
+def _models(batches: Collection[str]) -> list[str]:
     """The versions that were trained on one of the batches."""
     known = history.known_at(None)
-    names = sorted({name for of_table in batches.values() for name in of_table})
-    return list(dict.fromkeys(line.version for name in names for line in history.lines(known, name)))
+    return list(dict.fromkeys(line.version for name in sorted(batches) for line in history.lines(known, name)))

@@ -4,8 +4,9 @@ import gzip
 import io
 import json
 import re
+import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,11 +19,13 @@ import pyarrow.parquet as pq
 from kiban.core.errors import KibanError
 from kiban.data import parquet
 from kiban.data.contract import Table
-from kiban.data.key_texts import SEPARATOR, key_text, key_texts, text_of
+from kiban.data.key_texts import LIKE_TIME, SEPARATOR, key_text, key_texts, text_of
 from kiban.data.written import WrittenFile
+from kiban.operate.asked import line_hash
 from kiban.sources import given
 
 MAGIC = b"PAR1"
+WORD = re.compile(r"[\w-]+")
 MONTH = re.compile(r"\b((?:19|20)\d\d-(?:0[1-9]|1[0-2]))(?:\b|-\d\d)")
 
 
@@ -42,17 +45,33 @@ class Holding(ABC):
         """Whether a text holds something of it."""
 
     def content(self, content: bytes) -> bool:
-        """Whether a file holds something of it: a table of Parquet, or any text, perhaps compressed."""
+        """Whether a file holds something of it: a table, a log of predictions, or a page that quotes rows.
+
+        Anything else, such as a model, holds no row.
+        """
         if content[:4] == MAGIC:
             return bool(pc.any(self.rows(table(content))).as_py())
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-        return self.text(content.decode("utf-8", "replace"))
+        content = unpacked(content)
+        if _is_page(content):
+            return self.text(content.decode("utf-8", "replace"))
+        return any(self.record(record) for line in content.splitlines() for record in _records(line))
 
-    def without(self, content: bytes) -> bytes:
-        """Lines of JSON, each an object with a list of records, without those in which something of it is."""
-        kept = [line for line in content.splitlines(keepends=True) if not any(map(self.record, _records(line)))]
-        return b"".join(kept)
+    def without(self, content: bytes) -> tuple[bytes, set[int]]:
+        """The lines of a log without what is to be forgotten, and the hashes of the lines that were changed."""
+        kept, changed = [], set()
+        for line in content.splitlines(keepends=True):
+            records = _records(line)
+            places = [place for place, record in enumerate(records) if not self.record(record)]
+            if len(places) == len(records):
+                kept.append(line)
+                continue
+            changed.add(line_hash(line))
+            if places:
+                told = json.loads(line)
+                told["request"]["records"] = [records[place] for place in places]
+                told["answer"]["predictions"] = [told["answer"]["predictions"][place] for place in places]
+                kept.append(json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        return b"".join(kept), changed
 
 
 @dataclass(frozen=True)
@@ -85,12 +104,19 @@ class Keys(Holding):
         )
 
     def text(self, text: str) -> bool:
-        """Whether a text holds all values of a key, wherever they stand. Of a time its day suffices."""
-        return any(
-            all((value[:10] if _is_time(value) else value) in text for value in each.split(SEPARATOR))
-            for texts in self.texts.values()
-            for each in texts
-        )
+        """Whether a text holds all values of a key as words, wherever they stand. Of a time its day suffices."""
+        words = set(WORD.findall(text))
+        return any(all(self._is_in(value, text, words) for value in each.split(SEPARATOR)) for each in self._every)
+
+    @staticmethod
+    def _is_in(value: str, text: str, words: set[str]) -> bool:
+        if re.match(LIKE_TIME, value):
+            return value[:10] in text
+        return value in words if WORD.fullmatch(value) else value in text
+
+    @property
+    def _every(self) -> Iterator[str]:
+        return (each for texts in self.texts.values() for each in texts)
 
 
 class Aged(NamedTuple):
@@ -131,18 +157,35 @@ class Older(Holding):
 
 
 def _flat(rows: pa.Table) -> pa.Table:
-    """The rows with the fields of structs as columns of their own, by the fields' names."""
-    while any(pa.types.is_struct(field.type) for field in rows.schema):
-        rows = rows.flatten()
-    return rows.rename_columns([name.rpartition(".")[2] for name in rows.column_names])
+    """The rows with the fields of structs as columns, which count where another column has the same name."""
+    columns = {field.name: rows[field.name] for field in rows.schema if not pa.types.is_struct(field.type)}
+    for field in rows.schema:
+        if pa.types.is_struct(field.type):
+            inner = rows.select([field.name]).flatten()
+            columns |= {name.removeprefix(f"{field.name}."): inner[name] for name in inner.column_names}
+    return pa.table(columns)
 
 
-def _is_time(text: str) -> bool:
+def unpacked(content: bytes) -> bytes:
+    """The content of a file that is compressed by gzip, or as it is; nothing of one that is damaged."""
+    if content[:2] != b"\x1f\x8b":
+        return content
     try:
-        datetime.fromisoformat(text)
+        return gzip.decompress(content)
+    except (OSError, EOFError, zlib.error):
+        return b""
+
+
+def _is_page(content: bytes) -> bool:
+    """Whether it is a page, or the verdict that it is made of: they quote values that the contract rejects."""
+    start = content[:200].lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return True
+    try:
+        told = json.loads(content) if start.startswith(b"{") and b'"findings"' in content else None
     except ValueError:
         return False
-    return "T" in text
+    return isinstance(told, dict) and {"findings", "accepted"} <= told.keys()
 
 
 def table(content: bytes) -> pa.Table:
@@ -153,12 +196,19 @@ def table(content: bytes) -> pa.Table:
         return pa.table({})
 
 
-def _records(line: bytes) -> Iterable[Mapping[str, Any]]:
+def _records(line: bytes) -> list[dict[str, Any]]:
+    """The records in a line of the prediction log; none of any other line."""
+    if b'"records"' not in line:
+        return []
     try:
-        records = json.loads(line)["request"]["records"]
+        told = json.loads(line)
+        records, predictions = told["request"]["records"], told["answer"]["predictions"]
     except (ValueError, KeyError, TypeError):
         return []
-    return [record for record in records if isinstance(record, dict)]
+    is_whole = (
+        isinstance(records, list) and len(records) == len(predictions) and all(isinstance(r, dict) for r in records)
+    )
+    return records if is_whole else []
 
 
 def read(path: str, tables: Mapping[str, Table]) -> tuple[Keys, list[str]]:
@@ -179,12 +229,10 @@ def read(path: str, tables: Mapping[str, Table]) -> tuple[Keys, list[str]]:
     return Keys({tuple(typed.column_names): frozenset(key_texts(typed, typed.column_names))}), holders
 
 
-def files_with(keys: Holding, folders: Iterable[Path]) -> list[Path]:
-    """The files in folders that hold a key."""
+def files_with(holding: Holding, folders: Iterable[Path]) -> list[Path]:
+    """The files in folders that hold something of it."""
     found = []
     for folder in folders:
         paths = [folder] if folder.is_file() else sorted(folder.rglob("*"))
-        found += [
-            path for path in paths if path.is_file() and not path.is_symlink() and keys.content(path.read_bytes())
-        ]
+        found += [path for path in paths if path.is_file() and holding.content(path.read_bytes())]
     return found

@@ -5,7 +5,7 @@ probability, label, …               the answer
 answered_at                         when this answer was given first
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,16 +22,21 @@ STAGING = "kiban_answers"
 AT_ONCE = 5000
 
 
-def write(database: Database, name: str, rows: pa.Table, key: Sequence[str], now: datetime) -> list[int]:
+def write(
+    database: Database, name: str, rows: pa.Table, key: Sequence[str], now: datetime, tell: Callable[[list[int]], None]
+) -> list[int]:
     """Insert rows, whose key is `key` and MODEL, or replace those that differ; all of them, or none.
 
     The table, which may be SCHEMA.TABLE, is made if there is none. Returns the places of the rows that were new or
-    another answer. Raises KibanError if the table has other columns, or if the database fails.
+    another answer; `tell` is given them before they count, and nothing does if it fails. Raises KibanError if the table
+    has other columns, or if the database fails.
     """
-    return database.asked(lambda: _written(database.engine, name, rows, [*key, MODEL], now))
+    return database.asked(lambda: _written(database.engine, name, rows, [*key, MODEL], now, tell))
 
 
-def _written(engine: sa.Engine, name: str, rows: pa.Table, key: list[str], now: datetime) -> list[int]:
+def _written(
+    engine: sa.Engine, name: str, rows: pa.Table, key: list[str], now: datetime, tell: Callable[[list[int]], None]
+) -> list[int]:
     schema, _, table_name = name.rpartition(".")
     metadata = sa.MetaData()
     time, place = sa.Column(TIME, sa.DateTime(timezone=True)), sa.Column(PLACE, sa.BigInteger())
@@ -47,6 +52,7 @@ def _written(engine: sa.Engine, name: str, rows: pa.Table, key: list[str], now: 
             connection.execute(sa.insert(staging), records[first : first + AT_ONCE])
         changed = _merge(connection, table, staging, key, now)
         staging.drop(connection)
+        tell(changed)
     return changed
 
 

@@ -15,9 +15,10 @@ from kiban.data import contract, parquet, verdict
 from kiban.data.batches import STATIC, base, period
 from kiban.data.contract import Table
 from kiban.data.settings import Engine
-from kiban.ingest import ledger
+from kiban.ingest import forgotten, ledger, take
+from kiban.ingest.forgotten import Forgotten
 from kiban.operate import promote, registry, release
-from kiban.operate.answer_table import MODEL
+from kiban.operate.answer_table import MODEL, TIME
 from kiban.request import logged, new_rows
 from kiban.request.predictions import ANSWERS
 from kiban.request.schema import Schema
@@ -62,36 +63,37 @@ def model(version: str | None) -> Iterator[Servable]:
         yield load(Path(folder) / SERVABLE)
 
 
-def new(dataset: Dataset, engine: Engine) -> Iterator[tuple[str, pa.Table]]:
+def new(dataset: Dataset, engine: Engine, now: datetime) -> Iterator[tuple[str, pa.Table]]:
     """The features of the rows of each batch that the source has and the ledger lacks, as they are known now.
 
-    Raises KibanError if a source cannot be read, or if the contract rejects a value.
+    What an ingest would not take, because it is too old or to be forgotten, is left out. Raises KibanError if a source
+    cannot be read, or if the contract rejects a value.
     """
     tables = contract.read_raw(paths.raw_contract(dataset.name))
     name = new_rows.table_asked_about(dataset)
-    recorded = ledger.read(paths.ledger(dataset.name))
-    sources = {table: open_source(dataset.tables[table].source) for table in tables}
-    batches = {table: _unknown(sources[table], recorded.get(table, {})) for table in tables}
-    for batch in batches[name]:
-        asked = _read(dataset, tables, sources, name, batch)
+    recorded, gone = ledger.read(paths.ledger(dataset.name)), forgotten.read(dataset.name)
+    batches: dict[str, dict[str, pa.Table]] = {}
+    for table in tables:
+        source = open_source(dataset.tables[table].source)
+        names = take.kept(source.batches(), table, dataset, now)
+        batches[table] = {
+            batch: _read(dataset, tables[table], source, table, batch, gone.get(table, []))
+            for batch in names
+            if batch not in recorded.get(table, {}) and batch != STATIC
+        }
+    for batch, asked in batches[name].items():
         recent = new_rows.recent_rows(dataset, asked, tables)
-        for table in tables:
-            further = [each for each in batches[table] if each < batch or (each == batch and table != name)]
-            recent[table] = pa.concat_tables(
-                [recent[table], *(_read(dataset, tables, sources, table, each) for each in further)]
-            )
-        yield batch, new_rows.features(dataset, engine, asked, recent)
+        for table, parts in batches.items():
+            further = [rows for each, rows in parts.items() if each < batch or (each == batch and table != name)]
+            recent[table] = pa.concat_tables([recent[table], *further])
+        if asked.num_rows:
+            yield batch, new_rows.features(dataset, engine, asked, recent)
 
 
-def _unknown(source: Source, known: Mapping[str, object]) -> list[str]:
-    return [batch for batch in source.batches() if batch not in known and batch != STATIC]
-
-
-def _read(
-    dataset: Dataset, tables: Mapping[str, Table], sources: Mapping[str, Source], name: str, batch: str
-) -> pa.Table:
-    where = f"{name} {batch} ({sources[name].describe()})"
-    return parquet.conform(sources[name].read(batch, period(batch, dataset.timezone)), tables[name], where)
+def _read(dataset: Dataset, table: Table, source: Source, name: str, batch: str, gone: Sequence[Forgotten]) -> pa.Table:
+    where = f"{name} {batch} ({source.describe()})"
+    rows = parquet.conform(source.read(batch, period(batch, dataset.timezone)), table, where)
+    return forgotten.without(rows, gone)
 
 
 def past(dataset: Dataset, engine: Engine, first: str, last: str) -> Iterator[tuple[str, pa.Table]]:
@@ -125,7 +127,7 @@ def answered(servable: Servable, batch: str, rows: pa.Table) -> Answered:
     key = key_of(servable)
     identity = {name: accepted[name] for name in key} | {MODEL: pa.array([servable.model_id] * accepted.num_rows)}
     answer = pa.table(ANSWERS[servable.task.name].columns(servable, scores))
-    if taken := sorted(identity.keys() & {*answer.column_names}):
+    if taken := sorted({*key} & {*answer.column_names, MODEL, TIME}):
         raise KibanError(f"the key has a column {taken[0]}, as the answers do: they cannot stand in one table")
     given = pa.table({**identity, **{name: answer[name] for name in answer.column_names}})
     keys = table.keys()

@@ -7,7 +7,7 @@ and what each week was like. No feature is kept.
 A folder of the release folder has the newest, and monitoring/log, which DVC versions, what cycles have committed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -117,8 +117,7 @@ def keep(folder: Path, rows: pa.Table, weeks: Sequence[Week], table: Table) -> N
         before = parquet.read(path) if path.exists() else None
         added = without(new, _as_asked(before, table) if before else new.slice(0, 0))
         if added.num_rows:
-            parts = [part for part in (before, _as_kept(added, table)) if part is not None]
-            every = pa.concat_tables(parts, promote_options="permissive")
+            every = _together(before, _as_kept(added, table), table)
             names = [NAMES[name] for name in (asked.LOGGED_AT, asked.LINE, asked.RECORD)]
             parquet.write(every.sort_by([(name, "ascending") for name in names]), path)
     known = {(week.first, week.model_id): week for week in _weeks(folder)}
@@ -126,6 +125,25 @@ def keep(folder: Path, rows: pa.Table, weeks: Sequence[Week], table: Table) -> N
     if every_week.keys() != known.keys():
         ordered = [every_week[name] for name in sorted(every_week)]
         files.write(folder / WEEKS, TypeAdapter(list[Week]).dump_json(ordered, exclude_none=True) + b"\n")
+
+
+def _together(before: pa.Table | None, added: pa.Table, table: Table) -> pa.Table:
+    """The rows of a file, and others. If the contract has another type now, those of the file are as it has them."""
+    if before is None:
+        return added
+    try:
+        return pa.concat_tables([before, added], promote_options="permissive")
+    except pa.ArrowException:
+        return pa.concat_tables([_as_kept(_as_asked(before, table), table), added], promote_options="permissive")
+
+
+def clean(path: Path, held: Callable[[pa.Table], pa.Array], lines: Collection[int]) -> None:
+    """Remove rows from a file of the archive: those that are `held`, and all of some lines of the log."""
+    rows = parquet.read(path)
+    is_of_line = pc.is_in(rows[NAMES[asked.LINE]], pa.array(sorted(lines), pa.int64()))
+    is_gone = pc.or_(held(rows), is_of_line.combine_chunks())
+    if pc.any(is_gone).as_py():
+        parquet.write(rows.filter(pc.invert(is_gone)), path)
 
 
 def is_behind(newest: Path) -> bool:
@@ -136,10 +154,10 @@ def is_behind(newest: Path) -> bool:
 
 def publish(newest: Path, table: Table) -> None:
     """Add to FOLDER what `newest` has, and remove from `newest` what FOLDER had before: it is in a commit."""
-    before = read([FOLDER], table).rows
     for path in sorted(newest.glob(MONTHS)):
-        rows = _as_asked(parquet.read(path), table)
-        if not without(rows, before).num_rows:
+        there = FOLDER / path.name
+        before = _as_asked(parquet.read(there), table) if there.exists() else asked.schema(table).empty_table()
+        if not without(_as_asked(parquet.read(path), table), before).num_rows:
             path.unlink()
     keep(FOLDER, read([newest], table).rows, _weeks(newest), table)
 
@@ -164,10 +182,13 @@ def _as_kept(rows: pa.Table, table: Table) -> pa.Table:
     columns = {name: rows[each].combine_chunks() for each, name in NAMES.items()}
     if key := _key(table):
         columns["key"] = _struct({name: rows[name] for name in key})
-    columns["answer"] = _struct(
-        {name.removeprefix(ANSWER).strip() or "value": rows[name] for name in answers_of(table)}
-    )
+    columns["answer"] = _struct({_field(name): rows[name] for name in answers_of(table)})
     return pa.table(columns)
+
+
+def _field(answer: str) -> str:
+    """The field of a column with an answer: the level, or `value`."""
+    return answer.removeprefix(ANSWER).strip() or "value"
 
 
 def _struct(columns: Mapping[str, pa.ChunkedArray]) -> pa.StructArray:
@@ -179,9 +200,7 @@ def _as_asked(rows: pa.Table, table: Table) -> pa.Table:
     names = {name: each for each, name in NAMES.items()}
     columns = {names[name]: rows[name] for name in names}
     columns |= _fields(rows, "key", {name: name for name in _key(table)})
-    columns |= _fields(
-        rows, "answer", {name.removeprefix(ANSWER).strip() or "value": name for name in answers_of(table)}
-    )
+    columns |= _fields(rows, "answer", {_field(name): name for name in answers_of(table)})
     return pa.table(
         [_of_type(columns.get(field.name), field.type, rows.num_rows) for field in asked.schema(table)],
         schema=asked.schema(table),

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -93,7 +94,7 @@ def read(folders: Sequence[Path], table: Table) -> Asked:
             refused += [(line.time, each) for each in line.refused]
             if line.request and line.answer:
                 requests.append((line.time, 1 / line.share))
-                lines.append((_hash(content), line))
+                lines.append((line_hash(content), line))
         parts.append(_rows(lines, table))
     return Asked(pa.concat_tables(parts), requests, refused, damaged, hosts)
 
@@ -128,7 +129,7 @@ def _lines(path: Path) -> Iterator[bytes]:
             yield from file
     except FileNotFoundError:  # it has just been deleted to make room
         return
-    except (EOFError, gzip.BadGzipFile):
+    except (EOFError, OSError, zlib.error):
         yield b""  # a damaged line
 
 
@@ -167,7 +168,7 @@ def _rows(lines: Sequence[tuple[int, _Line]], table: Table) -> pa.Table:
     return pa.table(columns, schema=wanted)
 
 
-def _hash(line: bytes) -> int:
+def line_hash(line: bytes) -> int:
     """A number that no other line has, because it has the time to the microsecond."""
     return int.from_bytes(hashlib.blake2b(line.rstrip(b"\n"), digest_size=8).digest(), "big", signed=True)
 

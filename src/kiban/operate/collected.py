@@ -10,6 +10,7 @@ from kiban.request import logged
 from kiban.sources import stores
 
 FOLDER = paths.CACHE / "predictions"
+AT_ONCE = 100  # files that are asked for together
 
 
 def bring(address: str, own: Path, since: datetime, folder: Path = FOLDER) -> None:
@@ -22,17 +23,24 @@ def bring(address: str, own: Path, since: datetime, folder: Path = FOLDER) -> No
     for path in folder.iterdir():
         if not _is_wanted(path.name, since):
             path.unlink()
-    days = stores.reached(address, lambda: stores.names(address))
+    days = _names(address)
     if not days:
         raise KibanError(f"{address} has no copies of the prediction log: is {logged.STORE} that of the services?")
-    for day in days:
-        if day < f"{since:%Y%m%d}":
-            continue
-        for name in _names(f"{address.rstrip('/')}/{day}"):
-            place = folder / name
-            if _is_wanted(name, since) and not place.exists() and not (own / name.removesuffix(logged.COPY)).exists():
-                copy = logged.copied_to(address, name.removesuffix(logged.COPY))
-                files.write(place, stores.reached(copy, partial(stores.content, copy)))
+    wanted = [
+        name
+        for day in days
+        if day >= f"{since:%Y%m%d}"
+        for name in _names(f"{address.rstrip('/')}/{day}")
+        if _is_wanted(name, since)
+    ]
+    absent = [name for name in wanted if not (folder / name).exists()]
+    absent = [name for name in absent if not (own / name.removesuffix(logged.COPY)).exists()]
+    for first in range(0, len(absent), AT_ONCE):
+        names = absent[first : first + AT_ONCE]
+        copies = [logged.copied_to(address, name.removesuffix(logged.COPY)) for name in names]
+        contents = stores.reached(address, partial(stores.contents, copies))
+        for name, content in zip(names, contents, strict=True):
+            files.write(folder / name, content)
 
 
 def _names(address: str) -> list[str]:

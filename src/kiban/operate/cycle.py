@@ -76,14 +76,15 @@ def run(now: datetime, accepted: Mapping[str, str], until: str | None) -> Cycle:
 
 
 def _run(now: datetime, accepted: Mapping[str, str], until: str | None) -> Cycle:
-    cycle = Cycle(started=now)
+    overdue = _overdue(now)
+    cycle = Cycle(started=now, overdue=overdue)
     clone, root = Path.cwd(), release.root()
     try:
         for _ in range(promote.TRIES):
             known = _up_to_date(now)
             branch = _branch()
             start = _start(branch)
-            cycle = Cycle(started=now, hold=_held(known))
+            cycle = Cycle(started=now, overdue=overdue, hold=_held(known))
             with tree.at(start):
                 _link_sources(clone)
                 is_done = _turn(cycle, branch, now, accepted, until, root)
@@ -108,6 +109,14 @@ def _run(now: datetime, accepted: Mapping[str, str], until: str | None) -> Cycle
     cycle.ended = now + timedelta(seconds=sum(step.seconds for step in cycle.steps))
     cycle.write(root)
     return cycle
+
+
+def _overdue(now: datetime) -> datetime | None:
+    """When the next cycle is overdue, as the settings of this clone say; None if they cannot be read."""
+    try:
+        return now + timedelta(hours=rules.read(read(Params).dataset.name).cycle.overdue_hours)
+    except KibanError:
+        return None
 
 
 def _up_to_date(now: datetime) -> Registry:
@@ -161,7 +170,6 @@ def _link_sources(clone: Path) -> None:
 def _turn(cycle: Cycle, branch: str, now: datetime, accepted: Mapping[str, str], until: str | None, root: Path) -> bool:
     """All steps in the worktree. False if somebody else moved the branch meanwhile."""
     settings = rules.read(read(Params).dataset.name)
-    cycle.overdue = now + timedelta(hours=settings.cycle.overdue_hours)
     intake.take(cycle, now, accepted, until)
     with cycle.step("monitor") as say:
         try:

@@ -1,10 +1,9 @@
 """The monitor: whether requests, answers and data are as they should be, week by week."""
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -41,6 +40,8 @@ Kind = Literal["silence", "volume", "requests", "drift", "quality"]
 BEFORE = slice(-6, -2)
 """The weeks that the newest one is compared with for its number of requests: those before the last two."""
 LEAST_A_DAY = 20  # requests, before a day without one is a hole
+MOST_LATE = 3  # weeks from when a file of the log was begun to when its copy is brought
+FORGOTTEN = timedelta(days=8)  # after which a host that is silent is one that was taken away
 MOST_AHEAD = 5  # weeks from a prediction to the time of its record that are looked back on
 
 
@@ -160,17 +161,22 @@ def look(now: datetime, root: Path, gate: Gate, settings: Monitoring, timezone: 
     table, own = model.servable.contract, logged.folder(Path())
     since = now - timedelta(weeks=settings.weeks + 1)
     problem = None
-    if address := os.environ.get(logged.STORE):
+    kept = archive.read([archive.FOLDER, root / archive.NEWEST], table, since - timedelta(weeks=MOST_AHEAD))
+    if address := logged.store():
         try:
-            collected.bring(address, own, since)
+            collected.bring(address, own, max(since, _seen_until(kept) - timedelta(weeks=MOST_LATE)))
         except KibanError as error:
             problem = Alarm(kind="silence", subject="store of the log", sentence=str(error))
     log = asked.read([own, collected.FOLDER] if address else [own], table)
-    kept = archive.read([archive.FOLDER, root / archive.NEWEST], table, since - timedelta(weeks=MOST_AHEAD))
     known = truth.read(model.servable, model.promised, timezone)
     seen = monitor(now, model, log, kept, known, gate, settings, timezone)
     alarms = [*([problem] if problem else []), *seen.report.alarms]
     return seen._replace(report=seen.report.model_copy(update={"alarms": alarms}))
+
+
+def _seen_until(kept: Archive) -> datetime:
+    """When the newest prediction was logged that the archive has."""
+    return pc.max(kept.rows[asked.LOGGED_AT]).as_py() or datetime.min.replace(year=1970, tzinfo=UTC)
 
 
 def monitor(
@@ -346,7 +352,7 @@ def _quiet(hosts: Mapping[str, datetime]) -> Iterator[str]:
     """Machines that have written nothing for a day in which others have."""
     newest = max(hosts.values(), default=None)
     for host, last in sorted(hosts.items()):
-        if newest and newest - last > timedelta(days=1):
+        if newest and timedelta(days=1) < newest - last < FORGOTTEN:
             times = f"{last:%Y-%m-%d %H:%M}, others at {newest:%Y-%m-%d %H:%M}"
             yield f"the host {host or 'without a name'} logged last at {times}"
 

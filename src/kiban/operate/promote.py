@@ -1,5 +1,6 @@
 """Promotion and rollback: tags that say which model is in production, and the release that a service answers with."""
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -375,7 +376,10 @@ def _prepare(laid: Release) -> None:
 
 def _answer_with(laid: Release, settings: Promotion) -> None:
     root = release.root()
-    release.turn(root, laid, settings.keep)
     name = Revision("HEAD").dataset
-    champion.put(Path(), Champion(name=name, model_id=laid.model_id, version=laid.version))
+    if prod := registry.read(name).prod:
+        told = Champion(name=name, model_id=laid.model_id, version=laid.version, at=prod.at.isoformat())
+        with contextlib.suppress(OSError):  # MLflow is never in the way
+            champion.put(Path(), told)
+    release.turn(root, laid, settings.keep)
     print(f"release: {root / CURRENT} is {laid.name}; {release.await_workers(root, laid)}")

@@ -92,11 +92,12 @@ def _lacking(named: dict[str, str], remote: str | None, sender: Connection) -> N
     try:
         repo = Repo()
         remote_store = repo.cloud.get_remote_odb(remote)
-        hashes = dict(named)
+        hashes, erased = dict(named), tombstones.dates(tombstones.read())
         for path, digest in named.items():
             if digest.endswith(store.FOLDER):
                 listed = store.content(digest, repo.cache.local, remote_store)
                 hashes |= {f"{path}/{name}": file for name, file in listed.items()}
+        hashes = {path: digest for path, digest in hashes.items() if digest not in erased}
         there = set(remote_store.oids_exist(sorted(set(hashes.values()))))
         absent = {path for path, digest in hashes.items() if digest not in there}
         # Of a folder that is absent itself, its files say nothing more.

@@ -111,7 +111,5 @@ def rules_of(commit: str) -> str:
 
 def _seen_by_others(commit: str) -> str:
     """The newest commit in the history of `commit` that origin's main has; `commit` itself without an origin."""
-    try:
-        return git(Path(), "merge-base", commit, f"refs/remotes/{remote.ORIGIN}/{remote.main()}").strip()
-    except subprocess.CalledProcessError:  # there is no such branch
-        return commit
+    main = remote.main()
+    return git(Path(), "merge-base", commit, f"refs/remotes/{remote.ORIGIN}/{main}").strip() if main else commit

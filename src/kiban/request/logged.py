@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import to_json
 
+from kiban.core.errors import KibanError
 from kiban.request.schema import Records
 
 UNPROCESSABLE = 422
@@ -61,6 +62,14 @@ def begun(name: str) -> datetime:
 def host(name: str) -> str:
     """The host that wrote a file, from its name. Earlier releases did not name it: then it is an empty text."""
     return name.partition("-")[2].rpartition("-")[0]
+
+
+def store() -> str | None:
+    """The address in the environment to which the log is copied, or None. Raises KibanError if it holds a password."""
+    address = os.environ.get(STORE)
+    if address and re.search(r"://[^/]*@", address):
+        raise KibanError(f"{STORE} holds an account or a password, which would stand in messages: leave it out")
+    return address or None
 
 
 def copied_to(address: str, name: str) -> str:

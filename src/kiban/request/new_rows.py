@@ -53,11 +53,12 @@ def features(dataset: Featured, engine: Engine, asked: pa.Table, recent: Mapping
     return parquet.conform(rows, prepared, "the features").drop_columns(prepared.target())
 
 
-def keys_of(dataset: Featured, engine: Engine, rows: pa.Table) -> pa.Table:
-    """The keys of the prepared rows that come of rows of the raw table that the dataset's module names in ROWS_OF."""
-    raw = contract.read_raw(paths.raw_contract(dataset.name))
-    definition = load(dataset.features, raw)
-    others = {name: parquet.schema(table).empty_table() for name, table in raw.items()}
+def keys_of(dataset: Featured, engine: Engine, rows: pa.Table, others: Mapping[str, pa.Table]) -> pa.Table:
+    """The keys of the prepared rows that come of rows of the raw table that the dataset's module names in ROWS_OF.
+
+    `others` are the rows of the other raw tables.
+    """
+    definition = load(dataset.features, contract.read_raw(paths.raw_contract(dataset.name)))
     return _computed(definition, engine, {**others, definition.rows_of: rows}).select(
         contract.prepared_of(dataset.name).key
     )

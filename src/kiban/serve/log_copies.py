@@ -70,16 +70,20 @@ class LogCopies:
         latest = datetime.now(UTC) - timedelta(seconds=(WRITTEN + QUIET) * self.seconds)
         try:
             with FileLock(self.folder / LOCK, timeout=0):
-                self._copy([path for path in self._files() if logged.begun(path.name) < latest])
+                self._copy([path for path in self._files() if _is_before(path.name, latest)])
         except Timeout:  # another process copies
-            return
+            self.listed.clear()  # so that this one sees what that one has copied
+        except OSError as error:  # of the lock
+            self._fail(error)
 
     def _copy(self, files: list[Path]) -> None:
+        """Copy files, each by itself: one that cannot be read keeps no other back."""
         from kiban.sources import stores  # takes a moment, and most services copy nothing
 
-        try:
-            for path in files:
-                day, address = path.name[:8], logged.copied_to(self.store, path.name)
+        has_failed = False
+        for path in files:
+            day, address = path.name[:8], logged.copied_to(self.store, path.name)
+            try:
                 if day not in self.listed:
                     self.copied |= {name.removesuffix(logged.COPY) for name in stores.names(address.rpartition("/")[0])}
                     self.listed.add(day)
@@ -88,15 +92,25 @@ class LogCopies:
                 stores.write(address, gzip.compress(content, compresslevel=6, mtime=0))
                 self.copied.add(path.name)
                 counters.log_copies.labels("copied").inc()
-        except Exception as error:  # the clients of stores have no common type of error
-            counters.log_copies.labels("failed").inc()
-            if not self.is_failing:
-                logger.error("prediction log: %s cannot be written: %s; it is tried again", self.store, one_line(error))
-            self.is_failing = True
-            return
-        if self.is_failing:
+            except Exception as error:  # the clients of stores have no common type of error
+                has_failed = True
+                self._fail(error)
+        if self.is_failing and not has_failed:
             logger.info("prediction log: %s is written again", self.store)
-        self.is_failing = False
+            self.is_failing = False
+
+    def _fail(self, error: Exception) -> None:
+        counters.log_copies.labels("failed").inc()
+        if not self.is_failing:
+            logger.error("prediction log: %s cannot be written: %s; it is tried again", self.store, one_line(error))
+        self.is_failing = True
+
+
+def _is_before(name: str, latest: datetime) -> bool:
+    try:
+        return logged.begun(name) < latest
+    except ValueError:  # a file of something else
+        return False
 
 
 def _content(path: Path) -> bytes | None:

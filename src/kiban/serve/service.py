@@ -94,7 +94,7 @@ try:
     check_packable()
     limits = read(Params, ROOT / PARAMS).serving
     keys = guard.read_keys(os.environ)
-    store = os.environ.get(logged.STORE)
+    store = logged.store()
     log = PredictionLog(logged.folder(ROOT), limits.prediction_log, limits.workers, store)
     app = create_app(bool(keys))
     watch = Watch(examine, answering, SERVABLE, REPORT, limits.watch_seconds, accepts_less, tell)

@@ -54,7 +54,7 @@ class Database:
         except ImportError as error:
             raise KibanError(f"{self.name}: {error}: install the extra of this database") from None
         except Exception as error:  # every driver has exceptions of its own
-            reason = " ".join(str(getattr(error, "orig", None) or error).split())
+            reason = " ".join(str(getattr(error, "orig", None) or error).partition("DETAIL:")[0].split())  # quotes rows
             raise KibanError(f"{self.name} failed: {one_line(self._without_secrets(reason))}") from None
 
     def _without_secrets(self, reason: str) -> str:

@@ -15,13 +15,17 @@ ALIAS = "champion"
 
 
 class Champion(BaseModel):
-    """The model that is to have the alias: its id, its version in git, and the name of the registered model."""
+    """The model that is to have the alias: its id, its version in git, and the name of the registered model.
+
+    `at` is the time of the tag that says so, in ISO 8601: of two, the later counts, whichever is delivered first.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     name: str
     model_id: str
     version: str
+    at: str
 
 
 def put(root: Path, champion: Champion) -> None:

@@ -22,7 +22,7 @@ from kiban.track.champion import ALIAS, Champion
 from kiban.track.run import Metric, Model, Run
 
 KEY = "kiban.key"
-VERSION = "kiban.version"
+VERSION, AT = "kiban.version", "kiban.champion_at"
 FINISHED = "FINISHED"
 
 for _name in ("alembic", "mlflow"):
@@ -91,10 +91,13 @@ def set_champion(champion: Champion, uri: str) -> None:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+    if client.get_registered_model(champion.name).tags.get(AT, "") > champion.at:
+        return
     known = client.search_model_versions(f"name = '{champion.name}'")
     ours = [each for each in known if each.tags.get(VERSION) == champion.version]
     version = ours[0].version if ours else _register(client, champion, logged[0].model_id, run.info.run_id)
     client.set_registered_model_alias(champion.name, ALIAS, version)
+    client.set_registered_model_tag(champion.name, AT, champion.at)
 
 
 def _register(client: Any, champion: Champion, model: str, run_id: str) -> str:
