@@ -33,6 +33,8 @@ from kiban.track.settings import Tracking
 PAGE = "monitor.html"
 PATIENCE = 300.0  # seconds that a cycle waits for a person who promotes or rolls back
 DAYS_OF_A_MONTH = 30
+BRINGING = paths.CACHE / "bringing"
+"""It is there from when the clone has a commit until it has the data of it: a cycle may be killed in between."""
 WAITING = "kiban-cycle"
 """The branch with the commit of a cycle where nobody pushes to main, or where main could not be moved."""
 
@@ -285,6 +287,8 @@ def _delivered(commit: str, branch: str, settings: Promotion) -> bool:
 def _bring_forward(branch: str, commit: str) -> str:
     """Move the branch of this clone to the commit, if nobody is at work on it; else a branch of its own has it."""
     if _tip(f"refs/heads/{branch}") == commit:
+        if BRINGING.exists():
+            _bring_data()
         return f"{branch} is at {commit[:7]}"
     if git(Path(), "branch", "--show-current").strip() != branch:
         if not remote.is_there():
@@ -294,10 +298,20 @@ def _bring_forward(branch: str, commit: str) -> str:
     if git(Path(), "status", "--porcelain", "--untracked-files=no"):
         git(Path(), "branch", "--force", WAITING, commit)
         return f"there are uncommitted changes here: {waiting}"
+    BRINGING.touch()
     try:
         git(Path(), "merge", "--quiet", "--ff-only", commit)
     except subprocess.CalledProcessError as error:  # such as a file that git does not know, in the way of one it does
+        BRINGING.unlink()
         git(Path(), "branch", "--force", WAITING, commit)
         return f"git does not merge it ({one_line(error.stderr)}): {waiting}"
-    tree.dvc("checkout")  # without force: what is in no cache is somebody's work
+    _bring_data()
     return f"{branch} is at {commit[:7]}"
+
+
+def _bring_data() -> None:
+    """Lay the data of the commit that is checked out, without force: what is in no cache is somebody's work."""
+    try:
+        tree.dvc("checkout")
+    finally:  # but not if it is killed: a problem is told once
+        BRINGING.unlink()
