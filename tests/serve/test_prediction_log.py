@@ -1,6 +1,8 @@
 """What waits to be logged is bounded; the log at work is in tests/e2e/test_prediction_log.py."""
 
+import gzip
 import json
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -75,3 +77,26 @@ def test_refusals_are_counted_by_their_fields_and_without_values(project: Path) 
     ]
     assert len(lines) == 3
     assert "secret" not in file.read_text()
+
+
+def test_files_are_copied_when_nothing_is_written_to_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """tests/e2e/test_prediction_log.py has two services and a real store."""
+    caplog.set_level("INFO", "bentoml.kiban")
+    store = tmp_path / "store"
+    store.write_text("in the way: this is no folder")
+    log = PredictionLog(tmp_path / "log", SETTINGS.model_copy(update={"copy_seconds": 1.0}), 1, str(store))
+    log.start()
+    add(log, 1, {"carrier": "UA"})
+    ends = time.monotonic() + 30
+    while "cannot be written" not in caplog.text and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert caplog.text.count("cannot be written") == 1
+    (tmp_path / "log/20130101T000000.000000Z-notes.jsonl").write_text("of another program\n")
+    store.unlink()
+    while not store.is_dir() and time.monotonic() < ends:
+        time.sleep(0.05)
+    add(log, 1, {"carrier": "DL"})
+    log.close()
+    copies = [gzip.decompress(path.read_bytes()).decode() for path in sorted(store.rglob("*.gz"))]
+    assert "".join(copies).count("an id") == 2
+    assert {path.suffixes[-1] for path in store.rglob("*") if path.is_file()} == {".gz"}
