@@ -65,7 +65,7 @@ def test_what_has_grown_large_is_a_note(
 def test_a_cycle_that_was_missed_or_failed(clone: Path, last: str, problem: list[str]) -> None:
     (clone / "release").mkdir()
     (clone / "release/last-cycle.json").write_text(f'{{"started": "2026-01-01T06:00:00Z", {last}}}')
-    assert [each.removeprefix("the last one was ") for each in problems(clone)] == problem
+    assert [each.removeprefix("the last cycle was ") for each in problems(clone)] == problem
 
 
 def test_a_params_yaml_that_is_not_conf_is_told_by_its_keys(clone: Path) -> None:

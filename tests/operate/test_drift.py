@@ -87,7 +87,7 @@ def test_an_alarm_needs_the_last_week_and_one_of_the_two_before() -> None:
     def week(*names: str) -> list[Drift]:
         return [Drift(column=name, check="nulls", size=1, limit=0.1, then="", now="", importance=0) for name in names]
 
-    from kiban.operate.monitor import persistent
+    from kiban.operate.windows import persistent
 
     assert persistent([]) == persistent([week("a")]) == persistent([week("a"), week("a"), week()]) == []
     assert persistent([week("a"), week(), week(), week("a")]) == []

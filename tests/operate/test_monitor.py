@@ -20,8 +20,9 @@ from kiban.data import parquet
 from kiban.evaluate.settings import Gate
 from kiban.operate import alarms, archive, asked, truth
 from kiban.operate import monitor as monitoring
-from kiban.operate.monitor import Alarm, Seen
+from kiban.operate.monitor import Seen
 from kiban.operate.rules import Monitoring
+from kiban.operate.windows import Alarm
 from kiban.request import logged
 from kiban.request.logged import Reason
 from kiban.request.predictions import ANSWERS

@@ -43,7 +43,7 @@ def monitor(now: datetime, page: Path | None, record: bool, calibrate: bool, as_
       kiban monitor --record --page monitoring/index.html
     """
     from kiban.core import files
-    from kiban.operate import alarms, monitor_page, release, rules
+    from kiban.operate import alarms, monitor_page, release, rules, windows
     from kiban.operate import monitor as monitoring
     from kiban.operate.last_cycle import ALARM
     from kiban.serve import released
@@ -55,7 +55,7 @@ def monitor(now: datetime, page: Path | None, record: bool, calibrate: bool, as_
         _calibrate(root, dataset.timezone, settings)
         return
     seen = monitoring.look(now, root, params.gate, settings, dataset.timezone)
-    missed = monitoring.missed(now, released.last_cycle(root))
+    missed = windows.missed(now, released.last_cycle(root))
     report = seen.report.model_copy(update={"alarms": [*missed, *seen.report.alarms]})
     seen = seen._replace(report=report)
     if page:

@@ -162,8 +162,8 @@ def _cycles(root: Path) -> str | None:
     last = released.last_cycle(Path(os.environ.get(released.FOLDER) or root / "release"))
     if last is None:
         return None
-    if last.overdue and datetime.now(UTC) > last.overdue:
-        return f"the last one was started at {last.started:%Y-%m-%d %H:%M}: see whether its scheduler still runs"
+    if missed := last.missed(datetime.now(UTC)):
+        return missed
     if last.outcome == "failed":
         return f"the last one failed: {'; '.join(last.problems)}"
     return None

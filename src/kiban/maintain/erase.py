@@ -26,7 +26,7 @@ from kiban.ingest import forgotten, ledger, retention
 from kiban.ingest.ledger import Entry
 from kiban.maintain import holders
 from kiban.maintain.holders import Aged, Holding, Keys, Older
-from kiban.operate import archive, history, promote, release, tree
+from kiban.operate import archive, collected, history, promote, release, tree
 from kiban.request import logged, new_rows
 from kiban.sources import stores
 from kiban.sources.settings import Dataset
@@ -139,10 +139,8 @@ def _copies() -> list[str]:
     address = logged.store()
     if not address:
         return []
-    days = stores.reached(address, lambda: stores.names(address))
-    return [
-        f"{address.rstrip('/')}/{day}/{name}" for day in days for name in stores.names(f"{address.rstrip('/')}/{day}")
-    ]
+    names = collected.copies(address, collected.names(address))
+    return [logged.copied_to(address, name.removesuffix(logged.COPY)) for name in names]
 
 
 def _with_prepared(

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from kiban.core import files, web
 from kiban.core.errors import KibanError, one_line
-from kiban.operate.monitor import Alarm
+from kiban.operate.windows import Alarm
 
 FOLDER = Path("monitoring")
 FILE = FOLDER / "alarms.json"

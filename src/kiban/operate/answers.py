@@ -24,7 +24,6 @@ from kiban.request.predictions import ANSWERS
 from kiban.request.schema import Schema
 from kiban.review.revision import Revision
 from kiban.score.check import check, check_columns
-from kiban.score.score import RECORDS
 from kiban.servable import columns
 from kiban.servable.load import Servable, load
 from kiban.serve.released import CURRENT, SERVABLE
@@ -151,6 +150,4 @@ def lines(servable: Servable, given: Answered, places: Sequence[int], run: str, 
     personal = {name for name, column in {**table.features(), **table.keys()}.items() if column.personal}
     records = given.asked.take(pa.array(places, pa.int64())).to_pylist()
     predictions = ANSWERS[servable.task.name].predictions(servable, given.scores[list(places)])
-    for first in range(0, len(records), RECORDS):
-        part = slice(first, first + RECORDS)
-        yield logged.answered(now, run, servable.model_id, records[part], predictions[part], [], personal)
+    yield from logged.answered_in_parts(now, run, servable.model_id, records, predictions, personal)

@@ -82,14 +82,13 @@ def read(folders: Sequence[Path], table: Table) -> Asked:
     damaged = 0
     hosts: dict[str, datetime] = {}
     for name, path in sorted(_files(folders).items()):
-        lines: list[tuple[int, _Line]] = []
+        host, lines = logged.host(name), list[tuple[int, _Line]]()
         for content in _lines(path):
             try:
                 line = _Line.model_validate_json(content)
             except ValidationError:  # a kill has cut it off
                 damaged += 1
                 continue
-            host = logged.host(name)
             hosts[host] = max(line.time, hosts.get(host, line.time))
             refused += [(line.time, each) for each in line.refused]
             if line.request and line.answer:

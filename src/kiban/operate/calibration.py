@@ -14,9 +14,10 @@ from scipy.stats import binomtest
 
 from kiban.operate import drift
 from kiban.operate.drift import Drift
-from kiban.operate.monitor import Champion, are_too_few, persistent
+from kiban.operate.monitor import Champion
 from kiban.operate.rules import Monitoring
 from kiban.operate.truth import Truth
+from kiban.operate.windows import are_too_few, persistent
 from kiban.servable import columns, reference
 from kiban.servable.reference import GAP, Reference
 

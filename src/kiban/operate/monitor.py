@@ -1,12 +1,12 @@
 """The monitor: whether requests, answers and data are as they should be, week by week."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ from pydantic import BaseModel, ConfigDict
 
 from kiban.core import paths
 from kiban.core.errors import KibanError
-from kiban.data.batches import period
 from kiban.evaluate.settings import Gate
 from kiban.operate import archive, asked, collected, drift, quality, release, truth
 from kiban.operate.archive import Archive
@@ -26,56 +25,26 @@ from kiban.operate.drift import Drift
 from kiban.operate.quality import Interval
 from kiban.operate.rules import Monitoring
 from kiban.operate.truth import Past, Truth
+from kiban.operate.windows import Alarm, Window, refusals, silence, unusual, volume, worse
 from kiban.request import logged
 from kiban.request.logged import UNPROCESSABLE
 from kiban.servable import evaluation, reference
 from kiban.servable.load import Servable, load
 from kiban.servable.reference import Block, Reference
-from kiban.serve.released import REPORT, SERVABLE, LastCycle
+from kiban.serve.released import REPORT, SERVABLE
 from kiban.tasks.metric import Metric
 from kiban.tasks.own import metrics_of
-from kiban.validate.history import limit, quantiles_of
 
-Kind = Literal["silence", "volume", "requests", "drift", "quality"]
-BEFORE = slice(-6, -2)
-"""The weeks that the newest one is compared with for its number of requests: those before the last two."""
-LEAST_A_DAY = 20  # requests, before a day without one is a hole
 MOST_LATE = 3  # weeks from when a file of the log was begun to when its copy is brought
 FORGOTTEN = timedelta(days=8)  # after which a host that is silent is one that was taken away
 MOST_AHEAD = 5  # weeks from a prediction to the time of its record that are looked back on
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Alarm(_Model):
-    """Something that a person should look at. `subject` says of what: of one kind and subject there is one alarm."""
-
-    kind: Kind
-    subject: str
-    sentence: str
-
-
-class Window(_Model):
-    """A local week, from Monday `first` on.
-
-    `predictions` are corrected for the share of the requests that was logged. `refused` is the share of the requests
-    that the contract refused. `with_truth` is the number of predictions whose truth is known.
-    """
-
-    first: date
-    predictions: int
-    refused: float
-    drift: list[Drift]
-    expected: Interval | None
-    real: Interval | None
-    with_truth: int
-
-
-class Report(_Model):
+class Report(BaseModel):
     """What the monitor says at a time of the model in production: alarms, weeks in order, and notes on what it cannot
     say. `metric` is the label of the gate's metric, and `promised` that of the test rows."""
+
+    model_config = ConfigDict(frozen=True)
 
     at: datetime
     model_id: str
@@ -237,11 +206,11 @@ def monitor(
     ]
     promised = model.promised.test.get(gate.metric) if model.promised else None
     alarms = [
-        *_silence(now, windows, times, known, settings, timezone),
-        *_volume(model, windows, settings),
-        *_refusals(windows, settings),
-        *_unusual(windows),
-        *_worse(windows, metric, promised, gate),
+        *silence(now, windows, times, known, settings, timezone),
+        *volume(model.reference, windows, settings),
+        *refusals(windows, settings),
+        *unusual(windows),
+        *worse(windows, metric, promised, gate),
     ]
     report = Report(
         at=now,
@@ -355,104 +324,3 @@ def _quiet(hosts: Mapping[str, datetime]) -> Iterator[str]:
         if newest and timedelta(days=1) < newest - last < FORGOTTEN:
             times = f"{last:%Y-%m-%d %H:%M}, others at {newest:%Y-%m-%d %H:%M}"
             yield f"the host {host or 'without a name'} logged last at {times}"
-
-
-def _silence(
-    now: datetime,
-    windows: Sequence[Window],
-    times: pa.ChunkedArray,
-    truth: Truth,
-    settings: Monitoring,
-    timezone: str,
-) -> Iterator[Alarm]:
-    """What is missing. It needs no second week."""
-    if windows and not windows[-1].predictions:
-        yield Alarm(kind="silence", subject="requests", sentence=f"no prediction in the week from {windows[-1].first}")
-    elif len(windows) > 1:
-        yield from _holes(windows, times, timezone)
-    if truth.newest and (covered := period(truth.newest, timezone)):
-        start, end = covered
-        due = end + (end - start) + timedelta(days=settings.late_days)
-        if now > due:
-            text = f"the newest accepted batch is {truth.newest}; the next one was due on {due:%Y-%m-%d}"
-            yield Alarm(kind="silence", subject="batch", sentence=text)
-
-
-def missed(now: datetime, last: LastCycle | None) -> Iterator[Alarm]:
-    """No cycle was started when one was due. Who never runs one is not told."""
-    if last and last.overdue and now > last.overdue:
-        text = f"the last cycle was started at {last.started:%Y-%m-%d %H:%M}: see whether its scheduler still runs"
-        yield Alarm(kind="silence", subject="cycle", sentence=text)
-
-
-def _holes(windows: Sequence[Window], times: pa.ChunkedArray, timezone: str) -> Iterator[Alarm]:
-    """Days of the last week without a prediction, if no day of the week before was without, and all had many."""
-    counts = Counter(reference.local_days(times, timezone).to_pylist())
-    before, last = (
-        {first + timedelta(days=day): counts[first + timedelta(days=day)] for day in range(7)}
-        for first in (windows[-2].first, windows[-1].first)
-    )
-    empty = [day for day, number in last.items() if not number]
-    if empty and min(before.values()) >= LEAST_A_DAY:
-        text = f"no prediction on {', '.join(f'{day:%a %Y-%m-%d}' for day in empty)}"
-        yield Alarm(kind="silence", subject="days", sentence=text)
-
-
-def _volume(model: Champion, windows: Sequence[Window], settings: Monitoring) -> Iterator[Alarm]:
-    numbers = [window.predictions for window in windows]
-    if model.reference is not None and are_too_few(numbers, model.reference, settings):
-        usual = float(np.median(numbers[BEFORE]))
-        text = f"{numbers[-2]:,} and {numbers[-1]:,} predictions in the last two weeks, where {usual:,.0f} are usual"
-        yield Alarm(kind="volume", subject="requests", sentence=text)
-
-
-def are_too_few(numbers: Sequence[int], before: Reference, settings: Monitoring) -> bool:
-    """Whether there were far fewer predictions than usual in each of the last two weeks.
-
-    What is usual are the four weeks before them, and how much may be missing comes from the rows of the reference.
-    """
-    rows = [block.rows for block in before.blocks]
-    past = [_missing(rows[place], rows[place - 6 : place - 2]) for place in range(6, len(rows))]
-    if not before.is_by_week or len(past) < drift.LEAST_BLOCKS or len(numbers) < -(BEFORE.start or 0):
-        return False
-    probability = 1 / settings.weeks_per_false_alarm
-    most = max(limit(past, quantiles_of(len(past), probability), settings.minimum_change), settings.minimum_change)
-    return all(_missing(number, numbers[BEFORE]) > most for number in numbers[-2:])
-
-
-def _missing(number: float, usual: Sequence[float]) -> float:
-    """The share of the usual number that is missing."""
-    median = float(np.median(usual))
-    return max(0.0, 1 - number / median) if median else 0.0
-
-
-def _refusals(windows: Sequence[Window], settings: Monitoring) -> Iterator[Alarm]:
-    if windows and windows[-1].refused > settings.refused:
-        text = f"the contract refused {windows[-1].refused:.1%} of the requests, {settings.refused:.0%} are allowed"
-        yield Alarm(kind="requests", subject="refused", sentence=text)
-
-
-def _unusual(windows: Sequence[Window]) -> Iterator[Alarm]:
-    for each in persistent([window.drift for window in windows]):
-        yield Alarm(kind="drift", subject=f"{each.column}, {each.check}", sentence=each.sentence)
-
-
-def persistent(drifts: Sequence[Sequence[Drift]]) -> list[Drift]:
-    """The columns that are unusual in the last week and in one of the two before."""
-    if not drifts:
-        return []
-    before = {(each.column, each.check) for week in drifts[-3:-1] for each in week if each.is_unusual}
-    return [each for each in drifts[-1] if each.is_unusual and (each.column, each.check) in before]
-
-
-def _worse(windows: Sequence[Window], metric: Metric, promised: float | None, gate: Gate) -> Iterator[Alarm]:
-    """The metric was clearly worse than that of the test rows, in the last two weeks whose truth is known."""
-    known = [window for window in windows if window.real]
-    if promised is None or len(known) < 2:
-        return
-    sign = 1 if metric.greater_is_better else -1
-    best = [sign * (each.real.high if metric.greater_is_better else each.real.low) for each in known[-2:] if each.real]
-    if all(value < sign * promised - gate.minimum_change for value in best):
-        last = known[-1].real.in_words if known[-1].real else ""
-        text = f"{metric.label} {last} in the week from {known[-1].first}, promised {promised:.4f}"
-        yield Alarm(kind="quality", subject=metric.name, sentence=text)

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import jinja2
 
-from kiban.operate.monitor import Seen, Window
+from kiban.operate.monitor import Seen
+from kiban.operate.windows import Window
 from kiban.servable.reference import Block
 from kiban.validate.charts import HEIGHT, WIDTH, Chart, of_column
 

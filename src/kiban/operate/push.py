@@ -153,8 +153,12 @@ def _push(remote: str | None, answers: Connection) -> None:
 def _files(outputs: list[Any]) -> set[str]:
     """The MD5 of the outputs' files."""
     whole = {output.hash_info.value for output in outputs if not output.hash_info.isdir}
-    folders = [output.get_obj() or () for output in outputs if output.hash_info.isdir]
-    return whole | {entry.value for folder in folders for _, _, entry in folder if entry}
+    return whole | {entry.value for entry in _listed(outputs)}
+
+
+def _listed(outputs: list[Any]) -> set[Any]:
+    """The hashes of the files in those of the outputs that are folders."""
+    return {entry for output in outputs if output.hash_info.isdir for _, _, entry in (output.get_obj() or ()) if entry}
 
 
 def _sent_again(repo: Any, outputs: list[Any], remote: str | None) -> int:
@@ -165,7 +169,4 @@ def _sent_again(repo: Any, outputs: list[Any], remote: str | None) -> int:
     to = repo.cloud.get_remote(remote)
     if to.fs.version_aware or to.worktree:  # it keeps files by their paths
         return 0
-    listed = {
-        entry for output in outputs if output.hash_info.isdir for _, _, entry in (output.get_obj() or ()) if entry
-    }
-    return len(repo.cloud.transfer(repo.cache.local, to.odb, listed).transferred)
+    return len(repo.cloud.transfer(repo.cache.local, to.odb, _listed(outputs)).transferred)

@@ -9,7 +9,7 @@ request that was drawn has its `share`. Refused requests are counted in lines wi
 import os
 import re
 import socket
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +30,7 @@ STORE = "KIBAN_PREDICTION_STORE"
 as DAY/NAME.gz."""
 
 COPY = ".gz"
+RECORDS = 1000  # in a line about a table
 
 
 class Reason(NamedTuple):
@@ -100,6 +101,20 @@ def answered(
     if share < 1:
         line["share"] = share
     return to_json(line) + b"\n"
+
+
+def answered_in_parts(
+    time: datetime,
+    run: str,
+    model_id: str,
+    records: Sequence[dict[str, Any]],
+    predictions: Sequence[Mapping[str, Any]],
+    personal: Collection[str],
+) -> Iterator[bytes]:
+    """The lines of a run that answered about a table, each with at most RECORDS records."""
+    for first in range(0, len(records), RECORDS):
+        part = slice(first, first + RECORDS)
+        yield answered(time, run, model_id, records[part], predictions[part], [], personal)
 
 
 def refused(time: datetime, requests: Mapping[Reason, int]) -> bytes:

@@ -23,7 +23,6 @@ from kiban.servable.columns import from_arrow
 from kiban.servable.load import Servable
 from kiban.tasks.metric import Scores
 
-RECORDS = 1000  # in a line of the prediction log
 PREFIX = "predicted "
 """Before the names of the columns that scoring adds, where the table has one of these names."""
 
@@ -151,9 +150,7 @@ def _lines(
     records = [{**record, **key} for record, key in zip(rows.to_pylist(), own, strict=True)]
     personal = {name for name, column in row_schema.columns.items() if column.personal}
     predictions = ANSWERS[servable.task.name].predictions(servable, scores)
-    for first in range(0, len(records), RECORDS):
-        part = slice(first, first + RECORDS)
-        yield logged.answered(datetime.now(UTC), run, servable.model_id, records[part], predictions[part], [], personal)
+    yield from logged.answered_in_parts(datetime.now(UTC), run, servable.model_id, records, predictions, personal)
 
 
 def _texts(values: pa.ChunkedArray) -> list[str]:

@@ -62,6 +62,12 @@ class LastCycle(BaseModel):
     problems: list[str] = []
     overdue: datetime | None = None
 
+    def missed(self, now: datetime) -> str | None:
+        """That no cycle was started when one was due, in words, or None."""
+        if self.overdue is None or now <= self.overdue:
+            return None
+        return f"the last cycle was started at {self.started:%Y-%m-%d %H:%M}: see whether its scheduler still runs"
+
 
 def release_in(folder: Path) -> Release | None:
     """The release in a folder, or None if it is none."""
