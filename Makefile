@@ -19,8 +19,6 @@ help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 repro: $(INSTALLED) ## run what has changed: data, checks, features, model, metrics, tracking
-	@# A kill can leave DVC's list of locks empty, at which every later run would end: docs/data.md, "If a run is killed".
-	@find .dvc/tmp/rwlock -empty -not -newermt '2 seconds ago' -delete 2>/dev/null || true
 	@kiban pull --absent
 	dvc repro
 

@@ -84,7 +84,7 @@ def test_an_empty_list_of_locks_is_found(clone: Path) -> None:
     (clone / ".dvc/tmp").mkdir(exist_ok=True)
     (clone / ".dvc/tmp/rwlock").touch()
     (problem,) = problems(clone)
-    assert "a kill has left .dvc/tmp/rwlock empty" in problem
+    assert "a kill has left .dvc/tmp/rwlock unreadable" in problem
 
 
 def test_a_cache_that_others_can_write_to_is_found(clone: Path, tmp_path: Path) -> None:

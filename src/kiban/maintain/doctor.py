@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kiban.config.composition import composed, differing_keys, listed
-from kiban.core import tombstones
+from kiban.core import rwlock, tombstones
 from kiban.core.errors import KibanError, one_line
 from kiban.core.files import size_of
 from kiban.core.git import git, merging
@@ -123,9 +123,8 @@ def _params(root: Path) -> str | None:
 
 
 def _locks(root: Path) -> str | None:
-    path = root / ".dvc/tmp/rwlock"
-    if path.exists() and not path.stat().st_size:
-        return f"a kill has left {path.relative_to(root)} empty: remove it when no run is going on"
+    if rwlock.is_broken(root):
+        return "a kill has left .dvc/tmp/rwlock unreadable: `kiban pull` removes it"
     return None
 
 

@@ -5,6 +5,7 @@ How far a merge has come is read from git, so that one that stopped or was kille
 
 import re
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -78,8 +79,10 @@ def abort() -> None:
     _git("clean", "--quiet", "--force", "-d", "--", str(paths.PLOTS))
     if problem := pull(PATIENCE, "any").problem:
         print(f"merge: not all outputs are here: {problem}; `dvc repro` makes them")
-    # It makes data/raw what the ledger says.
-    if subprocess.run(["dvc", "repro", "--quiet", "ingest"], check=False).returncode:
+    # It makes data/raw what the ledger says. With --quiet, DVC would be silent about what failed too.
+    done = subprocess.run(["dvc", "repro", "ingest"], check=False, capture_output=True, text=True)
+    if done.returncode:
+        print(done.stdout + done.stderr, end="", file=sys.stderr)
         raise KibanError("the merge is given up, and data/raw is not yet as before, see above: run `dvc repro`")
     print("merge: given up; files and outputs are as before")
 

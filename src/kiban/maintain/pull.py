@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 from rich.console import Console
 
 from kiban.config.params import check_has_data
-from kiban.core import lock, paths
+from kiban.core import lock, paths, rwlock
 from kiban.core.errors import KibanError, one_line
 from kiban.core.settings import load
 from kiban.core.store import advice, brought, is_saved, process, received, working
@@ -28,13 +28,14 @@ there; or all that differ. Raw data that is there is left to the stage ingest, w
 
 
 def pull(patience: float, how: How) -> Pulled:
-    """Bring outputs of dvc.lock to this clone.
+    """Bring outputs of dvc.lock to this clone, and mend DVC's list of locks if a kill has broken it.
 
     Waits for the store as long as bytes arrive, and at most `patience` seconds longer. Raises KibanError if params.yaml
     names no data yet, and as `core.lock.outputs` does.
     """
     if not paths.LOCK.exists() and paths.PARAMS.exists():
         check_has_data(load(paths.PARAMS.read_bytes()).get("dataset", {}).get("tables", {}))
+    rwlock.mend(Path())
     named = lock.outputs(None)
     if how == "absent" and all(_is_here(Path(path)) for path in named):
         return Pulled([], None)

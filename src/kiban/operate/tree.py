@@ -4,7 +4,6 @@ A bare worktree would have an empty cache of DVC, no remote that only this clone
 computed before. So it is told where the clone keeps them.
 """
 
-import json
 import os
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from kiban.core import paths
+from kiban.core import paths, rwlock
 from kiban.core.errors import KibanError, one_line
 from kiban.core.git import git
 
@@ -81,13 +80,7 @@ def _configure(root: Path, project: Path) -> None:
     with Config(str(folder)).edit("local") as settings:
         settings.clear()
         settings.update(local)
-    rwlock = folder / "tmp/rwlock"
-    try:
-        json.loads(rwlock.read_text())
-    except FileNotFoundError:
-        return
-    except ValueError:  # a kill has left it empty
-        rwlock.unlink()
+    rwlock.mend(project)
 
 
 def link(names: Iterable[str], root: Path) -> None:
