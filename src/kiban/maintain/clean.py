@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kiban.core import lock, paths, store
+from kiban.core import lock, paths, store, turns
 from kiban.core.errors import KibanError, one_line
 from kiban.core.files import size_of
 from kiban.core.git import git
@@ -63,14 +63,14 @@ def plan() -> Plan:
 def carry_out(plan: Plan) -> None:
     """Remove what the plan names, but for objects that something has named since.
 
-    Raises KibanError if a run of DVC is at it, which may be about to name what it has made.
+    Raises KibanError if a run of DVC or a cycle is at it, which may be about to name what it has made.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     repo = Repo()
     try:
-        with repo.lock:
+        with turns.alone("cycle"), repo.lock:
             queues = (repo.experiments.tempdir_queue, repo.experiments.celery_queue)
             if any(True for queue in queues for _ in queue.iter_active()):
                 raise KibanError("an experiment runs: clean when it has ended")

@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from filelock import FileLock, Timeout
 from rich.progress import track
 
-from kiban.core import files, lock, paths, store, tombstones
+from kiban.core import files, lock, paths, store, tombstones, turns
 from kiban.core.errors import KibanError, one_line
 from kiban.core.git import git
 from kiban.core.tombstones import Tombstone
@@ -33,9 +32,6 @@ from kiban.sources.settings import Dataset
 
 OUTPUTS = (Path("data/prepared"), Path("reports/validation"), paths.PREDICTIONS)
 """What stages write again, and what may hold a row."""
-
-LOCKS = (".cycle.lock", ".operate.lock")
-"""What stays of the memory of results: others may wait for them."""
 
 KEPT_ELSEWHERE = (
     "other clones: `kiban erase` removes the objects there too, once they have this commit",
@@ -199,12 +195,8 @@ def erase(
     was interrupted finds the rest again. Raises KibanError if a snapshot of the ledger is not here, if a cycle or a
     promotion runs, if something is left, or if a store cannot be read.
     """
-    paths.CACHE.mkdir(exist_ok=True)
-    try:
-        with FileLock(paths.CACHE / LOCKS[0], timeout=0), promote.alone():
-            return _erase(asked, dataset, engine, tables, reason, today)
-    except Timeout:
-        raise KibanError("a cycle runs in this clone: wait until it has ended") from None
+    with turns.alone("cycle"), promote.alone():
+        return _erase(asked, dataset, engine, tables, reason, today)
 
 
 def _erase(
@@ -226,7 +218,7 @@ def _erase(
     _clean_files(plan, every)
     _remove_worktree()
     for path in [*paths.CACHE.iterdir(), Path(".dvc/tmp/exps")]:
-        if path.name not in LOCKS:
+        if path.name not in turns.FILES.values():  # others may wait for them
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
     remove_again()
     if (archive.FOLDER.with_suffix(".dvc")).exists() and archive.FOLDER.exists():

@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from kiban.core import files, paths
+from kiban.core import files, paths, turns
 from kiban.core.errors import KibanError, one_line
 from kiban.core.git import commit_of, git
 from kiban.core.settings import Sections, read
@@ -69,12 +67,8 @@ def run(now: datetime, accepted: Mapping[str, str], until: str | None) -> Cycle:
     No batch after `until` is taken. The caller has made the paths of release folder and prediction log absolute. Raises
     KibanError if another cycle runs in this clone.
     """
-    paths.CACHE.mkdir(exist_ok=True)
-    try:
-        with FileLock(paths.CACHE / ".cycle.lock", timeout=0):
-            return _run(now, accepted, until)
-    except Timeout:
-        raise KibanError("another cycle runs in this clone: wait until it has ended") from None
+    with turns.alone("cycle"):
+        return _run(now, accepted, until)
 
 
 def _run(now: datetime, accepted: Mapping[str, str], until: str | None) -> Cycle:

@@ -2,15 +2,14 @@
 
 import contextlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from semver import Version
 
-from kiban.core import paths
+from kiban.core import paths, turns
 from kiban.core.errors import KibanError
 from kiban.core.git import commit_of, git
 from kiban.evaluate.gate import Judged
@@ -46,23 +45,12 @@ class Plan:
     judged: Judged
 
 
-@contextmanager
-def alone(seconds: float = 0) -> Iterator[None]:
+def alone(seconds: float = 0) -> AbstractContextManager[None]:
     """Keep out other promotions in this clone, and those of other clones into the same release folder.
 
-    Raises KibanError if one still runs after `seconds`.
+    Raises KibanError, when it is entered, if one still runs after `seconds`.
     """
-    folders = (paths.CACHE, release.root())
-    try:
-        with ExitStack() as locks:
-            for folder in folders:
-                folder.mkdir(parents=True, exist_ok=True)
-                locks.enter_context(FileLock(folder / ".operate.lock", timeout=seconds))
-            yield
-    except Timeout:
-        raise KibanError(
-            "another promotion runs in this clone, or for this release folder: wait until it has ended"
-        ) from None
+    return turns.alone("promotion", (paths.CACHE, release.root()), seconds)
 
 
 def up_to_date(now: datetime, is_dry: bool = False, seconds: float = remote.SECONDS) -> Registry:

@@ -29,13 +29,20 @@ def _asked(*arguments: str, seconds: float, given: str | None = None) -> str:
 
     Raises UnreachableError if there is no answer within `seconds`, and CalledProcessError as `git` does.
     """
-    silent = {"GIT_TERMINAL_PROMPT": "0"}
+    variables = {"GIT_TERMINAL_PROMPT": "0", "GIT_DIR": git(Path(), "rev-parse", "--absolute-git-dir").strip()}
     if "GIT_SSH_COMMAND" not in os.environ and not git(Path(), "config", "--default", "", "core.sshCommand"):
-        silent["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes"
+        variables["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes"
     try:
-        return git(Path(), *arguments, given=given, seconds=seconds, **silent)
+        # An address of origin that is a relative path starts at the clone, also in the worktree of a cycle.
+        return git(_clone(), *arguments, given=given, seconds=seconds, **variables)
     except subprocess.TimeoutExpired:
         raise UnreachableError(f"{ORIGIN} cannot be reached: no answer within {seconds:g} s") from None
+
+
+def _clone() -> Path:
+    """The folder of the clone, whichever of its worktrees this is. Git lists it first."""
+    first = git(Path(), "worktree", "list", "--porcelain", "-z").split("\0", 1)[0]
+    return Path(first.removeprefix("worktree "))
 
 
 def is_there() -> bool:

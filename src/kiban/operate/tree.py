@@ -5,12 +5,13 @@ computed before. So it is told where the clone keeps them.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from kiban.core import paths, rwlock
 from kiban.core.errors import KibanError, one_line
@@ -84,11 +85,31 @@ def _configure(root: Path, project: Path) -> None:
 
 
 def link(names: Iterable[str], root: Path) -> None:
-    """Link files and folders of the clone that git does not know, such as a feed, to the same place here."""
+    """Link files and folders of the clone that git does not know, such as a feed, to the same place here.
+
+    A name is a path, in which {batch}, or what a pattern has in place of it, stands for any text. What is no path of
+    the clone is left out. Raises KibanError if it leads out of the clone and begins within it.
+    """
     for name in names:
-        first = Path(name).parts[0] if name and "://" not in name and not Path(name).is_absolute() else ""
-        if first and first not in (".", "..") and (root / first).exists() and not Path(first).exists():
-            Path(first).symlink_to(root / first)
+        path = PurePosixPath(re.sub(r"\{\w+\}", "*", name))
+        if "://" in name or path.is_absolute():
+            continue
+        if ".." not in path.parts:
+            _link(path.parts, Path(), root)
+        elif any(root.glob(str(path))):
+            raise KibanError(f"{name} leads elsewhere from the worktree of a cycle: write the whole path, from / on")
+
+
+def _link(parts: Sequence[str], folder: Path, root: Path) -> None:
+    """Link what the pattern `parts` finds in a folder of the clone; of a folder that is here too, what is in it."""
+    for found in sorted((root / folder).glob(parts[0])) if parts else []:
+        here = folder / found.name
+        if parts[1:] and not found.is_dir():
+            continue
+        if not here.exists():
+            here.symlink_to(found)
+        elif here.is_dir() and not here.is_symlink():
+            _link(parts[1:], here, root)
 
 
 def dvc(*arguments: str, check: bool = True) -> str:
