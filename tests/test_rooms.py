@@ -19,7 +19,18 @@ MAY_USE: dict[str, tuple[str, ...]] = {  # of the library
     "servable": ("core", "data", "tasks"),
 }
 STAGES = ("config", "ingest", "validate", "prepare", "train", "evaluate", "track")
-ABOVE = ("request", "serve", "score", "review", "tune", "profile", "operate", "maintain", "cli")  # may use those before
+ABOVE = (
+    "request",
+    "serve",
+    "score",
+    "review",
+    "tune",
+    "profile",
+    "operate",
+    "maintain",
+    "runners",
+    "cli",
+)  # may use those before
 NEVER = {("score", "serve")}  # what answers, and what answers in bulk, share request/ only
 
 

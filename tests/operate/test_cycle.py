@@ -1,8 +1,6 @@
 """`kiban cycle` with a real origin, a store, and a real table that grows by months; and killed at any moment."""
 
 import contextlib
-import csv
-import importlib.util
 import json
 import os
 import random
@@ -10,8 +8,6 @@ import shutil
 import signal
 import subprocess
 import time
-from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -19,6 +15,7 @@ from unittest import mock
 import pytest
 from click.testing import CliRunner
 from clones import commit, copy_to, environment, run
+from seattle import lay
 
 from kiban.cli import commands
 from kiban.data import parquet
@@ -28,68 +25,6 @@ pytestmark = pytest.mark.long  # test_due.py is quick
 KILLS = int(os.environ.get("KIBAN_KILLS", "20"))
 SEED = int(os.environ.get("KIBAN_SEED", str(int(time.time()) // 86_400)))  # another one every day
 JULY, AUGUST, SEPTEMBER, OCTOBER = "2012-07-05", "2012-08-02", "2012-09-02", "2012-10-02"
-
-
-def months() -> dict[str, list[list[str]]]:
-    """The weather of Seattle by month, header first."""
-    spec = importlib.util.find_spec("vega_datasets")
-    assert spec is not None
-    assert spec.submodule_search_locations
-    header, *rows = csv.reader((Path(spec.submodule_search_locations[0]) / "_data/seattle-weather.csv").open())
-    by_month: dict[str, list[list[str]]] = defaultdict(lambda: [header])
-    for day, *others in rows:
-        iso = day.replace("/", "-")
-        by_month[iso[:7]].append([iso, *others])
-    return by_month
-
-
-def lay(feed: Path, *names: str, change: Callable[[list[str]], list[str]] = lambda row: row) -> None:
-    """What the feed has of these months from now on."""
-    known = months()
-    for name in names:
-        header, *rows = known[name]
-        with (feed / f"{name}.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([header, *map(change, rows)])
-
-
-@pytest.fixture(scope="session")
-def weather(once: Callable[..., Path]) -> Path:
-    """A repository with the first half year of the weather, and the model of it. Not to be changed."""
-
-    def fill(folder: Path) -> None:
-        run(copy_to(folder / "ours"), "git", "init", "-q", "-b", "main")
-        (folder / "feed").mkdir()
-        lay(folder / "feed", *(f"2012-{month:02d}" for month in range(1, 7)))
-        ours = folder / "ours"
-        run(ours, "kiban", "init", "../feed", "--target", "temp_max", "--name", "weather", "--time", "date")
-        dataset = ours / "conf/dataset/weather.yaml"
-        text = dataset.read_text().replace("split: weather", "split: by_newest")
-        path = str(folder / "feed/{batch}.csv")
-        source = f"        _target_: kiban.sources.Files\n        options: {{path: '{path}'}}\n"
-        dataset.write_text(text.replace("        _target_: kiban.sources.Given\n", source))
-        run(ours, "kiban", "compose")
-        run(ours, "dvc", "repro")
-        commit(ours, "the weather")
-
-    return once("weather", fill)
-
-
-@pytest.fixture
-def own(weather: Path, tmp_path: Path) -> Path:
-    """The repository with a feed of its own, beside it."""
-    shutil.copytree(weather, tmp_path / "own", symlinks=True)
-    ours = tmp_path / "own/ours"
-    dataset = ours / "conf/dataset/weather.yaml"
-    dataset.write_text(dataset.read_text().replace(str(weather / "feed"), str(tmp_path / "own/feed")))
-    run(ours, "kiban", "compose")
-    run(ours, "dvc", "repro")
-    commit(ours, "a feed of its own")
-    return ours
-
-
-@pytest.fixture
-def feed(own: Path) -> Path:
-    return own.parent / "feed"
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from kiban.cli.register import register
 from kiban.cli.report import report
 from kiban.cli.rollback import rollback
 from kiban.cli.score import score
+from kiban.cli.step import step
 from kiban.cli.track import track
 from kiban.cli.tune import tune
 from kiban.cli.versions import versions
@@ -75,6 +76,7 @@ commands.add_command(register)
 commands.add_command(report)
 commands.add_command(rollback)
 commands.add_command(score)
+commands.add_command(step)
 commands.add_command(track)
 commands.add_command(tune)
 commands.add_command(versions)

@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from kiban.core.errors import KibanError
@@ -56,7 +56,7 @@ def contents(root: Path, names: Sequence[str]) -> Iterator[bytes]:
     """
     given = "".join(f"{name}\n" for name in names).encode(errors="surrogateescape")
     command = ["git", "cat-file", "--batch"]
-    said = subprocess.run(command, cwd=root, env=_environment(), input=given, check=True, capture_output=True).stdout
+    said = subprocess.run(command, cwd=root, env=_environment({}), input=given, check=True, capture_output=True).stdout
     place = 0
     for _ in names:
         end = said.index(b"\n", place)
@@ -68,7 +68,13 @@ def contents(root: Path, names: Sequence[str]) -> Iterator[bytes]:
             place += size + 1
 
 
-def git(root: Path, *arguments: str, given: str | None = None, seconds: float | None = None, **variables: str) -> str:
+def git(
+    root: Path,
+    *arguments: str,
+    given: str | None = None,
+    seconds: float | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> str:
     """The standard output of `git` in the folder `root`, which reads `given`, with these environment variables too.
 
     Raises CalledProcessError if git fails, TimeoutExpired if it takes longer than `seconds`, and OSError if git is not
@@ -78,7 +84,7 @@ def git(root: Path, *arguments: str, given: str | None = None, seconds: float | 
     return subprocess.run(
         command,
         cwd=root,
-        env=_environment(**variables),
+        env=_environment(variables or {}),
         check=True,
         capture_output=True,
         encoding="utf-8",
@@ -88,7 +94,7 @@ def git(root: Path, *arguments: str, given: str | None = None, seconds: float | 
     ).stdout
 
 
-def _environment(**variables: str) -> dict[str, str]:
+def _environment(variables: Mapping[str, str]) -> dict[str, str]:
     """The caller's environment without what leads to another repository, in which git speaks English."""
     kept = {name: value for name, value in os.environ.items() if name not in REDIRECTING}
     return {**kept, "LC_ALL": "C", **variables}  # its messages are read

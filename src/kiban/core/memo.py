@@ -8,8 +8,10 @@ import ast
 import hashlib
 import importlib.metadata
 import json
+import os
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -64,9 +66,12 @@ def _file(module: str) -> Path:
 def recall(key: str, kind: type[M]) -> M | None:
     """The value that was remembered under `key`, or None if there is none or its file is damaged."""
     try:
-        return kind.model_validate_json(_path(key).read_bytes())
+        value = kind.model_validate_json(_path(key).read_bytes())
     except (OSError, ValidationError):
         return None
+    with suppress(OSError):
+        os.utime(_path(key))  # what is used stays, where somebody tidies up by age
+    return value
 
 
 def remember(key: str, value: BaseModel) -> None:

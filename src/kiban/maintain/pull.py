@@ -1,5 +1,6 @@
 """What dvc.lock names and this clone lacks, from DVC's cache or its store, output by output."""
 
+from collections.abc import Collection
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -27,8 +28,10 @@ How = Literal["absent", "saved", "any"]
 there; or all that differ. Raw data that is there is left to the stage ingest, which knows what is new."""
 
 
-def pull(patience: float, how: How) -> Pulled:
-    """Bring outputs of dvc.lock to this clone, and mend DVC's list of locks if a kill has broken it.
+def pull(patience: float, how: How, only: Collection[str] | None = None) -> Pulled:
+    """Bring outputs of dvc.lock, or only those with these paths, to this clone.
+
+    DVC's list of locks is mended if a kill has broken it.
 
     Waits for the store as long as bytes arrive, and at most `patience` seconds longer. Raises KibanError if params.yaml
     names no data yet, and as `core.lock.outputs` does.
@@ -37,12 +40,14 @@ def pull(patience: float, how: How) -> Pulled:
         check_has_data(load(paths.PARAMS.read_bytes()).get("dataset", {}).get("tables", {}))
     rwlock.mend(Path())
     named = lock.outputs(None)
+    if only is not None:
+        named = {path: digest for path, digest in named.items() if path in only}
     if how == "absent" and all(_is_here(Path(path)) for path in named):
         return Pulled([], None)
     outputs: list[str] = []
     try:
         waiting = Console(stderr=True).status("bringing what dvc.lock names")
-        with waiting, process(_pull, how) as receiver:
+        with waiting, process(_pull, how, set(named)) as receiver:
             for kind, content in received(receiver, patience):
                 if kind == "pulled":
                     outputs.append(content)
@@ -57,7 +62,7 @@ def _is_here(path: Path) -> bool:
     return any(file.is_file() for file in path.rglob("*")) if path.is_dir() else path.exists()
 
 
-def _pull(how: How, sender: Connection) -> None:
+def _pull(how: How, named: Collection[str], sender: Connection) -> None:
     """Sends ("pulled", path) for each output that was brought, then ("ended", why others were not)."""
     from dvc.config import NoRemoteError
     from dvc.repo import Repo
@@ -67,7 +72,7 @@ def _pull(how: How, sender: Connection) -> None:
     try:
         repo = Repo()
         for output in repo.index.outs:
-            if not output.use_cache or not output.hash_info:
+            if not output.use_cache or not output.hash_info or str(output) not in named:
                 continue
             is_here = _is_here(Path(output.fs_path))
             if is_here and (how == "absent" or str(output).startswith(RAW) or not output.changed_checksum()):

@@ -1,6 +1,7 @@
 """`dvc push` with a time limit, which ends even if the store does not answer, and what the store lacks after it."""
 
 import time
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any, Literal, NamedTuple
 
@@ -32,16 +33,17 @@ class Answer(NamedTuple):
         return f"{self.state}: {self.sentence}"
 
 
-def push(remote: str | None, timeout: int) -> Pushed:
-    """Send the data and models of this version to a DVC remote, the default remote if `remote` is None.
+def push(remote: str | None, timeout: int, stage: str | None = None) -> Pushed:
+    """Send the data and models of this version, or only what one stage makes, to a DVC remote, the default remote if
+    `remote` is None.
 
     Raises KibanError, which names the outputs that are not confirmed, if the push fails or takes longer than `timeout`
     seconds.
     """
     deadline = time.monotonic() + timeout
-    outputs: list[str] = []
+    outputs: dict[str, str] = {}
     try:
-        with process(_push, remote) as receiver:
+        with process(_push, remote, stage) as receiver:
             while receiver.poll(max(0, deadline - time.monotonic())):
                 kind, content = receiver.recv()
                 match kind:
@@ -63,7 +65,7 @@ def check(commit: str | None, remote: str | None, timeout: float) -> Answer:
     reason. Raises KibanError as `core.lock.outputs` does.
     """
     where = f"dvc.lock of {commit[:7]}" if commit else "dvc.lock"
-    lacking, problem = _asked(commit, remote, timeout)
+    lacking, problem = _asked(lock.outputs(commit), remote, timeout)
     if problem:
         return Answer("not checked", f"whether the store has what {where} names; {problem}")
     if lacking:
@@ -72,9 +74,9 @@ def check(commit: str | None, remote: str | None, timeout: float) -> Answer:
     return Answer("pushed", f"the store has all that {where} names")
 
 
-def _asked(commit: str | None, remote: str | None, timeout: float) -> tuple[list[str], str | None]:
-    """The paths that a remote lacks, and why it could not be asked."""
-    with process(_lacking, lock.outputs(commit), remote) as receiver:
+def _asked(named: Mapping[str, str], remote: str | None, timeout: float) -> tuple[list[str], str | None]:
+    """The paths that a remote lacks, of outputs by their paths, and why it could not be asked."""
+    with process(_lacking, named, remote) as receiver:
         if not receiver.poll(timeout):
             return [], f"the store has not answered within {timeout:.0f} s"
         try:
@@ -84,7 +86,7 @@ def _asked(commit: str | None, remote: str | None, timeout: float) -> tuple[list
     return found
 
 
-def _lacking(named: dict[str, str], remote: str | None, sender: Connection) -> None:
+def _lacking(named: Mapping[str, str], remote: str | None, sender: Connection) -> None:
     """Sends the paths of what a remote lacks, and why it could not be asked."""
     from dvc.config import NoRemoteError
     from dvc.repo import Repo
@@ -115,32 +117,35 @@ def in_short(paths: list[str]) -> str:
     return f"{', '.join(paths[:SHOWN])}{f' and {len(paths) - SHOWN} more' if len(paths) > SHOWN else ''}"
 
 
-def _confirmed(outputs: list[str], remote: str | None, deadline: float) -> list[str]:
+def _confirmed(outputs: Mapping[str, str], remote: str | None, deadline: float) -> list[str]:
     """The outputs, if the store has all that they are made of. Raises KibanError if not, or if it cannot be asked."""
-    lacking, problem = _asked(None, remote, max(1, deadline - time.monotonic()))
+    named = {path: digest for path, digest in lock.outputs(None).items() if path in outputs}
+    lacking, problem = _asked(named, remote, max(1, deadline - time.monotonic()))
     if problem:
         raise KibanError(f"{problem}; {_unconfirmed(outputs)}")
     if lacking:
         raise KibanError(f"the store lacks {in_short(lacking)}: if DVC's cache lacks it too, run `dvc repro`")
-    return outputs
+    return list(outputs.values())
 
 
-def _unconfirmed(outputs: list[str]) -> str:
-    return f"not confirmed: {', '.join(outputs) or 'anything'}; push again: files that have arrived are not sent twice"
+def _unconfirmed(outputs: Mapping[str, str]) -> str:
+    names = ", ".join(outputs.values()) or "anything"
+    return f"not confirmed: {names}; push again: files that have arrived are not sent twice"
 
 
-def _push(remote: str | None, answers: Connection) -> None:
+def _push(remote: str | None, stage: str | None, answers: Connection) -> None:
     """Push in a separate process. Sends the outputs to `answers`, then the number of files or the reason of failure."""
     from dvc.config import NoRemoteError
     from dvc.repo import Repo
 
     try:
         repo = Repo()
-        outputs = [output for output in repo.index.outs if output.use_cache and output.hash_info]
+        of_stage = [output for output in repo.index.outs if stage in (None, output.stage.addressing)]
+        outputs = [output for output in of_stage if output.use_cache and output.hash_info]
         sizes = {str(output): f" ({output.meta.nfiles} files)" if output.meta.nfiles else "" for output in outputs}
-        answers.send(("outputs", [f"{path}{size}" for path, size in sizes.items()]))
+        answers.send(("outputs", {path: f"{path}{size}" for path, size in sizes.items()}))
         tombstones.check(_files(outputs))
-        sent = repo.push(remote=remote)
+        sent = repo.push(stage, remote=remote) if outputs else 0
         answers.send(("pushed", sent + _sent_again(repo, outputs, remote)))
     except NoRemoteError:
         answers.send(("failed", NO_REMOTE))

@@ -189,7 +189,7 @@ def write(registry: Registry, name: str, commit: str, record: Record, now: datet
             folder,
             *("tag", "--annotate", "--cleanup=verbatim", "--file=-", name, commit),
             given=message,
-            GIT_COMMITTER_DATE=f"@{at} +0000",
+            variables={"GIT_COMMITTER_DATE": f"@{at} +0000"},
         )
     except subprocess.CalledProcessError as error:
         raise KibanError(f"git does not make the tag {name}: {one_line(error.stderr)}") from None

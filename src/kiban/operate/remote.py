@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -34,7 +34,7 @@ def _asked(*arguments: str, seconds: float, given: str | None = None) -> str:
         variables["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes"
     try:
         # An address of origin that is a relative path starts at the clone, also in the worktree of a cycle.
-        return git(_clone(), *arguments, given=given, seconds=seconds, **variables)
+        return git(_clone(), *arguments, given=given, seconds=seconds, variables=variables)
     except subprocess.TimeoutExpired:
         raise UnreachableError(f"{ORIGIN} cannot be reached: no answer within {seconds:g} s") from None
 
@@ -58,6 +58,15 @@ def fetch(names: Iterable[str], clashing: Iterable[str], seconds: float = SECOND
     wanted = [f"+refs/heads/*:refs/remotes/{ORIGIN}/*"]
     wanted += [f"refs/tags/{name}:refs/tags/{name}" for name in names]
     wanted += [f"+refs/tags/{name}:refs/tags/{name}" for name in clashing]
+    _fetch(wanted, seconds)
+
+
+def fetch_refs(patterns: Iterable[str], seconds: float = SECONDS) -> None:
+    """Bring the refs that match, whatever this clone has. Raises UnreachableError if origin cannot be reached."""
+    _fetch([f"+{pattern}:{pattern}" for pattern in patterns], seconds)
+
+
+def _fetch(wanted: Iterable[str], seconds: float) -> None:
     try:
         _asked("fetch", "--no-tags", "--stdin", ORIGIN, seconds=seconds, given="\n".join(wanted) + "\n")
     except subprocess.CalledProcessError as error:
@@ -77,6 +86,20 @@ def push(names: Sequence[str], branch: str | None) -> Literal["pushed", "lost"]:
             return "lost"
         raise KibanError(f"{ORIGIN} did not take the tags: {_said(error)}") from None
     return "pushed"
+
+
+def push_refs(refs: Mapping[str, str]) -> bool:
+    """Let refs of origin be these commits, or go, if the commit is "", all or nothing. False if it has others there.
+
+    Raises UnreachableError if origin cannot be reached, and KibanError if it takes them from nobody here.
+    """
+    try:
+        _asked("push", "--quiet", "--atomic", ORIGIN, *(f"{to}:{ref}" for ref, to in refs.items()), seconds=SECONDS)
+    except subprocess.CalledProcessError as error:
+        if "[rejected]" in error.stderr:
+            return False
+        raise KibanError(f"{ORIGIN} did not take {', '.join(refs)}: {_said(error)}") from None
+    return True
 
 
 def put(branch: str) -> None:

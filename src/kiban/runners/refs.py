@@ -1,0 +1,269 @@
+"""A run on several machines, in git: each step leaves one commit, on a ref of its own.
+
+    refs/kiban/runs/RUN/STAGE
+
+Its parent is the commit that all machines have checked out. It holds what the step changed of what git keeps, the
+step's own entry of dvc.lock, and, of two folders that git ignores, what spares later runs work: results that were
+computed, and runs that wait for MLflow. So the commits of steps side by side can all be laid over that one commit.
+"""
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import yaml
+
+from kiban.core import paths
+from kiban.core.errors import KibanError
+from kiban.core.git import git, prefix
+from kiban.operate import remote
+
+ROOT = "refs/kiban/runs"
+HELPERS = (paths.CACHE, paths.OUTBOX)
+"""The folders that git ignores, of which a step leaves what later runs need."""
+KEPT_RUNS, KEPT_DAYS = 5, 14
+"""A run is forgotten when it is neither among the newest nor young."""
+SOMEBODY = {"NAME": "kiban", "EMAIL": "kiban@localhost"}
+"""Who makes a commit on a machine where git was told no name."""
+
+DELETED = f"0 {'0' * 40}"
+
+Files = dict[str, str]
+"""By path from the root of git: the mode and the blob, or "" if the file was deleted."""
+
+
+class Step(NamedTuple):
+    """A step that is done: its stage and its commit."""
+
+    stage: str
+    commit: str
+
+
+def name_of(run: str) -> str:
+    """The name of a run as a part of a ref. A scheduler's name may have colons and more. Raises KibanError if none is
+    left of it."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", run).strip("-")
+    if not name:
+        raise KibanError(f"--run {run!r}: give a name with a letter or a digit")
+    return name
+
+
+def fetch(run: str, base: str) -> dict[str, Step]:
+    """The steps of a run that are done, by their stage.
+
+    Raises KibanError if one of them began at another commit than `base`, or if origin cannot be reached.
+    """
+    remote.fetch_refs([f"{ROOT}/{run}/*"])
+    done = {}
+    for line in git(
+        Path(), "for-each-ref", "--format=%(refname) %(objectname) %(parent)", f"{ROOT}/{run}"
+    ).splitlines():
+        name, commit, parent = line.split(" ", 2)
+        stage = name.removeprefix(f"{ROOT}/{run}/")
+        if parent != base:
+            raise KibanError(
+                f"the step {stage} of the run {run} began at the commit {parent[:7]}, and this clone is at {base[:7]}: "
+                "check that commit out, or begin another run"
+            )
+        done[stage] = Step(stage, commit)
+    return done
+
+
+def earlier(run: str, stage: str) -> str | None:
+    """The commit of the same step of the newest other run, or None."""
+    remote.fetch_refs([f"{ROOT}/*/{stage}"])
+    lines = git(Path(), "for-each-ref", "--sort=-committerdate", "--format=%(objectname) %(refname)", ROOT).splitlines()
+    of_stage = [line.split(" ") for line in lines if line.endswith(f"/{stage}")]
+    return next((commit for commit, name in of_stage if name != f"{ROOT}/{run}/{stage}"), None)
+
+
+def push(run: str, step: Step) -> bool:
+    """Let origin have a step. False if it has another commit of this step already."""
+    return remote.push_refs({f"{ROOT}/{run}/{step.stage}": step.commit})
+
+
+def forget_old() -> list[str]:
+    """Remove the runs from origin that nobody needs any more, and return their names."""
+    remote.fetch_refs([f"{ROOT}/*"])
+    lines = git(Path(), "for-each-ref", "--format=%(committerdate:unix) %(refname)", ROOT).splitlines()
+    newest: dict[str, int] = {}
+    for line in lines:
+        date, name = line.split(" ")
+        run = name.removeprefix(f"{ROOT}/").partition("/")[0]
+        newest[run] = max(newest.get(run, 0), int(date))
+    ordered = sorted(newest, key=newest.__getitem__, reverse=True)
+    old = [run for run in ordered[KEPT_RUNS:] if newest[run] < time.time() - KEPT_DAYS * 86_400]
+    forget(line.split(" ")[1] for line in lines if line.split("/")[3] in old)
+    return old
+
+
+def forget(names: Iterable[str]) -> None:
+    """Remove refs from origin, and here."""
+    refs = list(names)
+    if refs:
+        remote.push_refs(dict.fromkeys(refs, ""))
+        git(Path(), "update-ref", "--stdin", given="".join(f"delete {ref}\n" for ref in refs))
+
+
+def lay(base: str, steps: Sequence[Step]) -> None:
+    """Give the working tree, which is that of `base`, what steps have made. `steps` are in the order of dvc.yaml.
+
+    Raises KibanError if two of them have made one file differently.
+    """
+    laid: dict[str, tuple[str, str]] = {}
+    helpers = _helpers()
+    for step in steps:
+        changes = changed(base, step.commit)
+        own = {path: blob for path, blob in changes.items() if path != _from_root(paths.LOCK)}
+        for path, blob in own.items():
+            stage, other = laid.setdefault(path, (step.stage, blob))
+            if other != blob and not path.startswith(helpers):
+                raise KibanError(
+                    f"{path}: the stages {stage} and {step.stage} of the run have both made it, differently"
+                )
+        _restore(step.commit, own)
+        _set_entry(step)
+
+
+def lay_helpers(commit: str) -> None:
+    """Give the working tree what a step of an earlier run has left in the folders that git ignores."""
+    listing = git(_top(), "ls-tree", "-r", "-z", commit, "--", *_helpers()).split("\0")
+    _restore(commit, {path: head.split(" ")[2] for head, path in (line.split("\t", 1) for line in listing if line)})
+
+
+def record(base: str, before: str, stage: str, message: str) -> Step:
+    """The commit of a step whose working tree was the tree `before` when its stage began."""
+    entries = {path: blob for path, blob in changed(before, snapshot(base)).items() if path != _from_root(paths.LOCK)}
+    used = [path for folder in HELPERS for path in sorted(folder.rglob("*")) if path.is_file() and _is_needed(path)]
+    names = "".join(f"{path}\n" for path in used)
+    digests = git(Path(), "hash-object", "-w", "--no-filters", "--stdin-paths", given=names).split()
+    entries |= {_from_root(path): f"100644 {digest}" for path, digest in zip(used, digests, strict=True)}
+    if (entry := _entries(paths.LOCK.read_bytes()).get(stage)) is not None:
+        lock = _with_entry(_content(base, paths.LOCK), stage, entry)
+        digest = git(Path(), "hash-object", "-w", "--stdin", given=lock).strip()
+        entries[_from_root(paths.LOCK)] = f"100644 {digest}"
+    given = "".join(f"{blob or DELETED}\t{path}\0" for path, blob in entries.items())
+    with _index(base) as index:
+        git(Path(), "update-index", "-z", "--index-info", given=given, variables=index)
+        tree = git(Path(), "write-tree", variables=index).strip()
+    return Step(stage, commit(tree, base, message))
+
+
+def snapshot(base: str) -> str:
+    """The tree of what git keeps of the working tree, of which git ignores what it ignores."""
+    with _index(base) as index:
+        git(Path(), "add", "--all", "--", ".", variables=index)
+        return git(Path(), "write-tree", variables=index).strip()
+
+
+def commit(tree: str, parent: str, message: str, seconds: int | None = None) -> str:
+    """A commit of a tree, at a time in seconds since 1970, or now."""
+    who = {} if _has_name() else {f"GIT_{role}_{k}": v for role in ("AUTHOR", "COMMITTER") for k, v in SOMEBODY.items()}
+    if seconds is not None:
+        who |= dict.fromkeys(("GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"), f"{seconds} +0000")
+    return git(Path(), "commit-tree", tree, "-p", parent, "-F", "-", given=message, variables=who).strip()
+
+
+def changed(old: str, new: str) -> Files:
+    """The files of this project that differ from one tree or commit to another."""
+    raw = git(_top(), "diff-tree", "-r", "-z", "--no-renames", old, new, "--", prefix(Path()) or ".").split("\0")
+    files = {}
+    for head, path in zip(raw[::2], raw[1::2], strict=False):
+        _, mode, _, blob, kind = head.split(" ")
+        files[path] = "" if kind == "D" else f"{mode} {blob}"
+    return files
+
+
+def _restore(commit: str, files: Mapping[str, str]) -> None:
+    """Write files of a commit to the working tree, and remove those that it has deleted."""
+    for path, blob in files.items():
+        if not blob:
+            (_top() / path).unlink(missing_ok=True)
+    there = [path for path, blob in files.items() if blob]
+    if there:
+        options = ("--pathspec-from-file=-", "--pathspec-file-nul")
+        given = "\0".join(there)
+        git(
+            _top(),
+            "restore",
+            f"--source={commit}",
+            "--worktree",
+            *options,
+            given=given,
+            variables={"GIT_LITERAL_PATHSPECS": "1"},
+        )
+    for path in there:
+        if path.startswith(_helpers()):
+            os.utime(_top() / path, (0, 0))  # so that its use shows: core.memo gives it the present time
+
+
+def _is_needed(path: Path) -> bool:
+    """Whether later runs need a file of HELPERS: a result that this step has used, or a run that waits."""
+    if paths.OUTBOX in path.parents:
+        return len(path.relative_to(paths.OUTBOX).parts) > 1
+    return path.suffix == ".json" and path.stat().st_mtime > 0
+
+
+def _set_entry(step: Step) -> None:
+    """Set the entry of a step in dvc.lock, as DVC would write the file."""
+    entry = _entries(_content(step.commit, paths.LOCK).encode()).get(step.stage)
+    if entry is not None:
+        before = paths.LOCK.read_text() if paths.LOCK.exists() else ""
+        paths.LOCK.write_text(_with_entry(before, step.stage, entry))
+
+
+def _entries(lock: bytes) -> dict[str, Any]:
+    """The entries of a dvc.lock by stage."""
+    return dict((yaml.load(lock, yaml.CSafeLoader) or {}).get("stages", {}))
+
+
+def _with_entry(lock: str, stage: str, entry: Any) -> str:
+    """A dvc.lock with the entry of a stage, byte for byte as DVC writes it (dvc/utils/serialize/_yaml.py)."""
+    from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
+
+    content = parse_yaml_for_update(lock, paths.LOCK) or {"schema": "2.0"}
+    content.setdefault("stages", {})[stage] = entry
+    return str(dumps_yaml(content))
+
+
+def _content(commit: str, path: Path) -> str:
+    """A file of a commit; "" if it has none."""
+    try:
+        return git(Path(), "show", f"{commit}:./{path}")
+    except subprocess.CalledProcessError:
+        return ""
+
+
+@contextmanager
+def _index(base: str) -> Iterator[dict[str, str]]:
+    """The variables with which git uses an index of its own, which is that of a commit."""
+    with TemporaryDirectory() as folder:
+        variables = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+        git(Path(), "read-tree", base, variables=variables)
+        yield variables
+
+
+def _has_name() -> bool:
+    try:
+        git(Path(), "var", "GIT_COMMITTER_IDENT")
+    except subprocess.CalledProcessError:
+        return False
+    return True
+
+
+def _top() -> Path:
+    return Path(git(Path(), "rev-parse", "--show-toplevel").removesuffix("\n"))
+
+
+def _from_root(path: Path) -> str:
+    return f"{prefix(Path())}{path.as_posix()}"
+
+
+def _helpers() -> tuple[str, ...]:
+    return tuple(f"{_from_root(folder)}/" for folder in HELPERS)

@@ -1,0 +1,107 @@
+"""One stage, run in a fresh clone on a machine of its own, and what it made handed on to the stages after it."""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from kiban.core import paths
+from kiban.core.errors import KibanError
+from kiban.core.git import commit_of, git
+from kiban.core.store import PATIENCE
+from kiban.maintain.pull import pull
+from kiban.operate import push
+from kiban.runners import graph, refs
+
+SECONDS = 3600
+"""The longest that the outputs of a stage may take to be sent."""
+
+
+def step(stage: str, run: str, overrides: Sequence[str], new: bool, until: str | None) -> None:
+    """Run a stage of the run `run`, if origin does not have that step yet, and let origin have it.
+
+    The working directory is a clone at the commit that the run begins from, in which nothing is changed. `overrides` of
+    conf/ are for a stage that begins the run; with `new`, the stage ingest first takes what its sources have and the
+    ledger lacks, up to the batch `until`. Raises KibanError if a stage before it is not done, if what it made is not
+    there, and if the stage fails.
+    """
+    base = commit_of("HEAD")
+    check_clean()
+    before = graph.before()
+    if stage not in before:
+        raise KibanError(f"dvc.yaml has no stage {stage!r}: it has {', '.join(before)}")
+    if overrides and before[stage]:
+        raise KibanError(
+            f"overrides are for {_first(before)}, with which a run begins: {stage} takes what that composed"
+        )
+    done = refs.fetch(run, base)
+    if stage in done:
+        print(f"step: {stage} of the run {run} is done already")
+        return
+    lay(before[stage], done, run, base)
+    if (earlier := refs.earlier(run, stage)) is not None:
+        refs.lay_helpers(earlier)
+    tree = refs.snapshot(base)
+    if not before[stage]:
+        refs.forget_old()
+        if overrides:
+            _run("kiban", "compose", *overrides)
+    if new:
+        _run("kiban", "ingest", "--new", *(["--until", until] if until else []))
+    if graph.is_changed(stage):
+        _bring(stage)
+        _reproduce(stage)
+    else:
+        print(f"step: nothing that {stage} depends on has changed")
+    _deliver()
+    made = refs.record(base, tree, stage, f"{stage} of the run {run}\n")
+    print(f"step: {stage} of the run {run} is {'done' if refs.push(run, made) else 'done: another machine was faster'}")
+
+
+def _reproduce(stage: str) -> None:
+    """Run a stage, whose inputs are here now, if it has to run, and send what it makes to the store."""
+    if not graph.is_changed(stage):
+        print(f"step: nothing that {stage} depends on has changed, as its inputs show")
+        return
+    _run("dvc", "repro", "--single-item", stage)
+    sent = push.push(None, SECONDS, stage)
+    print(f"step: {sent.files} files sent to the store")
+
+
+def lay(stages: Sequence[str], done: Mapping[str, refs.Step], run: str, base: str) -> None:
+    """Lay what stages have made. Raises KibanError if one of them is not done."""
+    if lacking := [each for each in stages if each not in done]:
+        raise KibanError(
+            f"{lacking[0]} of the run {run} is not done: `kiban step {lacking[0]} --run {run}` comes before"
+        )
+    refs.lay(base, [done[each] for each in stages])
+
+
+def check_clean() -> None:
+    """Raise KibanError if the working tree is not that of its commit: what differs would be taken for a step's."""
+    if changes := git(Path(), "status", "--porcelain", "--untracked-files=no").splitlines():
+        raise KibanError(f"{changes[0][3:]} is changed: a step begins in a fresh clone")
+
+
+def _first(before: Mapping[str, Sequence[str]]) -> str:
+    return " or ".join(name for name, earlier in before.items() if not earlier)
+
+
+def _bring(stage: str) -> None:
+    """Bring what a stage reads, and what it adds to. Raises KibanError if that is not what the stages before it made."""
+    problem = pull(PATIENCE, "any", [*(each.path for each in graph.inputs(stage)), *graph.kept(stage)]).problem
+    try:
+        graph.check(stage)
+    except KibanError as error:
+        raise KibanError(f"{error}{f'; {problem}' if problem else ''}") from None
+
+
+def _deliver() -> None:
+    """Deliver runs that wait for MLflow since an earlier run. It is never in the way."""
+    if any(path.is_dir() for path in paths.OUTBOX.glob("*")):
+        subprocess.run(["kiban", "track", "--deliver"], check=False)
+
+
+def _run(*command: str) -> None:
+    """Run a command of the user's. Raises KibanError if it fails; it has said why."""
+    if subprocess.run(command, check=False).returncode:
+        raise KibanError(f"`{' '.join(command)}` failed, see above")

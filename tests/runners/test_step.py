@@ -1,0 +1,261 @@
+"""`kiban step` on a small graph, with two stages side by side. Each step has a fresh clone, and all share a store."""
+
+import contextlib
+import itertools
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from clones import environment, run
+
+from kiban.core.errors import KibanError
+from kiban.runners import refs
+from kiban.runners.publish import publish
+from kiban.runners.step import step
+
+GRAPH = """\
+stages:
+  numbers: {cmd: seq $(wc -l < params.yaml) > numbers.txt, deps: [params.yaml], outs: [numbers.txt]}
+  even:
+    cmd: mkdir -p even && cp numbers.txt even/$(cksum < numbers.txt | cut -d ' ' -f 1) && cp numbers.txt even/last
+    deps: [numbers.txt]
+    outs: [even: {persist: true}]
+  odd: {cmd: head -n 1 numbers.txt > odd.txt, deps: [numbers.txt], outs: [odd.txt: {cache: false}]}
+  both: {cmd: cat even/last odd.txt > both.txt, deps: [even/last, odd.txt], outs: [both.txt]}
+"""
+PARAMS = "dataset: {tables: {numbers: {}}}\n"
+STAGES = ("numbers", "odd", "even", "both")
+Clone = Callable[[], Path]
+
+
+@pytest.fixture
+def origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A bare repository with one commit of the graph, on main, and a store beside it."""
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    first = tmp_path / "first"
+    run(tmp_path, "git", "init", "-q", "-b", "main", "first")
+    run(first, "dvc", "init", "-q")
+    run(first, "dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
+    (first / "dvc.yaml").write_text(GRAPH)
+    (first / "params.yaml").write_text(PARAMS)
+    (first / ".gitignore").write_text("/numbers.txt\n/even\n/both.txt\n/.kiban_cache\n/.kiban_outbox\n")
+    run(first, "git", "add", "--all")
+    run(first, "git", "commit", "-q", "-m", "a graph")
+    run(tmp_path, "git", "clone", "-q", "--bare", "first", "origin.git")
+    return tmp_path / "origin.git"
+
+
+@pytest.fixture
+def fresh(origin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clone:
+    """Makes a fresh clone, which is the working directory then."""
+    names: Iterator[int] = itertools.count()
+
+    def made() -> Path:
+        folder = tmp_path / f"clone{next(names)}"
+        run(tmp_path, "git", "clone", "-q", str(origin), str(folder))
+        monkeypatch.chdir(folder)
+        return folder
+
+    return made
+
+
+def steps(fresh: Clone, *stages: str, run: str = "one") -> None:
+    for stage in stages:
+        fresh()
+        step(stage, run, [], new=False, until=None)
+
+
+def published(fresh: Clone, run: str = "one") -> Path:
+    """A fresh clone with the branch of a run, and its data."""
+    fresh()
+    publish(run, None, is_here=False)
+    whole = fresh()
+    git("checkout", "-q", f"kiban-run-{run}")
+    command("dvc", "pull", "--quiet")
+    return whole
+
+
+def git(*arguments: str) -> str:
+    return command("git", *arguments)
+
+
+def command(*words: str) -> str:
+    return run(Path.cwd(), *words)
+
+
+def test_steps_in_fresh_clones_end_as_one_run(fresh: Clone) -> None:
+    steps(fresh, *STAGES)
+    made = published(fresh)
+    assert (made / "both.txt").read_text() == "1\n1\n"
+    assert command("dvc", "status", "--quiet") == ""
+    assert git("diff", "--name-only", "main").split() == ["dvc.lock", "odd.txt"]
+    lock = (made / "dvc.lock").read_bytes()
+    fresh()
+    command("dvc", "repro")
+    assert Path("dvc.lock").read_bytes() == lock
+
+    # The next version adds to what is there, which only the store has.
+    git("checkout", "-q", "--force", "-B", "main", "origin/kiban-run-one")
+    Path("params.yaml").write_text(PARAMS + "more: 1\n")
+    git("commit", "-q", "-a", "-m", "more")
+    git("push", "-q", "origin", "main")
+    steps(fresh, *STAGES, run="two")
+    made = published(fresh, "two")
+    assert len(list((made / "even").iterdir())) == 3
+    assert (made / "both.txt").read_text() == "1\n2\n1\n"
+
+
+def test_a_step_that_is_done_does_nothing(origin: Path, fresh: Clone, capsys: pytest.CaptureFixture[str]) -> None:
+    steps(fresh, "numbers")
+    refs = run(origin, "git", "for-each-ref")
+    steps(fresh, "numbers")
+    assert "numbers of the run one is done already" in capsys.readouterr().out
+    assert run(origin, "git", "for-each-ref") == refs
+    assert not Path("numbers.txt").exists()
+
+
+def test_of_two_that_do_one_step_both_end_well(fresh: Clone, capsys: pytest.CaptureFixture[str]) -> None:
+    steps(fresh, "numbers")
+    slow, fast, push = fresh(), fresh(), refs.push
+
+    def second(*arguments: Any) -> bool:
+        with contextlib.chdir(fast), mock.patch.object(refs, "push", push):
+            step("odd", "one", [], new=False, until=None)
+        return push(*arguments)
+
+    with contextlib.chdir(slow), mock.patch.object(refs, "push", second):
+        step("odd", "one", [], new=False, until=None)
+    assert "another machine was faster" in capsys.readouterr().out
+    steps(fresh, "even", "both")
+    published(fresh)
+
+
+def test_a_step_needs_those_before_it(fresh: Clone) -> None:
+    steps(fresh, "numbers", "odd")
+    fresh()
+    with pytest.raises(KibanError, match="even of the run one is not done: `kiban step even --run one` comes before"):
+        step("both", "one", [], new=False, until=None)
+    with pytest.raises(KibanError, match="dvc.yaml has no stage 'all': it has numbers, even, odd, both"):
+        step("all", "one", [], new=False, until=None)
+    with pytest.raises(KibanError, match="overrides are for numbers, with which a run begins"):
+        step("odd", "two", ["model=none"], new=False, until=None)
+    with pytest.raises(KibanError, match="even of the run one is not done"):
+        publish("one", None, is_here=False)
+    Path("params.yaml").write_text("changed: here\n")
+    with pytest.raises(KibanError, match=r"params.yaml is changed: a step begins in a fresh clone"):
+        step("even", "one", [], new=False, until=None)
+
+
+def test_a_run_is_of_one_commit(fresh: Clone) -> None:
+    steps(fresh, "numbers")
+    fresh()
+    git("commit", "-q", "--allow-empty", "-m", "another")
+    with pytest.raises(KibanError, match=r"the step numbers of the run one began at the commit \w{7}, and this clone"):
+        step("odd", "one", [], new=False, until=None)
+
+
+def test_a_step_that_fails_leaves_nothing(origin: Path, fresh: Clone) -> None:
+    fresh()
+    Path("dvc.yaml").write_text(GRAPH.replace("seq $(", "false && seq $("))
+    git("commit", "-q", "-a", "-m", "it fails")
+    git("push", "-q", "origin", "main")
+    with pytest.raises(KibanError, match="`dvc repro --single-item numbers` failed"):
+        steps(fresh, "numbers")
+    assert "kiban/runs" not in run(origin, "git", "for-each-ref")
+
+
+def test_what_is_not_what_its_stage_made_is_refused(tmp_path: Path, fresh: Clone) -> None:
+    steps(fresh, "numbers", "even")
+    kept = [path for path in (tmp_path / "store").rglob("*") if path.is_file() and path.read_text() == "1\n"]
+    for path in kept:
+        path.chmod(0o644)
+        path.write_text("another\n")
+    with pytest.raises(KibanError, match=r"numbers\.txt has other bytes than the stage numbers has made|is not here"):
+        steps(fresh, "odd")
+    shutil.rmtree(tmp_path / "store")
+    with pytest.raises(KibanError, match=r"numbers\.txt, which the stage numbers makes, is not here; "):
+        steps(fresh, "odd")
+
+
+def test_files_that_two_stages_have_made_differently_are_named(fresh: Clone) -> None:
+    steps(fresh, "numbers", "odd")
+    fresh()
+    recorded = refs.record
+    with mock.patch.object(refs, "record") as record:
+
+        def beside(*arguments: str) -> refs.Step:
+            Path("odd.txt").write_text("even\n")
+            return recorded(*arguments)
+
+        record.side_effect = beside
+        step("even", "one", [], new=False, until=None)
+    fresh()
+    with pytest.raises(KibanError, match=r"odd.txt: the stages even and odd of the run have both made it, differently"):
+        step("both", "one", [], new=False, until=None)
+
+
+def test_publishing_again_changes_nothing(origin: Path, fresh: Clone, capsys: pytest.CaptureFixture[str]) -> None:
+    steps(fresh, *STAGES)
+    published(fresh)
+    refs = run(origin, "git", "for-each-ref", "refs/heads")
+    time.sleep(1.1)  # the time of a commit has seconds
+    published(fresh)
+    assert run(origin, "git", "for-each-ref", "refs/heads") == refs
+    for branch in ("main", "master"):
+        with pytest.raises(KibanError, match="name another one, from which a pull request can be made"):
+            publish("one", branch, is_here=False)
+    git("push", "-q", "origin", "kiban-run-one:main")
+    steps(fresh, *STAGES, run="two")
+    assert "nothing that both depends on has changed, as its inputs show" in capsys.readouterr().out
+    fresh()
+    publish("two", None, is_here=False)
+    assert "the run two has changed nothing" in capsys.readouterr().out
+
+
+def test_what_was_run_here_is_an_experiment_if_parameters_differ(fresh: Clone) -> None:
+    fresh()
+    command("dvc", "repro")
+    git("checkout", "-q", "-b", "work")
+    publish("whole", "results", is_here=True)
+    fresh()
+    git("checkout", "-q", "-B", "main", "origin/results")
+    git("push", "-q", "origin", "main")
+    Path("params.yaml").write_text(PARAMS + "more: 1\n")
+    command("dvc", "repro")
+    git("checkout", "-q", "--detach")
+    publish("larger", None, is_here=True)
+    fresh()
+    command("dvc", "exp", "pull", "-q", "origin", "larger")
+    assert "larger" in command("dvc", "exp", "show", "--csv")
+    command("dvc", "exp", "apply", "larger")
+    assert Path("both.txt").read_text() == "1\n2\n1\n"
+    Path("params.yaml").write_text(PARAMS + "more: 1\nand: more\n")
+    command("dvc", "repro")
+    with pytest.raises(KibanError, match="origin has another refs/exps/"):
+        publish("larger", None, is_here=True)
+
+
+def test_old_runs_are_forgotten(origin: Path, fresh: Clone) -> None:
+    base = run(origin, "git", "rev-parse", "main").strip()
+    for number, age in enumerate([1, 2, 3, 20, 21, 22, 23]):
+        made = ("git", "commit-tree", f"{base}^{{tree}}", "-p", base, "-m", "a step")
+        commit = run(origin, *made, GIT_COMMITTER_DATE=f"{int(time.time()) - age * 86_400} +0000").strip()
+        run(origin, "git", "update-ref", f"refs/kiban/runs/run-{number}/numbers", commit)
+    steps(fresh, "numbers", run="new")
+    names = run(origin, "git", "for-each-ref", "--format=%(refname)", "refs/kiban").split()
+    assert [name.split("/")[3] for name in names] == ["new", "run-0", "run-1", "run-2", "run-3", "run-4"]
+
+
+@pytest.mark.parametrize(
+    ("run_id", "name"),
+    [("scheduled__2026-11-02T00:00:00+00:00", "scheduled__2026-11-02T00-00-00-00-00"), ("a/b..c", "a-b-c")],
+)
+def test_the_name_of_a_schedulers_run_is_a_name_of_git(run_id: str, name: str) -> None:
+    assert refs.name_of(run_id) == name
+    with pytest.raises(KibanError, match="--run"):
+        refs.name_of("::")
