@@ -133,6 +133,8 @@ def begin(root: Path, place: Path) -> Path:
         text = text.replace(package, "{path: '" + str(place / f"feed/{table}-") + "{batch}.csv'}")
     *growing, planes = text.split("PackageCsv")
     dataset.write_text(f"{'Files'.join(growing)}PackageCsv{planes}")
+    promotion = clone / "conf/promotion/flights.yaml"
+    promotion.write_text(promotion.read_text().replace("overdue_hours: 36", "overdue_hours: 840"))  # a cycle a month
     for month in MONTHS[:KNOWN]:
         lay(place, month)
     path = clone / paths.ledger("flights")

@@ -58,9 +58,8 @@ def check(name: str) -> None:
             if not output.exists:
                 raise KibanError(f"{output}, which the stage {output.stage.addressing} makes, is not here")
             if output.changed_checksum():
-                raise KibanError(
-                    f"{output} has other bytes than the stage {output.stage.addressing} has made: dvc.lock has their hash"
-                )
+                maker = output.stage.addressing
+                raise KibanError(f"{output} has other bytes than the stage {maker} has made: dvc.lock has their hash")
 
 
 def _read(name: str) -> tuple[Any, list[Any]]:

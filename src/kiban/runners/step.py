@@ -87,7 +87,7 @@ def _first(before: Mapping[str, Sequence[str]]) -> str:
 
 
 def _bring(stage: str) -> None:
-    """Bring what a stage reads, and what it adds to. Raises KibanError if that is not what the stages before it made."""
+    """Bring what a stage reads and adds to. Raises KibanError if that is not what the stages before it made."""
     problem = pull(PATIENCE, "any", [*(each.path for each in graph.inputs(stage)), *graph.kept(stage)]).problem
     try:
         graph.check(stage)
