@@ -20,6 +20,7 @@ from slice import run_stage
 from kiban.cli.erase import erase
 from kiban.core import files, tombstones
 from kiban.core.errors import KibanError
+from kiban.core.git import commit_of
 from kiban.core.paths import CACHE
 from kiban.data import parquet
 from kiban.ingest import forgotten, ledger
@@ -28,6 +29,7 @@ from kiban.maintain import erase as operation
 from kiban.operate import archive, asked
 from kiban.request import logged
 from kiban.review.revision import Revision
+from kiban.runners import refs
 from kiban.servable.load import load
 
 LEDGER = Path("data/flights.batches.yaml")
@@ -103,6 +105,12 @@ def plant(plane: str) -> None:
     run(Path(), "dvc", "commit", "-q", "--force", "validate_raw")
     commit(Path(), "with a page that quotes it")
     run(Path(), "kiban", "push")
+    run(Path(), "git", "clone", "-q", "--bare", ".", "../origin.git")
+    run(Path(), "git", "remote", "add", "origin", "../origin.git")
+    base = commit_of("HEAD")
+    step = refs.record(base, refs.snapshot(base), "validate_raw", "a step of a run")
+    assert plane in run(Path(), "git", "show", f"{step.commit}:{CACHE}/memo.json")
+    assert refs.push("one", step)
     run(Path(), "git", "worktree", "add", "-q", "--detach", ".kiban_cycle")
     (Path(".kiban_cycle/copy.csv")).write_text(plane)
 
@@ -160,6 +168,7 @@ def test_no_place_holds_what_was_erased(
     Path("forget.csv").unlink()
     assert [*holding(plane, keys, ours, tmp_path / "store")] == []
     assert not Path(".kiban_cycle").exists()
+    assert not any("refs/kiban" in run(folder, "git", "for-each-ref") for folder in (ours, ours.parent / "origin.git"))
     assert all(path.read_bytes() == content for path, content in models.items())
     run(ours, "dvc", "checkout", "models/servable")
     weeks = Path("monitoring/log/weeks.json")

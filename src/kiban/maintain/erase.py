@@ -25,7 +25,8 @@ from kiban.ingest import forgotten, ledger, retention
 from kiban.ingest.ledger import Entry
 from kiban.maintain import holders
 from kiban.maintain.holders import Aged, Holding, Keys, Older
-from kiban.operate import archive, collected, history, promote, release, tree
+from kiban.operate import archive, collected, history, promote, release, remote, tree
+from kiban.operate.remote import UnreachableError
 from kiban.request import logged, new_rows
 from kiban.sources import stores
 from kiban.sources.settings import Dataset
@@ -37,6 +38,7 @@ KEPT_ELSEWHERE = (
     "other clones: `kiban erase` removes the objects there too, once they have this commit",
     "versions and backups that the store keeps of its objects, and objects in it that nothing names",
     "files that were scored, and answers in a database",
+    "commits of runs (refs/kiban/runs) that the host of origin has removed and still keeps",
     "the files of runs on an MLflow server",
 )
 """What is out of reach."""
@@ -68,11 +70,11 @@ class Objects:
         self.problems: list[str] = []
         self.places: dict[str, Any] = {"the cache": self.repo.cache.local}
         for name in self.repo.config.get("remote", {}) if stores else ():
-            remote = self.repo.cloud.get_remote(name)
-            if remote.fs.version_aware or remote.worktree:
+            there = self.repo.cloud.get_remote(name)
+            if there.fs.version_aware or there.worktree:
                 self.problems.append(f"the store {name}, which keeps files by their paths and versions")
                 continue
-            self.places[name] = remote.odb
+            self.places[name] = there.odb
 
     def every(self) -> list[str]:
         """The MD5 of all files that the cache has, or that a commit, a tag or an experiment names.
@@ -206,6 +208,7 @@ def _erase(
     if isinstance(asked, Keys) and secret:
         forgotten.check(dataset.name, secret)
     _complete(dataset)
+    runs, problem = _runs()  # they too name objects of DVC
     every, plan = find(asked, dataset, engine, tables)
     known = tombstones.dates(tombstones.read())
     if new := [digest for digest in plan.objects if digest not in known]:
@@ -220,6 +223,7 @@ def _erase(
     for path in [*paths.CACHE.iterdir(), Path(".dvc/tmp/exps")]:
         if path.name not in turns.FILES.values():  # others may wait for them
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    remote.remove_refs(runs)
     remove_again()
     if (archive.FOLDER.with_suffix(".dvc")).exists() and archive.FOLDER.exists():
         tree.dvc("add", "--quiet", str(archive.FOLDER))
@@ -227,7 +231,17 @@ def _erase(
     if not left.is_nothing:
         names = [*left.objects, *map(str, left.files), *left.copies][:3]
         raise KibanError(f"something is still in {', '.join(names)}: is it being written? Do it again")
-    return plan
+    return plan._replace(problems=[*plan.problems, *problem])
+
+
+def _runs() -> tuple[list[str], list[str]]:
+    """The refs of the steps of runs, which may quote rows and go with them, and why they cannot be brought."""
+    if not remote.is_there():
+        return [], []
+    try:
+        return remote.runs(), []
+    except UnreachableError as error:
+        return [], [f"{error}: the steps of runs there"]
 
 
 def remove_again(stores: bool = True) -> list[str]:

@@ -11,6 +11,8 @@ from kiban.core.git import git
 from kiban.track.delivery import shown
 
 ORIGIN = "origin"
+RUNS = "refs/kiban/runs"
+"""Where the steps of a run on several machines are: runners/refs.py."""
 SECONDS = 120.0
 """The longest that origin may take to answer."""
 
@@ -100,6 +102,19 @@ def push_refs(refs: Mapping[str, str]) -> bool:
             return False
         raise KibanError(f"{ORIGIN} did not take {', '.join(refs)}: {_said(error)}") from None
     return True
+
+
+def remove_refs(names: Sequence[str]) -> None:
+    """Remove refs from origin, and here. Raises as `push_refs` does."""
+    if names:
+        push_refs(dict.fromkeys(names, ""))
+        git(Path(), "update-ref", "--stdin", given="".join(f"delete {name}\n" for name in names))
+
+
+def runs() -> list[str]:
+    """The refs of all steps of all runs, which are brought here. Raises UnreachableError if origin does not answer."""
+    fetch_refs([f"{RUNS}/*"])
+    return git(Path(), "for-each-ref", "--format=%(refname)", RUNS).split()
 
 
 def put(branch: str) -> None:

@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,8 +23,8 @@ from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.core.git import git, prefix
 from kiban.operate import remote
+from kiban.operate.remote import RUNS
 
-ROOT = "refs/kiban/runs"
 HELPERS = (paths.CACHE, paths.OUTBOX)
 """The folders that git ignores, of which a step leaves what later runs need."""
 KEPT_RUNS, KEPT_DAYS = 5, 14
@@ -59,13 +59,13 @@ def fetch(run: str, base: str) -> dict[str, Step]:
 
     Raises KibanError if one of them began at another commit than `base`, or if origin cannot be reached.
     """
-    remote.fetch_refs([f"{ROOT}/{run}/*"])
+    remote.fetch_refs([f"{RUNS}/{run}/*"])
     done = {}
     for line in git(
-        Path(), "for-each-ref", "--format=%(refname) %(objectname) %(parent)", f"{ROOT}/{run}"
+        Path(), "for-each-ref", "--format=%(refname) %(objectname) %(parent)", f"{RUNS}/{run}"
     ).splitlines():
         name, commit, parent = line.split(" ", 2)
-        stage = name.removeprefix(f"{ROOT}/{run}/")
+        stage = name.removeprefix(f"{RUNS}/{run}/")
         if parent != base:
             raise KibanError(
                 f"the step {stage} of the run {run} began at the commit {parent[:7]}, and this clone is at {base[:7]}: "
@@ -77,38 +77,30 @@ def fetch(run: str, base: str) -> dict[str, Step]:
 
 def earlier(run: str, stage: str) -> str | None:
     """The commit of the same step of the newest other run, or None."""
-    remote.fetch_refs([f"{ROOT}/*/{stage}"])
-    lines = git(Path(), "for-each-ref", "--sort=-committerdate", "--format=%(objectname) %(refname)", ROOT).splitlines()
+    remote.fetch_refs([f"{RUNS}/*/{stage}"])
+    lines = git(Path(), "for-each-ref", "--sort=-committerdate", "--format=%(objectname) %(refname)", RUNS).splitlines()
     of_stage = [line.split(" ") for line in lines if line.endswith(f"/{stage}")]
-    return next((commit for commit, name in of_stage if name != f"{ROOT}/{run}/{stage}"), None)
+    return next((commit for commit, name in of_stage if name != f"{RUNS}/{run}/{stage}"), None)
 
 
 def push(run: str, step: Step) -> bool:
     """Let origin have a step. False if it has another commit of this step already."""
-    return remote.push_refs({f"{ROOT}/{run}/{step.stage}": step.commit})
+    return remote.push_refs({f"{RUNS}/{run}/{step.stage}": step.commit})
 
 
 def forget_old() -> list[str]:
     """Remove the runs from origin that nobody needs any more, and return their names."""
-    remote.fetch_refs([f"{ROOT}/*"])
-    lines = git(Path(), "for-each-ref", "--format=%(committerdate:unix) %(refname)", ROOT).splitlines()
+    remote.fetch_refs([f"{RUNS}/*"])
+    lines = git(Path(), "for-each-ref", "--format=%(committerdate:unix) %(refname)", RUNS).splitlines()
     newest: dict[str, int] = {}
     for line in lines:
         date, name = line.split(" ")
-        run = name.removeprefix(f"{ROOT}/").partition("/")[0]
+        run = name.removeprefix(f"{RUNS}/").partition("/")[0]
         newest[run] = max(newest.get(run, 0), int(date))
     ordered = sorted(newest, key=newest.__getitem__, reverse=True)
     old = [run for run in ordered[KEPT_RUNS:] if newest[run] < time.time() - KEPT_DAYS * 86_400]
-    forget(line.split(" ")[1] for line in lines if line.split("/")[3] in old)
+    remote.remove_refs([line.split(" ")[1] for line in lines if line.split("/")[3] in old])
     return old
-
-
-def forget(names: Iterable[str]) -> None:
-    """Remove refs from origin, and here."""
-    refs = list(names)
-    if refs:
-        remote.push_refs(dict.fromkeys(refs, ""))
-        git(Path(), "update-ref", "--stdin", given="".join(f"delete {ref}\n" for ref in refs))
 
 
 def lay(base: str, steps: Sequence[Step]) -> None:
