@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import click
 import pytest
-from clones import environment, run
+from clones import commit, environment, run
 
+from kiban.cli import commands
 from kiban.core.errors import KibanError
+from kiban.core.git import commit_of
 from kiban.runners import refs
 from kiban.runners.publish import publish
 from kiban.runners.step import step
@@ -32,21 +35,39 @@ STAGES = ("numbers", "odd", "even", "both")
 Clone = Callable[[], Path]
 
 
-@pytest.fixture
-def origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A bare repository with one commit of the graph, on main, and a store beside it."""
+@pytest.fixture(autouse=True)
+def variables(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in environment().items():
         monkeypatch.setenv(name, value)
-    first = tmp_path / "first"
-    run(tmp_path, "git", "init", "-q", "-b", "main", "first")
-    run(first, "dvc", "init", "-q")
-    run(first, "dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
-    (first / "dvc.yaml").write_text(GRAPH)
-    (first / "params.yaml").write_text(PARAMS)
-    (first / ".gitignore").write_text("/numbers.txt\n/even\n/both.txt\n/.kiban_cache\n/.kiban_outbox\n")
-    run(first, "git", "add", "--all")
-    run(first, "git", "commit", "-q", "-m", "a graph")
-    run(tmp_path, "git", "clone", "-q", "--bare", "first", "origin.git")
+
+
+@pytest.fixture(scope="session")
+def begun(once: Callable[..., Path]) -> Path:
+    """A bare repository of the graph, with a store beside it, and all steps but the last of the run one."""
+
+    def fill(folder: Path) -> None:
+        first = folder / "first"
+        run(folder, "git", "init", "-q", "-b", "main", "first")
+        run(first, "dvc", "init", "-q")
+        run(first, "dvc", "remote", "add", "-q", "-d", "store", "../store")
+        (first / "dvc.yaml").write_text(GRAPH)
+        (first / "params.yaml").write_text(PARAMS)
+        (first / ".gitignore").write_text("/numbers.txt\n/even\n/both.txt\n/.kiban_cache\n/.kiban_outbox\n")
+        commit(first, "a graph")
+        run(folder, "git", "clone", "-q", "--bare", "first", "origin.git")
+        shutil.rmtree(first)
+        for stage in STAGES[:-1]:
+            run(folder, "git", "clone", "-q", "origin.git", "clone")
+            run(folder / "clone", "kiban", "step", stage, "--run", "one")
+            shutil.rmtree(folder / "clone")
+
+    return once("steps", fill)
+
+
+@pytest.fixture
+def origin(begun: Path, tmp_path: Path) -> Path:
+    """The bare repository."""
+    shutil.copytree(begun, tmp_path, dirs_exist_ok=True)
     return tmp_path / "origin.git"
 
 
@@ -88,22 +109,38 @@ def command(*words: str) -> str:
     return run(Path.cwd(), *words)
 
 
-def test_steps_in_fresh_clones_end_as_one_run(fresh: Clone) -> None:
-    steps(fresh, *STAGES)
+def test_steps_in_fresh_clones_end_as_one_run(origin: Path, fresh: Clone, capsys: pytest.CaptureFixture[str]) -> None:
+    steps(fresh, "both")
     made = published(fresh)
     assert (made / "both.txt").read_text() == "1\n1\n"
     assert command("dvc", "status", "--quiet") == ""
     assert git("diff", "--name-only", "main").split() == ["dvc.lock", "odd.txt"]
     lock = (made / "dvc.lock").read_bytes()
+    branches = run(origin, "git", "for-each-ref", "refs/heads")
     fresh()
     command("dvc", "repro")
     assert Path("dvc.lock").read_bytes() == lock
 
-    # The next version adds to what is there, which only the store has.
-    git("checkout", "-q", "--force", "-B", "main", "origin/kiban-run-one")
+    fresh()
+    for branch in ("main", "master"):
+        with pytest.raises(KibanError, match="name another one, from which a pull request can be made"):
+            publish("one", branch, is_here=False)
+    publish("one", None, is_here=False)
+    assert run(origin, "git", "for-each-ref", "refs/heads") == branches  # nothing new
+    git("push", "-q", "origin", "origin/kiban-run-one:main")
+    steps(fresh, *STAGES, run="two")
+    assert "nothing that both depends on has changed, as its inputs show" in capsys.readouterr().out
+    fresh()
+    publish("two", None, is_here=False)
+    assert "the run two has changed nothing" in capsys.readouterr().out
+
+
+def test_a_stage_adds_to_what_only_the_store_has(fresh: Clone) -> None:
+    steps(fresh, "both")
+    published(fresh)
     Path("params.yaml").write_text(PARAMS + "more: 1\n")
     git("commit", "-q", "-a", "-m", "more")
-    git("push", "-q", "origin", "main")
+    git("push", "-q", "origin", "HEAD:main")
     steps(fresh, *STAGES, run="two")
     made = published(fresh, "two")
     assert len(list((made / "even").iterdir())) == 3
@@ -111,52 +148,47 @@ def test_steps_in_fresh_clones_end_as_one_run(fresh: Clone) -> None:
 
 
 def test_a_step_that_is_done_does_nothing(origin: Path, fresh: Clone, capsys: pytest.CaptureFixture[str]) -> None:
-    steps(fresh, "numbers")
-    refs = run(origin, "git", "for-each-ref")
+    before = run(origin, "git", "for-each-ref")
     steps(fresh, "numbers")
     assert "numbers of the run one is done already" in capsys.readouterr().out
-    assert run(origin, "git", "for-each-ref") == refs
+    assert run(origin, "git", "for-each-ref") == before
     assert not Path("numbers.txt").exists()
 
 
 def test_of_two_that_do_one_step_both_end_well(fresh: Clone, capsys: pytest.CaptureFixture[str]) -> None:
-    steps(fresh, "numbers")
     slow, fast, push = fresh(), fresh(), refs.push
 
     def second(*arguments: Any) -> bool:
         with contextlib.chdir(fast), mock.patch.object(refs, "push", push):
-            step("odd", "one", [], new=False, until=None)
+            step("both", "one", [], new=False, until=None)
         return push(*arguments)
 
     with contextlib.chdir(slow), mock.patch.object(refs, "push", second):
-        step("odd", "one", [], new=False, until=None)
+        step("both", "one", [], new=False, until=None)
     assert "another machine was faster" in capsys.readouterr().out
-    steps(fresh, "even", "both")
     published(fresh)
 
 
 def test_a_step_needs_those_before_it(fresh: Clone) -> None:
-    steps(fresh, "numbers", "odd")
     fresh()
-    with pytest.raises(KibanError, match="even of the run one is not done: `kiban step even --run one` comes before"):
-        step("both", "one", [], new=False, until=None)
+    with pytest.raises(KibanError, match="numbers of the run two is not done: `kiban step numbers --run two` comes"):
+        step("both", "two", [], new=False, until=None)
     with pytest.raises(KibanError, match="dvc.yaml has no stage 'all': it has numbers, even, odd, both"):
         step("all", "one", [], new=False, until=None)
-    with pytest.raises(KibanError, match="overrides are for numbers, with which a run begins"):
-        step("odd", "two", ["model=none"], new=False, until=None)
-    with pytest.raises(KibanError, match="even of the run one is not done"):
+    with pytest.raises(click.UsageError, match="OVERRIDEs are for the stage that begins a run: odd takes"):
+        commands.commands["step"].main(["odd", "model=none", "--run", "two"], standalone_mode=False)
+    with pytest.raises(KibanError, match="both of the run one is not done"):
         publish("one", None, is_here=False)
     Path("params.yaml").write_text("changed: here\n")
     with pytest.raises(KibanError, match=r"params.yaml is changed: a step begins in a fresh clone"):
-        step("even", "one", [], new=False, until=None)
+        step("both", "one", [], new=False, until=None)
 
 
 def test_a_run_is_of_one_commit(fresh: Clone) -> None:
-    steps(fresh, "numbers")
     fresh()
     git("commit", "-q", "--allow-empty", "-m", "another")
-    with pytest.raises(KibanError, match=r"the step numbers of the run one began at the commit \w{7}, and this clone"):
-        step("odd", "one", [], new=False, until=None)
+    with pytest.raises(KibanError, match=r"of the run one began at the commit \w{7}, and this clone is at"):
+        step("both", "one", [], new=False, until=None)
 
 
 def test_a_step_that_fails_leaves_nothing(origin: Path, fresh: Clone) -> None:
@@ -165,56 +197,37 @@ def test_a_step_that_fails_leaves_nothing(origin: Path, fresh: Clone) -> None:
     git("commit", "-q", "-a", "-m", "it fails")
     git("push", "-q", "origin", "main")
     with pytest.raises(KibanError, match="`dvc repro --single-item numbers` failed"):
-        steps(fresh, "numbers")
-    assert "kiban/runs" not in run(origin, "git", "for-each-ref")
+        steps(fresh, "numbers", run="two")
+    assert "runs/two" not in run(origin, "git", "for-each-ref")
 
 
 def test_what_is_not_what_its_stage_made_is_refused(tmp_path: Path, fresh: Clone) -> None:
-    steps(fresh, "numbers", "even")
-    kept = [path for path in (tmp_path / "store").rglob("*") if path.is_file() and path.read_text() == "1\n"]
-    for path in kept:
-        path.chmod(0o644)
-        path.write_text("another\n")
-    with pytest.raises(KibanError, match=r"numbers\.txt has other bytes than the stage numbers has made|is not here"):
-        steps(fresh, "odd")
+    fresh()
+    odd = refs.fetch("one", commit_of("HEAD"))["odd"]
+    blob = run(Path.cwd(), "sh", "-c", "echo other | git hash-object -w --stdin").strip()
+    with refs._index(odd.commit) as index:
+        run(Path.cwd(), "git", "update-index", "--cacheinfo", f"100644,{blob},odd.txt", **index)
+        tree = run(Path.cwd(), "git", "write-tree", **index).strip()
+    other = refs.commit(tree, commit_of("HEAD"), "not what it says\n")
+    git("push", "-q", "--force", "origin", f"{other}:refs/kiban/runs/one/odd")
+    with pytest.raises(KibanError, match=r"odd\.txt has other bytes than the stage odd has made"):
+        steps(fresh, "both")
     shutil.rmtree(tmp_path / "store")
-    with pytest.raises(KibanError, match=r"numbers\.txt, which the stage numbers makes, is not here; "):
-        steps(fresh, "odd")
+    with pytest.raises(KibanError, match=r"even, which the stage even makes, is not here; "):
+        steps(fresh, "both")
 
 
 def test_files_that_two_stages_have_made_differently_are_named(fresh: Clone) -> None:
-    steps(fresh, "numbers", "odd")
     fresh()
-    recorded = refs.record
-    with mock.patch.object(refs, "record") as record:
-
-        def beside(*arguments: str) -> refs.Step:
-            Path("odd.txt").write_text("even\n")
-            return recorded(*arguments)
-
-        record.side_effect = beside
-        step("even", "one", [], new=False, until=None)
-    fresh()
+    even = refs.fetch("one", commit_of("HEAD"))["even"]
+    blob = run(Path.cwd(), "sh", "-c", "echo other | git hash-object -w --stdin").strip()
+    with refs._index(even.commit) as index:
+        run(Path.cwd(), "git", "update-index", "--add", "--cacheinfo", f"100644,{blob},odd.txt", **index)
+        tree = run(Path.cwd(), "git", "write-tree", **index).strip()
+    other = refs.commit(tree, commit_of("HEAD"), "with a file of another's\n")
+    git("push", "-q", "--force", "origin", f"{other}:refs/kiban/runs/one/even")
     with pytest.raises(KibanError, match=r"odd.txt: the stages even and odd of the run have both made it, differently"):
-        step("both", "one", [], new=False, until=None)
-
-
-def test_publishing_again_changes_nothing(origin: Path, fresh: Clone, capsys: pytest.CaptureFixture[str]) -> None:
-    steps(fresh, *STAGES)
-    published(fresh)
-    refs = run(origin, "git", "for-each-ref", "refs/heads")
-    time.sleep(1.1)  # the time of a commit has seconds
-    published(fresh)
-    assert run(origin, "git", "for-each-ref", "refs/heads") == refs
-    for branch in ("main", "master"):
-        with pytest.raises(KibanError, match="name another one, from which a pull request can be made"):
-            publish("one", branch, is_here=False)
-    git("push", "-q", "origin", "kiban-run-one:main")
-    steps(fresh, *STAGES, run="two")
-    assert "nothing that both depends on has changed, as its inputs show" in capsys.readouterr().out
-    fresh()
-    publish("two", None, is_here=False)
-    assert "the run two has changed nothing" in capsys.readouterr().out
+        steps(fresh, "both")
 
 
 def test_what_was_run_here_is_an_experiment_if_parameters_differ(fresh: Clone) -> None:
@@ -230,12 +243,13 @@ def test_what_was_run_here_is_an_experiment_if_parameters_differ(fresh: Clone) -
     git("checkout", "-q", "--detach")
     publish("larger", None, is_here=True)
     fresh()
+    store = Path("../store").resolve()  # of a relative one, DVC does not find the way in an experiment
+    command("dvc", "remote", "add", "--local", "-f", "-q", "store", str(store))
     command("dvc", "exp", "pull", "-q", "origin", "larger")
     assert "larger" in command("dvc", "exp", "show", "--csv")
     command("dvc", "exp", "apply", "larger")
     assert Path("both.txt").read_text() == "1\n2\n1\n"
     Path("params.yaml").write_text(PARAMS + "more: 1\nand: more\n")
-    command("dvc", "repro")
     with pytest.raises(KibanError, match="origin has another refs/exps/"):
         publish("larger", None, is_here=True)
 
@@ -246,14 +260,15 @@ def test_old_runs_are_forgotten(origin: Path, fresh: Clone) -> None:
         made = ("git", "commit-tree", f"{base}^{{tree}}", "-p", base, "-m", "a step")
         commit = run(origin, *made, GIT_COMMITTER_DATE=f"{int(time.time()) - age * 86_400} +0000").strip()
         run(origin, "git", "update-ref", f"refs/kiban/runs/run-{number}/numbers", commit)
-    steps(fresh, "numbers", run="new")
+    fresh()
+    assert refs.forget_old() == ["run-4", "run-5", "run-6"]
     names = run(origin, "git", "for-each-ref", "--format=%(refname)", "refs/kiban").split()
-    assert [name.split("/")[3] for name in names] == ["new", "run-0", "run-1", "run-2", "run-3", "run-4"]
+    assert {name.split("/")[3] for name in names} == {"one", "run-0", "run-1", "run-2", "run-3"}
 
 
 @pytest.mark.parametrize(
     ("run_id", "name"),
-    [("scheduled__2026-11-02T00:00:00+00:00", "scheduled__2026-11-02T00-00-00-00-00"), ("a/b..c", "a-b-c")],
+    [("scheduled__2026-11-02T00:00:00+00:00", "scheduled__2026-11-02T00-00-00-00-00"), ("a/b..--c", "a-b-c")],
 )
 def test_the_name_of_a_schedulers_run_is_a_name_of_git(run_id: str, name: str) -> None:
     assert refs.name_of(run_id) == name

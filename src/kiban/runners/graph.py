@@ -7,13 +7,6 @@ from typing import Any, NamedTuple
 from kiban.core.errors import KibanError
 
 
-class Input(NamedTuple):
-    """An output that a stage reads: its path, and the stage that makes it."""
-
-    path: str
-    maker: str
-
-
 def before() -> dict[str, list[str]]:
     """By stage, in the order of dvc.yaml: all stages before it, in that order too."""
     import networkx as nx
@@ -28,47 +21,51 @@ def before() -> dict[str, list[str]]:
     return {name: [each for each in names if each in earlier[name]] for name in names}
 
 
-def is_changed(name: str) -> bool:
-    """Whether a stage has to run, by dvc.lock: what it reads and makes need not be here."""
-    stage, upstream = _read(name)
-    made = {output.fs_path for each in upstream for output in each.outs}
-    # DVC compares an absent dependency with an output of the same path only.
-    parts = [each for each in stage.deps if not each.exists and each.fs_path not in made]
-    with stage.repo.lock:
-        return any(_overlapping(part, upstream) for part in parts) or bool(stage.changed(True, upstream))
+class Stage(NamedTuple):
+    """A `dvc.stage.Stage`, and those whose outputs it reads, as dvc.lock and the working tree were when it was read."""
+
+    own: Any
+    upstream: list[Any]
 
 
-def inputs(name: str) -> list[Input]:
-    """The outputs of other stages that a stage reads."""
-    stage, upstream = _read(name)
-    outputs = [output for dependency in stage.deps for output in _overlapping(dependency, upstream)]
-    return list(dict.fromkeys(Input(str(output), output.stage.addressing) for output in outputs))
-
-
-def kept(name: str) -> list[str]:
-    """The outputs of a stage that it adds to."""
-    return [str(output) for output in _read(name)[0].outs if output.persist]
-
-
-def check(name: str) -> None:
-    """Raise KibanError if an output that a stage reads is not here, or has other bytes than dvc.lock says."""
-    stage, upstream = _read(name)
-    for dependency in stage.deps:
-        for output in _overlapping(dependency, upstream):
-            if not output.exists:
-                raise KibanError(f"{output}, which the stage {output.stage.addressing} makes, is not here")
-            if output.changed_checksum():
-                maker = output.stage.addressing
-                raise KibanError(f"{output} has other bytes than the stage {maker} has made: dvc.lock has their hash")
-
-
-def _read(name: str) -> tuple[Any, list[Any]]:
-    """A `dvc.stage.Stage`, and those whose outputs it reads."""
+def read(name: str) -> Stage:
+    """The stage of that name."""
     from dvc.repo import Repo
 
     graph = Repo().index.graph
     stage = next(each for each in graph if each.addressing == name)
-    return stage, list(graph.successors(stage))
+    return Stage(stage, list(graph.successors(stage)))
+
+
+def is_changed(stage: Stage) -> bool:
+    """Whether a stage has to run, by dvc.lock: what it reads and makes need not be here."""
+    made = {output.fs_path for each in stage.upstream for output in each.outs}
+    # DVC compares an absent dependency with an output of the same path only.
+    parts = [each for each in stage.own.deps if not each.exists and each.fs_path not in made]
+    with stage.own.repo.lock:
+        return any(_overlapping(part, stage.upstream) for part in parts) or bool(
+            stage.own.changed(True, stage.upstream)
+        )
+
+
+def needs(stage: Stage) -> list[str]:
+    """The paths of what a stage reads of other stages' outputs, and of its own outputs that it adds to."""
+    return [*(str(output) for output in _inputs(stage)), *(str(each) for each in stage.own.outs if each.persist)]
+
+
+def check(stage: Stage) -> None:
+    """Raise KibanError if an output that a stage reads is not here, or has other bytes than dvc.lock says."""
+    for output in _inputs(stage):
+        maker = output.stage.addressing
+        if not output.exists:
+            raise KibanError(f"{output}, which the stage {maker} makes, is not here")
+        if output.changed_checksum():
+            raise KibanError(f"{output} has other bytes than the stage {maker} has made: dvc.lock has their hash")
+
+
+def _inputs(stage: Stage) -> Iterator[Any]:
+    for dependency in stage.own.deps:
+        yield from _overlapping(dependency, stage.upstream)
 
 
 def _overlapping(dependency: Any, upstream: Sequence[Any]) -> Iterator[Any]:

@@ -48,7 +48,7 @@ class Step(NamedTuple):
 def name_of(run: str) -> str:
     """The name of a run as a part of a ref. A scheduler's name may have colons and more. Raises KibanError if none is
     left of it."""
-    name = re.sub(r"[^A-Za-z0-9_-]+", "-", run).strip("-")
+    name = re.sub(r"[^A-Za-z0-9_]+", "-", run).strip("-")
     if not name:
         raise KibanError(f"--run {run!r}: give a name with a letter or a digit")
     return name
@@ -120,7 +120,9 @@ def lay(base: str, steps: Sequence[Step]) -> None:
                     f"{path}: the stages {stage} and {step.stage} of the run have both made it, differently"
                 )
         _restore(step.commit, own)
-        _set_entry(step)
+    if steps:
+        before = paths.LOCK.read_text() if paths.LOCK.exists() else ""
+        paths.LOCK.write_text(_with_entries(before, [_entry(step) for step in steps]))
 
 
 def lay_helpers(commit: str) -> None:
@@ -137,7 +139,7 @@ def record(base: str, before: str, stage: str, message: str) -> Step:
     digests = git(Path(), "hash-object", "-w", "--no-filters", "--stdin-paths", given=names).split()
     entries |= {_from_root(path): f"100644 {digest}" for path, digest in zip(used, digests, strict=True)}
     if (entry := _entries(paths.LOCK.read_bytes()).get(stage)) is not None:
-        lock = _with_entry(_content(base, paths.LOCK), stage, entry)
+        lock = _with_entries(_content(base, paths.LOCK), [(stage, entry)])
         digest = git(Path(), "hash-object", "-w", "--stdin", given=lock).strip()
         entries[_from_root(paths.LOCK)] = f"100644 {digest}"
     given = "".join(f"{blob or DELETED}\t{path}\0" for path, blob in entries.items())
@@ -202,12 +204,9 @@ def _is_needed(path: Path) -> bool:
     return path.suffix == ".json" and path.stat().st_mtime > 0
 
 
-def _set_entry(step: Step) -> None:
-    """Set the entry of a step in dvc.lock, as DVC would write the file."""
-    entry = _entries(_content(step.commit, paths.LOCK).encode()).get(step.stage)
-    if entry is not None:
-        before = paths.LOCK.read_text() if paths.LOCK.exists() else ""
-        paths.LOCK.write_text(_with_entry(before, step.stage, entry))
+def _entry(step: Step) -> tuple[str, Any]:
+    """The stage of a step and its entry of dvc.lock."""
+    return step.stage, _entries(_content(step.commit, paths.LOCK).encode())[step.stage]
 
 
 def _entries(lock: bytes) -> dict[str, Any]:
@@ -215,12 +214,12 @@ def _entries(lock: bytes) -> dict[str, Any]:
     return dict((yaml.load(lock, yaml.CSafeLoader) or {}).get("stages", {}))
 
 
-def _with_entry(lock: str, stage: str, entry: Any) -> str:
-    """A dvc.lock with the entry of a stage, byte for byte as DVC writes it (dvc/utils/serialize/_yaml.py)."""
+def _with_entries(lock: str, entries: Sequence[tuple[str, Any]]) -> str:
+    """A dvc.lock with the entries of stages, byte for byte as DVC writes it (dvc/utils/serialize/_yaml.py)."""
     from dvc.utils.serialize import dumps_yaml, parse_yaml_for_update
 
     content = parse_yaml_for_update(lock, paths.LOCK) or {"schema": "2.0"}
-    content.setdefault("stages", {})[stage] = entry
+    content.setdefault("stages", {}).update(entries)
     return str(dumps_yaml(content))
 
 

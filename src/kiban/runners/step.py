@@ -12,6 +12,7 @@ from kiban.maintain.pull import pull
 from kiban.operate import push
 from kiban.runners import graph, refs
 
+INGEST = "ingest"
 SECONDS = 3600
 """The longest that the outputs of a stage may take to be sent."""
 
@@ -20,19 +21,15 @@ def step(stage: str, run: str, overrides: Sequence[str], new: bool, until: str |
     """Run a stage of the run `run`, if origin does not have that step yet, and let origin have it.
 
     The working directory is a clone at the commit that the run begins from, in which nothing is changed. `overrides` of
-    conf/ are for a stage that begins the run; with `new`, the stage ingest first takes what its sources have and the
-    ledger lacks, up to the batch `until`. Raises KibanError if a stage before it is not done, if what it made is not
-    there, and if the stage fails.
+    conf/ are taken by the stage that begins the run. With `new`, the stage ingest first takes what its sources have and
+    the ledger lacks, up to the batch `until`. Raises KibanError if a stage before it is not done, if what that made is
+    not there, and if the stage fails.
     """
     base = commit_of("HEAD")
     check_clean()
     before = graph.before()
     if stage not in before:
         raise KibanError(f"dvc.yaml has no stage {stage!r}: it has {', '.join(before)}")
-    if overrides and before[stage]:
-        raise KibanError(
-            f"overrides are for {_first(before)}, with which a run begins: {stage} takes what that composed"
-        )
     done = refs.fetch(run, base)
     if stage in done:
         print(f"step: {stage} of the run {run} is done already")
@@ -45,10 +42,11 @@ def step(stage: str, run: str, overrides: Sequence[str], new: bool, until: str |
         refs.forget_old()
         if overrides:
             _run("kiban", "compose", *overrides)
-    if new:
+    if new and stage == INGEST:
         _run("kiban", "ingest", "--new", *(["--until", until] if until else []))
-    if graph.is_changed(stage):
-        _bring(stage)
+    read = graph.read(stage)
+    if graph.is_changed(read):
+        _bring(read)
         _reproduce(stage)
     else:
         print(f"step: nothing that {stage} depends on has changed")
@@ -59,7 +57,7 @@ def step(stage: str, run: str, overrides: Sequence[str], new: bool, until: str |
 
 def _reproduce(stage: str) -> None:
     """Run a stage, whose inputs are here now, if it has to run, and send what it makes to the store."""
-    if not graph.is_changed(stage):
+    if not graph.is_changed(graph.read(stage)):
         print(f"step: nothing that {stage} depends on has changed, as its inputs show")
         return
     _run("dvc", "repro", "--single-item", stage)
@@ -82,13 +80,9 @@ def check_clean() -> None:
         raise KibanError(f"{changes[0][3:]} is changed: a step begins in a fresh clone")
 
 
-def _first(before: Mapping[str, Sequence[str]]) -> str:
-    return " or ".join(name for name, earlier in before.items() if not earlier)
-
-
-def _bring(stage: str) -> None:
+def _bring(stage: graph.Stage) -> None:
     """Bring what a stage reads and adds to. Raises KibanError if that is not what the stages before it made."""
-    problem = pull(PATIENCE, "any", [*(each.path for each in graph.inputs(stage)), *graph.kept(stage)]).problem
+    problem = pull(PATIENCE, "any", graph.needs(stage)).problem
     try:
         graph.check(stage)
     except KibanError as error:

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Run a command, such as `kiban step train`, in a fresh clone. The machines of a run share git's origin and DVC's store:
+#
+#   KIBAN_REPOSITORY   the address of origin
+#   KIBAN_RUN          the run, the same for all of its steps
+#   KIBAN_COMMIT       the commit, tag or branch to begin from; origin's default branch without it
+#   KIBAN_PROJECT      the folder of the project in the repository, if it is not the root
+#
+# `kiban step` reads KIBAN_RUN, KIBAN_OVERRIDES, KIBAN_NEW and KIBAN_UNTIL; keys to the store have their usual variables.
+set -eum
+
+clone=$(mktemp -d)
+trap 'rm -rf "$clone"' EXIT
+git clone --quiet "$KIBAN_REPOSITORY" "$clone"
+cd "$clone"
+
+base=${KIBAN_COMMIT:+$(git rev-parse --verify --quiet "origin/$KIBAN_COMMIT^{commit}" || git rev-parse --verify "$KIBAN_COMMIT^{commit}")}
+if [ -n "${KIBAN_RUN:-}" ]; then # as kiban.runners.refs.name_of; the first step of a run says where the others begin
+  run=$(printf %s "$KIBAN_RUN" | tr -cs 'A-Za-z0-9_' '-' | sed 's/^-//; s/-$//')
+  git fetch --quiet origin "+refs/kiban/runs/$run/*:refs/kiban/runs/$run/*"
+  begun=$(git for-each-ref --count=1 --format='%(parent)' "refs/kiban/runs/$run")
+  base=${begun:-$base}
+fi
+[ -z "$base" ] || git checkout --quiet --detach "$base"
+
+cd "./${KIBAN_PROJECT:-}"
+export PYTHONPATH=src # the clone's code, and not that of the environment
+"$@" &
+# A scheduler ends a step by SIGTERM to this process alone.
+trap 'kill -TERM -"$!"' TERM INT
+wait "$!"

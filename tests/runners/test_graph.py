@@ -1,0 +1,90 @@
+"""The graph as schedulers read it, without DVC, and what is written of it in runners/."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import networkx as nx
+import pytest
+import yaml
+from clones import commit, run
+from dvc.repo import Repo
+from slice import ROOT
+
+LOCK = """\
+schema: '2.0'
+stages:
+  first: {cmd: a, outs: [{path: data/raw}, {path: one.txt}]}
+  left@2013: {cmd: b, deps: [{path: data/raw/2013}], outs: [{path: data/left}]}
+  right: {cmd: c, deps: [{path: data/raw}, {path: src}], outs: [{path: right.txt}]}
+  last: {cmd: d, deps: [{path: data}, {path: right.txt}, {path: one.txt}], outs: [{path: last.txt}]}
+"""
+
+
+def module(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(Path(name).stem, ROOT / "runners" / name)
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+@pytest.fixture(scope="module")
+def read() -> ModuleType:
+    return module("stages.py")
+
+
+def test_the_graph_is_that_of_dvc(read: ModuleType) -> None:
+    repo = Repo(ROOT)
+    reduced = nx.transitive_reduction(repo.index.graph.reverse(copy=True))
+    assert read.stages() == {
+        stage.addressing: [each.addressing for each in reduced.predecessors(stage)] for stage in repo.index.stages
+    }
+
+
+@pytest.mark.parametrize("is_in_git", [True, False])
+def test_stages_side_by_side_are_told_by_their_paths(read: ModuleType, tmp_path: Path, is_in_git: bool) -> None:
+    (tmp_path / "dvc.lock").write_text(LOCK)
+    if is_in_git:
+        run(tmp_path, "git", "init", "-q")
+        commit(tmp_path, "a graph")
+        (tmp_path / "dvc.lock").write_text(LOCK[: len(LOCK) // 2])  # as DVC is writing it
+    graph = {"first": [], "left@2013": ["first"], "right": ["first"], "last": ["left@2013", "right"]}
+    assert read.stages(tmp_path) == graph
+    assert [read.task(stage) for stage in graph] == ["first", "left-2013", "right", "last"]
+
+
+def test_the_workflows_have_the_stages_of_now() -> None:
+    write = module("argo/write.py")
+    content = write.FILE.read_text()
+    assert write.written(content) == content
+
+
+def test_names_within_the_workflows_are_there() -> None:
+    """What no schema sees."""
+    documents = [*yaml.safe_load_all((ROOT / "runners/argo/workflows.yaml").read_text())]
+    for document in documents:
+        spec = document["spec"].get("workflowSpec", document["spec"])
+        referred = [
+            each for each in documents if each["metadata"]["name"] == spec.get("workflowTemplateRef", {}).get("name")
+        ]
+        assert ("workflowTemplateRef" in spec) == bool(referred)
+        of_reference = referred[0]["spec"] if referred else spec
+        parameters = {each["name"] for each in of_reference.get("arguments", {}).get("parameters", [])}
+        assert {each["name"] for each in spec.get("arguments", {}).get("parameters", [])} <= parameters
+        check(of_reference, parameters)
+
+
+def check(spec: dict[str, Any], parameters: set[str]) -> None:
+    templates = {each["name"]: each for each in spec["templates"]}
+    assert spec["entrypoint"] in templates
+    text = str(spec)
+    assert all(f"workflow.parameters.{name}}}}}" in text for name in parameters)
+    for template in templates.values():
+        tasks = template.get("dag", {}).get("tasks", [])
+        for task in tasks:
+            assert set(task.get("depends", "").split(" && ")) - {""} <= {each["name"] for each in tasks}
+            asked = {each["name"] for each in templates[task["template"]].get("inputs", {}).get("parameters", [])}
+            assert {each["name"] for each in task["arguments"]["parameters"]} == asked
