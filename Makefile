@@ -52,6 +52,9 @@ lint: $(INSTALLED) ## check style, types, deploy/, and that params.yaml is compo
 	kubernetes-validate --quiet --strict deploy/kubernetes.yaml
 	python deploy/check.py
 
+runners: $(INSTALLED) ## write the stages of dvc.lock into runners/, after a change of the graph
+	python runners/argo/write.py
+
 docs: $(INSTALLED) ## write docs/commands.md, the help of every command
 	python -c 'from kiban.cli import commands; from kiban.cli.reference import reference; print(reference(commands, "kiban"), end="")' \
 		> docs/commands.md
@@ -203,4 +206,4 @@ $(INSTALLED): requirements.lock pyproject.toml $(wildcard .store) $(if $(STORES)
 	touch $@
 USER_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 
-.PHONY: help repro test test-long check platform lint docs compose s3 store reproduce hooks report gate comment train deliver unlabel serve experiments runs bento image bench bench-tables bench-gate replay template release lock
+.PHONY: help runners repro test test-long check platform lint docs compose s3 store reproduce hooks report gate comment train deliver unlabel serve experiments runs bento image bench bench-tables bench-gate replay template release lock

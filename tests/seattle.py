@@ -56,18 +56,25 @@ def weather(once: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture
-def own(weather: Path, tmp_path: Path) -> Path:
-    """The repository with a feed of its own, beside it."""
+def moved(weather: Path, tmp_path: Path) -> Path:
+    """The repository with a feed of its own, beside it, from which nothing is taken yet."""
     shutil.copytree(weather, tmp_path / "own", symlinks=True)
     ours = tmp_path / "own/ours"
     dataset = ours / "conf/dataset/weather.yaml"
     dataset.write_text(dataset.read_text().replace(str(weather / "feed"), str(tmp_path / "own/feed")))
     run(ours, "kiban", "compose")
-    run(ours, "dvc", "repro")
     commit(ours, "a feed of its own")
     return ours
 
 
 @pytest.fixture
-def feed(own: Path) -> Path:
-    return own.parent / "feed"
+def own(moved: Path) -> Path:
+    """The repository with a feed of its own, and the results that are the same with it."""
+    run(moved, "dvc", "repro")
+    commit(moved, "the same results")
+    return moved
+
+
+@pytest.fixture
+def feed(moved: Path) -> Path:
+    return moved.parent / "feed"

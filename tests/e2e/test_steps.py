@@ -20,12 +20,12 @@ Workflow = Callable[..., dict[str, str]]
 
 
 @pytest.fixture
-def origin(own: Path, tmp_path: Path) -> Path:
+def origin(moved: Path, tmp_path: Path) -> Path:
     """The bare repository of the weather, with all of June in its store."""
-    run(own, "dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
-    run(own, "git", "commit", "-q", "-a", "-m", "a store")
-    run(own, "kiban", "push")
-    run(tmp_path, "git", "clone", "-q", "--bare", str(own), "origin.git")
+    run(moved, "dvc", "remote", "add", "-q", "-d", "store", str(tmp_path / "store"))
+    run(moved, "git", "commit", "-q", "-a", "-m", "a store")
+    run(moved, "kiban", "push")
+    run(tmp_path, "git", "clone", "-q", "--bare", str(moved), "origin.git")
     return tmp_path / "origin.git"
 
 
@@ -75,7 +75,7 @@ def filled(part: Any, values: Mapping[str, str]) -> Any:
 
 
 def test_scheduled_runs_take_what_is_new_and_end_as_one_machine_does(
-    own: Path, feed: Path, origin: Path, workflow: Workflow, tmp_path: Path
+    moved: Path, feed: Path, origin: Path, workflow: Workflow, tmp_path: Path
 ) -> None:
     lay(feed, "2012-07")
     (scheduled,) = (each for each in WORKFLOWS[1:] if "workflowTemplateRef" in each["spec"]["workflowSpec"])
@@ -83,11 +83,13 @@ def test_scheduled_runs_take_what_is_new_and_end_as_one_machine_does(
     said = workflow("july", parameters, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert "wait" in said["track"]  # no MLflow there
     assert said["publish"].startswith("Model: ")
-    run(own, "git", "fetch", "-q", str(origin), "kiban-run-july")
-    run(own, "git", "checkout", "-q", "FETCH_HEAD", "--", "data/weather.batches.yaml")  # it has the time of the taking
-    run(own, "dvc", "repro")
-    run(own, "git", "add", "--all")
-    assert run(own, "git", "diff", "--cached", "--stat", "FETCH_HEAD") == ""
+    run(moved, "git", "fetch", "-q", str(origin), "kiban-run-july")
+    run(
+        moved, "git", "checkout", "-q", "FETCH_HEAD", "--", "data/weather.batches.yaml"
+    )  # it has the time of the taking
+    run(moved, "dvc", "repro")
+    run(moved, "git", "add", "--all")
+    assert run(moved, "git", "diff", "--cached", "--stat", "FETCH_HEAD") == ""
     assert run(origin, "git", "log", "-1", "--format=%s", "kiban-run-july").startswith("Model: ")
 
     # The source has lost what it had, MLflow is back, and somebody tries other parameters.
@@ -105,8 +107,8 @@ def test_scheduled_runs_take_what_is_new_and_end_as_one_machine_does(
     with contextlib.closing(sqlite3.connect(runs)) as store:
         assert store.execute("select count(*) from runs").fetchone() == (2,)  # that of July too
     assert "the experiment august" in said["publish"]
-    run(own, "git", "fetch", "-q", str(origin), "main")
-    run(own, "git", "checkout", "-q", "--detach", "--force", "FETCH_HEAD")
-    run(own, "git", "remote", "add", "origin", str(origin))
-    run(own, "dvc", "exp", "pull", "-q", "origin", "august")
-    assert "august" in run(own, "dvc", "exp", "show", "--csv")
+    run(moved, "git", "fetch", "-q", str(origin), "main")
+    run(moved, "git", "checkout", "-q", "--detach", "--force", "FETCH_HEAD")
+    run(moved, "git", "remote", "add", "origin", str(origin))
+    run(moved, "dvc", "exp", "pull", "-q", "origin", "august")
+    assert "august" in run(moved, "dvc", "exp", "show", "--csv")

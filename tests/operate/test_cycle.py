@@ -4,9 +4,12 @@ import contextlib
 import json
 import os
 import random
+import re
+import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ import pytest
 from click.testing import CliRunner
 from clones import commit, copy_to, environment, run
 from seattle import lay
+from slice import ROOT
 
 from kiban.cli import commands
 from kiban.data import parquet
@@ -89,6 +93,9 @@ def test_new_data_go_the_whole_way(ours: Path, feed: Path) -> None:
     assert [week["first"] for week in weeks] == ["2012-06-25", *(f"2012-07-{day:02d}" for day in (2, 9, 16, 23))]
     again = cycle(ours, AUGUST)
     assert (again["outcome"], again["commit"]) == ("nothing to do", None)
+    (line,) = re.findall(r"(?m)^ExecStart=(.*)$", (ROOT / "runners/systemd/kiban-cycle.service").read_text())
+    unit = shlex.split(line.replace("/srv/kiban/.venv/bin", str(Path(sys.executable).parent)))
+    assert "nothing to do" in run(ours, *unit, "--now", AUGUST)
 
 
 def test_a_broken_feed_is_kept_out_until_it_is_mended_or_accepted(ours: Path, feed: Path) -> None:

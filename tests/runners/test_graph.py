@@ -1,6 +1,7 @@
 """The graph as schedulers read it, without DVC, and what is written of it in runners/."""
 
 import importlib.util
+import shutil
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -88,3 +89,11 @@ def check(spec: dict[str, Any], parameters: set[str]) -> None:
             assert set(task.get("depends", "").split(" && ")) - {""} <= {each["name"] for each in tasks}
             asked = {each["name"] for each in templates[task["template"]].get("inputs", {}).get("parameters", [])}
             assert {each["name"] for each in task["arguments"]["parameters"]} == asked
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd")
+def test_the_unit_and_its_timer_are_valid(tmp_path: Path) -> None:
+    for path in (ROOT / "runners/systemd").iterdir():
+        text = path.read_text().replace("/srv/kiban", str(tmp_path)).replace("User=kiban", "User=root")
+        (tmp_path / path.name).write_text(text)
+    assert run(tmp_path, "systemd-analyze", "verify", "kiban-cycle.service", "kiban-cycle.timer") == ""
