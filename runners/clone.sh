@@ -13,10 +13,12 @@ clone=$(mktemp -d)
 trap 'rm -rf "$clone"' EXIT
 git clone --quiet "$KIBAN_REPOSITORY" "$clone"
 cd "$clone"
+git config user.email > /dev/null || git config user.email kiban@localhost # of the commits of a cycle
+git config user.name > /dev/null || git config user.name kiban
 
 base=${KIBAN_COMMIT:+$(git rev-parse --verify --quiet "origin/$KIBAN_COMMIT^{commit}" || git rev-parse --verify "$KIBAN_COMMIT^{commit}")}
 if [ -n "${KIBAN_RUN:-}" ]; then # as kiban.runners.refs.name_of; the first step of a run says where the others begin
-  run=$(printf %s "$KIBAN_RUN" | tr -cs 'A-Za-z0-9_' '-' | sed 's/^-//; s/-$//')
+  run=$(printf %s "${KIBAN_PROJECT:-}/$KIBAN_RUN" | tr -cs 'A-Za-z0-9_' '-' | sed 's/^-//; s/-$//')
   git fetch --quiet origin "+refs/kiban/runs/$run/*:refs/kiban/runs/$run/*"
   begun=$(git for-each-ref --count=1 --format='%(parent)' "refs/kiban/runs/$run")
   base=${begun:-$base}
@@ -26,6 +28,12 @@ fi
 cd "./${KIBAN_PROJECT:-}"
 export PYTHONPATH=src # the clone's code, and not that of the environment
 "$@" &
-# A scheduler ends a step by SIGTERM to this process alone.
-trap 'kill -TERM -"$!"' TERM INT
-wait "$!"
+child=$!
+trap 'kill -TERM -"$child"' TERM INT # a scheduler ends a step by SIGTERM to this process alone
+status=0
+wait "$child" || status=$?
+while kill -0 -- -"$child" 2> /dev/null; do # it may still be ending
+  wait "$child" || true
+  sleep 0.1
+done
+exit "$status"

@@ -17,12 +17,9 @@ def stages(root: Path = ROOT) -> dict[str, list[str]]:
     DVC rewrites the file in place, so that a reader of the working file could see half of it. Without a .git, as in a
     bundle of Airflow, nothing writes it.
     """
-    if (root / ".git").exists():
-        show = ["git", "-C", str(root), "show", "HEAD:./dvc.lock"]
-        content = subprocess.run(show, check=True, capture_output=True).stdout
-    else:
-        content = (root / "dvc.lock").read_bytes()
-    entries: Mapping[str, Any] = yaml.load(content, yaml.CSafeLoader)["stages"]
+    there = yaml.load(_content(root, "dvc.yaml"), yaml.CSafeLoader)["stages"]
+    locked: Mapping[str, Any] = yaml.load(_content(root, "dvc.lock"), yaml.CSafeLoader)["stages"]
+    entries = {name: entry for name, entry in locked.items() if name.partition("@")[0] in there}  # it keeps old ones
     before = {name: {other for other in entries if _reads(entries[name], entries[other])} for name in entries}
     return {name: [each for each in entries if each in _nearest(name, before)] for name in entries}
 
@@ -30,6 +27,11 @@ def stages(root: Path = ROOT) -> dict[str, list[str]]:
 def task(stage: str) -> str:
     """The name of a stage as schedulers allow it: letters, digits and hyphens."""
     return re.sub(r"[^A-Za-z0-9]+", "-", stage)
+
+
+def _content(root: Path, name: str) -> bytes:
+    shown = subprocess.run(["git", "-C", str(root), "show", f"HEAD:./{name}"], check=False, capture_output=True)
+    return shown.stdout if shown.returncode == 0 else (root / name).read_bytes()
 
 
 def _reads(entry: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

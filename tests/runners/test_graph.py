@@ -19,6 +19,7 @@ stages:
   first: {cmd: a, outs: [{path: data/raw}, {path: one.txt}]}
   left@2013: {cmd: b, deps: [{path: data/raw/2013}], outs: [{path: data/left}]}
   right: {cmd: c, deps: [{path: data/raw}, {path: src}], outs: [{path: right.txt}]}
+  gone: {cmd: e, deps: [{path: right.txt}], outs: [{path: gone.txt}]}
   last: {cmd: d, deps: [{path: data}, {path: right.txt}, {path: one.txt}], outs: [{path: last.txt}]}
 """
 
@@ -48,6 +49,7 @@ def test_the_graph_is_that_of_dvc(read: ModuleType) -> None:
 @pytest.mark.parametrize("is_in_git", [True, False])
 def test_stages_side_by_side_are_told_by_their_paths(read: ModuleType, tmp_path: Path, is_in_git: bool) -> None:
     (tmp_path / "dvc.lock").write_text(LOCK)
+    (tmp_path / "dvc.yaml").write_text("stages: {first: {}, left: {}, right: {}, last: {}}\n")
     if is_in_git:
         run(tmp_path, "git", "init", "-q")
         commit(tmp_path, "a graph")

@@ -1,8 +1,12 @@
 """`kiban step`: one stage on a machine of its own, and the result of all of them."""
 
 import os
+import shlex
+import subprocess
 
 import click
+
+from kiban.core.errors import KibanError, one_line
 
 
 @click.command()
@@ -43,23 +47,32 @@ def step(
       kiban step config --run large model.max_iter=800
       kiban step --publish --run monday
     """
-    from kiban.runners import refs
-
-    name = refs.name_of(run)
     if publish == (stage is not None):
         raise click.UsageError("give either a STAGE or --publish")
-    if until and not new:
+    if until and not new and stage == "ingest":
         raise click.UsageError("--until is for --new")
     if (here or branch) and not publish:
         raise click.UsageError("--here and --branch are for --publish")
-    if publish:
-        from kiban.runners.publish import publish as made_public
+    from dvc.exceptions import DvcException
 
-        made_public(name, branch, here)
-        return
-    from kiban.runners import graph
-    from kiban.runners.step import step as run_step
+    try:
+        _publish(run, branch, here) if stage is None else _step(stage, run, overrides, new, until)
+    except subprocess.CalledProcessError as error:
+        raise KibanError(f"`{' '.join(error.cmd[:2])}` failed: {one_line(str(error.stderr))}") from None
+    except DvcException as error:
+        raise KibanError(one_line(error)) from None
 
-    if overrides and graph.before().get(str(stage)):
+
+def _publish(run: str, branch: str | None, is_here: bool) -> None:
+    from kiban.runners import publish, refs
+
+    publish.publish(refs.name_of(run), branch, is_here)
+
+
+def _step(stage: str, run: str, overrides: tuple[str, ...], new: bool, until: str | None) -> None:
+    from kiban.runners import graph, refs
+    from kiban.runners.step import step
+
+    if overrides and graph.before().get(stage):
         raise click.UsageError(f"OVERRIDEs are for the stage that begins a run: {stage} takes what that has composed")
-    run_step(str(stage), name, overrides or os.environ.get("KIBAN_OVERRIDES", "").split(), new, until)
+    step(stage, refs.name_of(run), overrides or shlex.split(os.environ.get("KIBAN_OVERRIDES", "")), new, until)

@@ -38,7 +38,7 @@ KEPT_ELSEWHERE = (
     "other clones: `kiban erase` removes the objects there too, once they have this commit",
     "versions and backups that the store keeps of its objects, and objects in it that nothing names",
     "files that were scored, and answers in a database",
-    "commits of runs (refs/kiban/runs) that the host of origin has removed and still keeps",
+    "commits of runs that were removed, until the host of origin and `git gc --prune=now` here forget them",
     "the files of runs on an MLflow server",
 )
 """What is out of reach."""
@@ -223,7 +223,6 @@ def _erase(
     for path in [*paths.CACHE.iterdir(), Path(".dvc/tmp/exps")]:
         if path.name not in turns.FILES.values():  # others may wait for them
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-    remote.remove_refs(runs)
     remove_again()
     if (archive.FOLDER.with_suffix(".dvc")).exists() and archive.FOLDER.exists():
         tree.dvc("add", "--quiet", str(archive.FOLDER))
@@ -231,6 +230,10 @@ def _erase(
     if not left.is_nothing:
         names = [*left.objects, *map(str, left.files), *left.copies][:3]
         raise KibanError(f"something is still in {', '.join(names)}: is it being written? Do it again")
+    try:
+        remote.remove_refs(runs)
+    except KibanError as error:
+        problem.append(f"{error}: the steps of runs there")
     return plan._replace(problems=[*plan.problems, *problem])
 
 

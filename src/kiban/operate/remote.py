@@ -43,8 +43,12 @@ def _asked(*arguments: str, seconds: float, given: str | None = None) -> str:
 
 def _clone() -> Path:
     """The folder of the clone, whichever of its worktrees this is. Git lists it first."""
-    first = git(Path(), "worktree", "list", "--porcelain", "-z").split("\0", 1)[0]
-    return Path(first.removeprefix("worktree "))
+    first = git(Path(), "worktree", "list", "--porcelain").split("\n", 1)[0]
+    folder = Path(first.removeprefix("worktree "))
+    # Of a submodule it lists the folder of its objects.
+    return (
+        folder if (folder / ".git").exists() else Path(git(Path(), "rev-parse", "--show-toplevel").removesuffix("\n"))
+    )
 
 
 def is_there() -> bool:
@@ -65,12 +69,12 @@ def fetch(names: Iterable[str], clashing: Iterable[str], seconds: float = SECOND
 
 def fetch_refs(patterns: Iterable[str], seconds: float = SECONDS) -> None:
     """Bring the refs that match, whatever this clone has. Raises UnreachableError if origin cannot be reached."""
-    _fetch([f"+{pattern}:{pattern}" for pattern in patterns], seconds)
+    _fetch([f"+{pattern}:{pattern}" for pattern in patterns], seconds, "--prune")
 
 
-def _fetch(wanted: Iterable[str], seconds: float) -> None:
+def _fetch(wanted: Iterable[str], seconds: float, *options: str) -> None:
     try:
-        _asked("fetch", "--no-tags", "--stdin", ORIGIN, seconds=seconds, given="\n".join(wanted) + "\n")
+        _asked("fetch", "--no-tags", *options, "--stdin", ORIGIN, seconds=seconds, given="\n".join(wanted) + "\n")
     except subprocess.CalledProcessError as error:
         raise UnreachableError(f"{ORIGIN} cannot be reached: {_said(error)}") from None
 
@@ -98,10 +102,22 @@ def push_refs(refs: Mapping[str, str]) -> bool:
     try:
         _asked("push", "--quiet", "--atomic", ORIGIN, *(f"{to}:{ref}" for ref, to in refs.items()), seconds=SECONDS)
     except subprocess.CalledProcessError as error:
-        if "[rejected]" in error.stderr:
+        if any(to and at(ref) not in (None, to) for ref, to in refs.items()):
             return False
         raise KibanError(f"{ORIGIN} did not take {', '.join(refs)}: {_said(error)}") from None
     return True
+
+
+def at(ref: str) -> str | None:
+    """The commit of a ref at origin, or None if it has none."""
+    lines = _asked("ls-remote", ORIGIN, ref, seconds=SECONDS).split()
+    return lines[0] if lines else None
+
+
+def default() -> str:
+    """The branch that origin gives to a new clone, as origin says now; "" if it has none."""
+    said = _asked("ls-remote", "--symref", ORIGIN, "HEAD", seconds=SECONDS)
+    return said.removeprefix("ref: refs/heads/").split("\t")[0] if said.startswith("ref: refs/heads/") else ""
 
 
 def remove_refs(names: Sequence[str]) -> None:

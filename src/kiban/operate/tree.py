@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from kiban.core import paths, rwlock
@@ -92,16 +92,21 @@ def link(names: Iterable[str], root: Path) -> None:
     """
     for name in names:
         path = PurePosixPath(re.sub(r"\{\w+\}", "*", name))
-        if "://" in name or path.is_absolute():
+        if "://" in name or "**" in name or path.is_absolute() or path.parts[:1] == ("*",):
             continue
-        if ".." not in path.parts:
-            _link(path.parts, Path(), root)
-        elif any(root.glob(str(path))):
+        with suppress(OSError, ValueError):  # what is no path, such as a long query
+            if ".." not in path.parts:
+                _link(path.parts, Path(), root)
+                continue
+            if not any(root.glob(str(path))):
+                continue
             raise KibanError(f"{name} leads elsewhere from the worktree of a cycle: write the whole path, from / on")
 
 
 def _link(parts: Sequence[str], folder: Path, root: Path) -> None:
     """Link what the pattern `parts` finds in a folder of the clone; of a folder that is here too, what is in it."""
+    for gone in [path for path in folder.glob(parts[0]) if not path.exists()] if parts else []:
+        gone.unlink()  # a link of an earlier cycle
     for found in sorted((root / folder).glob(parts[0])) if parts else []:
         here = folder / found.name
         if parts[1:] and not found.is_dir():

@@ -1,9 +1,10 @@
 """The stages of dvc.yaml as DVC sees them: which come before one, whether it has to run, and what it reads."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from kiban.core import paths
 from kiban.core.errors import KibanError
 
 
@@ -19,6 +20,15 @@ def before() -> dict[str, list[str]]:
         for stage in repo.index.stages
     }
     return {name: [each for each in names if each in earlier[name]] for name in names}
+
+
+def kept_by_git() -> list[str]:
+    """The paths of what a run makes and git keeps."""
+    from dvc.repo import Repo
+
+    outputs = [str(output) for output in Repo().index.outs if not output.use_cache]
+    ledgers = [str(path) for path in Path("data").glob(f"*{paths.LEDGER_SUFFIX}")]
+    return [str(paths.LOCK), str(paths.PARAMS), *outputs, *ledgers]
 
 
 class Stage(NamedTuple):

@@ -24,7 +24,7 @@ def publish(run: str, branch: str | None, is_here: bool) -> None:
     """
     base = commit_of("HEAD")
     branch = branch or f"kiban-run-{run}"
-    if branch in (*SPARED, remote.main(), git(Path(), "branch", "--show-current").strip()):
+    if branch in (*SPARED, remote.default(), git(Path(), "branch", "--show-current").strip()):
         raise KibanError(f"--branch {branch}: name another one, from which a pull request can be made")
     if is_here:
         push.push(None, SECONDS)
@@ -32,19 +32,20 @@ def publish(run: str, branch: str | None, is_here: bool) -> None:
     else:
         check_clean()
         done = refs.fetch(run, base)
-        lay(list(graph.before()), done, run, base)
+        before = graph.before()
+        lay(list(before), before, done, run, base)
         # The same steps give the same commit, so that a repetition changes nothing.
         seconds = max(int(git(Path(), "show", "--no-patch", "--format=%ct", step.commit)) for step in done.values())
-    tree = refs.snapshot(base)
+    tree = refs.snapshot(base, graph.kept_by_git() if is_here else None)
     changes = refs.changed(base, tree)
     if not changes:
         print(f"publish: the run {run} has changed nothing")
         return
-    is_experiment = any(path.endswith(str(paths.PARAMS)) for path in changes)
+    is_experiment = refs.from_root(paths.PARAMS) in changes
     ref = f"refs/exps/{base[:2]}/{base[2:]}/{run}" if is_experiment else f"refs/heads/{branch}"
     message = _message(base, refs.commit(tree, base, "", seconds), run)
     commit = refs.commit(tree, base, message, seconds)
-    if not remote.push_refs({ref: commit}):
+    if remote.at(ref) not in (None, commit) or not remote.push_refs({ref: commit}):
         raise KibanError(f"origin has another {ref.removeprefix('refs/heads/')}: remove it there, or name another one")
     print(message.partition("\n")[0])
     print(f"publish: {'the experiment ' + run if is_experiment else 'the branch ' + branch} is at {commit[:7]}")

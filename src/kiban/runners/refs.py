@@ -46,12 +46,13 @@ class Step(NamedTuple):
 
 
 def name_of(run: str) -> str:
-    """The name of a run as a part of a ref. A scheduler's name may have colons and more. Raises KibanError if none is
-    left of it."""
-    name = re.sub(r"[^A-Za-z0-9_]+", "-", run).strip("-")
-    if not name:
+    """The name of a run as a part of a ref, after the folder of the project in the repository, as in runners/clone.sh.
+
+    A scheduler's name may have colons and more. Raises KibanError if nothing is left of it.
+    """
+    if not re.search(r"\w", run, re.ASCII):
         raise KibanError(f"--run {run!r}: give a name with a letter or a digit")
-    return name
+    return re.sub(r"[^A-Za-z0-9_]+", "-", f"{prefix(Path())}{run}").strip("-")
 
 
 def fetch(run: str, base: str) -> dict[str, Step]:
@@ -76,11 +77,12 @@ def fetch(run: str, base: str) -> dict[str, Step]:
 
 
 def earlier(run: str, stage: str) -> str | None:
-    """The commit of the same step of the newest other run, or None."""
+    """The commit of the same step of the newest other run that has left something to this project, or None."""
     remote.fetch_refs([f"{RUNS}/*/{stage}"])
     lines = git(Path(), "for-each-ref", "--sort=-committerdate", "--format=%(objectname) %(refname)", RUNS).splitlines()
     of_stage = [line.split(" ") for line in lines if line.endswith(f"/{stage}")]
-    return next((commit for commit, name in of_stage if name != f"{RUNS}/{run}/{stage}"), None)
+    others = (commit for commit, name in of_stage if name != f"{RUNS}/{run}/{stage}")
+    return next((commit for commit in others if git(_top(), "ls-tree", commit, "--", *_helpers())), None)
 
 
 def push(run: str, step: Step) -> bool:
@@ -103,26 +105,27 @@ def forget_old() -> list[str]:
     return old
 
 
-def lay(base: str, steps: Sequence[Step]) -> None:
-    """Give the working tree, which is that of `base`, what steps have made. `steps` are in the order of dvc.yaml.
+def lay(base: str, steps: Sequence[Step], before: Mapping[str, Sequence[str]]) -> None:
+    """Give the working tree, which is that of `base`, what steps have made, each after those that come before it.
 
-    Raises KibanError if two of them have made one file differently.
+    Raises KibanError if two stages, of which neither is `before` the other, have made one file differently.
     """
     laid: dict[str, tuple[str, str]] = {}
     helpers = _helpers()
     for step in steps:
         changes = changed(base, step.commit)
-        own = {path: blob for path, blob in changes.items() if path != _from_root(paths.LOCK)}
+        own = {path: blob for path, blob in changes.items() if path != from_root(paths.LOCK)}
         for path, blob in own.items():
-            stage, other = laid.setdefault(path, (step.stage, blob))
-            if other != blob and not path.startswith(helpers):
+            stage, other = laid.get(path, (step.stage, blob))
+            if other != blob and not path.startswith(helpers) and stage not in before[step.stage]:
                 raise KibanError(
                     f"{path}: the stages {stage} and {step.stage} of the run have both made it, differently"
                 )
+            laid[path] = step.stage, blob
         _restore(step.commit, own)
     if steps:
-        before = paths.LOCK.read_text() if paths.LOCK.exists() else ""
-        paths.LOCK.write_text(_with_entries(before, [_entry(step) for step in steps]))
+        lock = paths.LOCK.read_text() if paths.LOCK.exists() else ""
+        paths.LOCK.write_text(_with_entries(lock, [_entry(step) for step in steps]))
 
 
 def lay_helpers(commit: str) -> None:
@@ -133,15 +136,15 @@ def lay_helpers(commit: str) -> None:
 
 def record(base: str, before: str, stage: str, message: str) -> Step:
     """The commit of a step whose working tree was the tree `before` when its stage began."""
-    entries = {path: blob for path, blob in changed(before, snapshot(base)).items() if path != _from_root(paths.LOCK)}
+    entries = {path: blob for path, blob in changed(before, snapshot(base)).items() if path != from_root(paths.LOCK)}
     used = [path for folder in HELPERS for path in sorted(folder.rglob("*")) if path.is_file() and _is_needed(path)]
-    names = "".join(f"{path}\n" for path in used)
-    digests = git(Path(), "hash-object", "-w", "--no-filters", "--stdin-paths", given=names).split()
-    entries |= {_from_root(path): f"100644 {digest}" for path, digest in zip(used, digests, strict=True)}
+    names = "".join(f"{from_root(path)}\n" for path in used)
+    digests = git(_top(), "hash-object", "-w", "--no-filters", "--stdin-paths", given=names).split()
+    entries |= {from_root(path): f"100644 {digest}" for path, digest in zip(used, digests, strict=True)}
     if (entry := _entries(paths.LOCK.read_bytes()).get(stage)) is not None:
         lock = _with_entries(_content(base, paths.LOCK), [(stage, entry)])
         digest = git(Path(), "hash-object", "-w", "--stdin", given=lock).strip()
-        entries[_from_root(paths.LOCK)] = f"100644 {digest}"
+        entries[from_root(paths.LOCK)] = f"100644 {digest}"
     given = "".join(f"{blob or DELETED}\t{path}\0" for path, blob in entries.items())
     with _index(base) as index:
         git(Path(), "update-index", "-z", "--index-info", given=given, variables=index)
@@ -149,10 +152,12 @@ def record(base: str, before: str, stage: str, message: str) -> Step:
     return Step(stage, commit(tree, base, message))
 
 
-def snapshot(base: str) -> str:
-    """The tree of what git keeps of the working tree, of which git ignores what it ignores."""
+def snapshot(base: str, new: Sequence[str] | None = None) -> str:
+    """The tree of what git keeps of the working tree. Of files that it does not know, all count, or only `new`."""
     with _index(base) as index:
-        git(Path(), "add", "--all", "--", ".", variables=index)
+        git(Path(), "add", "--all" if new is None else "--update", "--", ".", variables=index)
+        if there := [path for path in new or () if Path(path).exists()]:
+            git(Path(), "add", "--", *there, variables=index)
         return git(Path(), "write-tree", variables=index).strip()
 
 
@@ -252,9 +257,9 @@ def _top() -> Path:
     return Path(git(Path(), "rev-parse", "--show-toplevel").removesuffix("\n"))
 
 
-def _from_root(path: Path) -> str:
+def from_root(path: Path) -> str:
     return f"{prefix(Path())}{path.as_posix()}"
 
 
 def _helpers() -> tuple[str, ...]:
-    return tuple(f"{_from_root(folder)}/" for folder in HELPERS)
+    return tuple(f"{from_root(folder)}/" for folder in HELPERS)

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from kiban.core import paths
@@ -34,12 +35,13 @@ def step(stage: str, run: str, overrides: Sequence[str], new: bool, until: str |
     if stage in done:
         print(f"step: {stage} of the run {run} is done already")
         return
-    lay(before[stage], done, run, base)
+    lay(before[stage], before, done, run, base)
     if (earlier := refs.earlier(run, stage)) is not None:
         refs.lay_helpers(earlier)
     tree = refs.snapshot(base)
     if not before[stage]:
-        refs.forget_old()
+        with suppress(KibanError):  # another machine may do the same just now
+            refs.forget_old()
         if overrides:
             _run("kiban", "compose", *overrides)
     if new and stage == INGEST:
@@ -65,18 +67,20 @@ def _reproduce(stage: str) -> None:
     print(f"step: {sent.files} files sent to the store")
 
 
-def lay(stages: Sequence[str], done: Mapping[str, refs.Step], run: str, base: str) -> None:
+def lay(
+    stages: Sequence[str], before: Mapping[str, Sequence[str]], done: Mapping[str, refs.Step], run: str, base: str
+) -> None:
     """Lay what stages have made. Raises KibanError if one of them is not done."""
     if lacking := [each for each in stages if each not in done]:
         raise KibanError(
             f"{lacking[0]} of the run {run} is not done: `kiban step {lacking[0]} --run {run}` comes before"
         )
-    refs.lay(base, [done[each] for each in stages])
+    refs.lay(base, [done[each] for each in sorted(stages, key=lambda each: len(before[each]))], before)
 
 
 def check_clean() -> None:
     """Raise KibanError if the working tree is not that of its commit: what differs would be taken for a step's."""
-    if changes := git(Path(), "status", "--porcelain", "--untracked-files=no").splitlines():
+    if changes := git(Path(), "status", "--porcelain", "--", ".").splitlines():
         raise KibanError(f"{changes[0][3:]} is changed: a step begins in a fresh clone")
 
 
