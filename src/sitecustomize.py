@@ -1,14 +1,7 @@
-"""Switches off the usage reporting of every dependency, for every Python that starts in this project's environment.
+"""What Python imports by itself at start-up where src/ is in PYTHONPATH, without an environment of the project.
 
-Python imports this module by itself at start-up (see the `site` module) because src/ is on its path, by the editable
-install or by PYTHONPATH. So `mlflow ui` or `bentoml serve` typed by hand report nothing either. DVC has its own
-switch, in .dvc/config.
+In an environment kiban_no_reports.pth does it: the Python of Debian and Ubuntu has a sitecustomize of its own, which
+comes before this one.
 """
 
-import os
-
-os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-os.environ["BENTOML_DO_NOT_TRACK"] = "True"
-os.environ["GX_ANALYTICS_ENABLED"] = "false"
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime
-os.environ["DO_NOT_TRACK"] = "true"
+import no_reports  # noqa: F401

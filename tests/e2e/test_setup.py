@@ -41,14 +41,19 @@ def test_the_serving_lock_is_part_of_the_whole() -> None:
     assert serve <= whole
 
 
-def test_every_python_of_the_project_reports_no_usage() -> None:
+def test_every_python_of_the_project_reports_no_usage(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").touch()  # as Debian's Python has one, which hides another
     code = (
         "import os; from great_expectations.core.config_provider import _ConfigurationProvider;"
         "from mlflow.telemetry.utils import is_telemetry_disabled;"
         "from bentoml._internal.utils.analytics.usage_stats import do_not_track;"
         "print(is_telemetry_disabled(), do_not_track(), os.environ['GX_ANALYTICS_ENABLED'])"
     )
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/").stdout
+    where = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    for name in ("MLFLOW_DISABLE_TELEMETRY", "BENTOML_DO_NOT_TRACK", "GX_ANALYTICS_ENABLED", "DO_NOT_TRACK"):
+        where.pop(name, None)
+    command = [sys.executable, "-c", code]
+    output = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/", env=where).stdout
     assert output.split() == ["True", "True", "false"]
     config = run(ROOT, "dvc", "config", "--list", "--project")
     assert "core.analytics=false" in config
