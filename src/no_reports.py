@@ -1,7 +1,7 @@
 """Switches off the usage reporting of every dependency, for every Python that starts in this project's environment.
 
-Python imports this module at start-up: kiban_no_reports.pth of the environment names it, and sitecustomize.py where src/
-is in PYTHONPATH. So `mlflow ui` or `bentoml serve` typed by hand report nothing either. DVC has its own switch, in
+Python imports this module at start-up: kiban_no_reports.pth of the environment names it, and sitecustomize.py where
+src/ is in PYTHONPATH. So `mlflow ui` or `bentoml serve` typed by hand report nothing either. DVC has its own switch, in
 .dvc/config.
 """
 
