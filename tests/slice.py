@@ -1,6 +1,7 @@
 """Some days of each of three months of flights, and what takes them through the real stages."""
 
 import importlib
+import importlib.util
 import zipfile
 from pathlib import Path
 from types import ModuleType
@@ -46,6 +47,16 @@ PICTURES = [  # the names of the files that the plots of dvc.yaml are drawn to, 
 ]
 HISTORY = History.model_validate(yaml.safe_load((ROOT / "params.yaml").read_text())["validation"]["history"])
 SMALL_TREES = ["model.min_samples_leaf=50", "model.max_iter=20"]
+
+
+def script(name: str) -> ModuleType:
+    """The module in a file of the project that no package has."""
+    specification = importlib.util.spec_from_file_location(Path(name).stem, ROOT / name)
+    assert specification
+    assert specification.loader
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
 
 
 def package_file(name: str) -> Path:

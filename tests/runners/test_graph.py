@@ -1,6 +1,5 @@
 """The graph as schedulers read it, without DVC, and what is written of it in runners/."""
 
-import importlib.util
 import shutil
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +10,7 @@ import pytest
 import yaml
 from clones import commit, run
 from dvc.repo import Repo
-from slice import ROOT
+from slice import ROOT, script
 
 LOCK = """\
 schema: '2.0'
@@ -24,18 +23,9 @@ stages:
 """
 
 
-def module(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(Path(name).stem, ROOT / "runners" / name)
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
 @pytest.fixture(scope="module")
 def read() -> ModuleType:
-    return module("stages.py")
+    return script("runners/stages.py")
 
 
 def test_the_graph_is_that_of_dvc(read: ModuleType) -> None:
@@ -60,7 +50,7 @@ def test_stages_side_by_side_are_told_by_their_paths(read: ModuleType, tmp_path:
 
 
 def test_the_workflows_have_the_stages_of_now() -> None:
-    write = module("argo/write.py")
+    write = script("runners/argo/write.py")
     content = write.FILE.read_text()
     assert write.written(content) == content
 

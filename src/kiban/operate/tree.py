@@ -94,20 +94,23 @@ def link(names: Iterable[str], root: Path) -> None:
         path = PurePosixPath(re.sub(r"\{\w+\}", "*", name))
         if "://" in name or "**" in name or path.is_absolute() or path.parts[:1] == ("*",):
             continue
+        leads_out = ".." in path.parts
         with suppress(OSError, ValueError):  # what is no path, such as a long query
-            if ".." not in path.parts:
+            if leads_out and any(root.glob(str(path))):
+                raise KibanError(
+                    f"{name} leads elsewhere from the worktree of a cycle: write the whole path, from / on"
+                )
+            if not leads_out:
                 _link(path.parts, Path(), root)
-                continue
-            if not any(root.glob(str(path))):
-                continue
-            raise KibanError(f"{name} leads elsewhere from the worktree of a cycle: write the whole path, from / on")
 
 
 def _link(parts: Sequence[str], folder: Path, root: Path) -> None:
     """Link what the pattern `parts` finds in a folder of the clone; of a folder that is here too, what is in it."""
-    for gone in [path for path in folder.glob(parts[0]) if not path.exists()] if parts else []:
+    if not parts:
+        return
+    for gone in [path for path in folder.glob(parts[0]) if not path.exists()]:
         gone.unlink()  # a link of an earlier cycle
-    for found in sorted((root / folder).glob(parts[0])) if parts else []:
+    for found in sorted((root / folder).glob(parts[0])):
         here = folder / found.name
         if parts[1:] and not found.is_dir():
             continue

@@ -111,10 +111,9 @@ def lay(base: str, steps: Sequence[Step], before: Mapping[str, Sequence[str]]) -
     Raises KibanError if two stages, of which neither is `before` the other, have made one file differently.
     """
     laid: dict[str, tuple[str, str]] = {}
-    helpers = _helpers()
+    helpers, lock_path = _helpers(), from_root(paths.LOCK)
     for step in steps:
-        changes = changed(base, step.commit)
-        own = {path: blob for path, blob in changes.items() if path != from_root(paths.LOCK)}
+        own = {path: blob for path, blob in changed(base, step.commit).items() if path != lock_path}
         for path, blob in own.items():
             stage, other = laid.get(path, (step.stage, blob))
             if other != blob and not path.startswith(helpers) and stage not in before[step.stage]:
@@ -136,15 +135,17 @@ def lay_helpers(commit: str) -> None:
 
 def record(base: str, before: str, stage: str, message: str) -> Step:
     """The commit of a step whose working tree was the tree `before` when its stage began."""
-    entries = {path: blob for path, blob in changed(before, snapshot(base)).items() if path != from_root(paths.LOCK)}
-    used = [path for folder in HELPERS for path in sorted(folder.rglob("*")) if path.is_file() and _is_needed(path)]
-    names = "".join(f"{from_root(path)}\n" for path in used)
+    project, lock_path = prefix(Path()), from_root(paths.LOCK)
+    entries = {path: blob for path, blob in changed(before, snapshot(base)).items() if path != lock_path}
+    files = (path for folder in HELPERS for path in sorted(folder.rglob("*")) if path.is_file())
+    used = [f"{project}{path.as_posix()}" for path in files if _is_needed(path)]
+    names = "".join(f"{path}\n" for path in used)
     digests = git(_top(), "hash-object", "-w", "--no-filters", "--stdin-paths", given=names).split()
-    entries |= {from_root(path): f"100644 {digest}" for path, digest in zip(used, digests, strict=True)}
+    entries |= {path: f"100644 {digest}" for path, digest in zip(used, digests, strict=True)}
     if (entry := _entries(paths.LOCK.read_bytes()).get(stage)) is not None:
         lock = _with_entries(_content(base, paths.LOCK), [(stage, entry)])
         digest = git(Path(), "hash-object", "-w", "--stdin", given=lock).strip()
-        entries[from_root(paths.LOCK)] = f"100644 {digest}"
+        entries[lock_path] = f"100644 {digest}"
     given = "".join(f"{blob or DELETED}\t{path}\0" for path, blob in entries.items())
     with _index(base) as index:
         git(Path(), "update-index", "-z", "--index-info", given=given, variables=index)
@@ -181,25 +182,16 @@ def changed(old: str, new: str) -> Files:
 
 def _restore(commit: str, files: Mapping[str, str]) -> None:
     """Write files of a commit to the working tree, and remove those that it has deleted."""
-    for path, blob in files.items():
-        if not blob:
-            (_top() / path).unlink(missing_ok=True)
+    top, helpers = _top(), _helpers()
     there = [path for path, blob in files.items() if blob]
+    for path in files.keys() - there:
+        (top / path).unlink(missing_ok=True)
     if there:
-        options = ("--pathspec-from-file=-", "--pathspec-file-nul")
-        given = "\0".join(there)
-        git(
-            _top(),
-            "restore",
-            f"--source={commit}",
-            "--worktree",
-            *options,
-            given=given,
-            variables={"GIT_LITERAL_PATHSPECS": "1"},
-        )
+        options = (f"--source={commit}", "--worktree", "--pathspec-from-file=-", "--pathspec-file-nul")
+        git(top, "restore", *options, given="\0".join(there), variables={"GIT_LITERAL_PATHSPECS": "1"})
     for path in there:
-        if path.startswith(_helpers()):
-            os.utime(_top() / path, (0, 0))  # so that its use shows: core.memo gives it the present time
+        if path.startswith(helpers):
+            os.utime(top / path, (0, 0))  # so that its use shows: core.memo gives it the present time
 
 
 def _is_needed(path: Path) -> bool:
