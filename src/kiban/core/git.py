@@ -41,6 +41,14 @@ def commit_of(name: str) -> str:
         raise KibanError(f"there is no revision {name!r}: `git log` lists them") from None
 
 
+def content(commit: str, path: Path) -> str | None:
+    """A file of a commit, whose path is from here, or None if the commit has none."""
+    try:
+        return git(Path(), "show", f"{commit}:./{path}")
+    except subprocess.CalledProcessError:
+        return None
+
+
 def prefix(folder: Path) -> str:
     """The path from git's root to `folder`, ending in /; empty if `folder` is the root.
 

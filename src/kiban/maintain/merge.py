@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from kiban.core import files, paths
 from kiban.core.errors import KibanError, one_line
-from kiban.core.git import commit_of, git, merging, prefix
+from kiban.core.git import commit_of, content, git, merging, prefix
 from kiban.core.store import PATIENCE, saved
 from kiban.ingest import ledger
 from kiban.ingest.ledger import Ledger
@@ -97,7 +97,7 @@ def _start(branch: str) -> None:
 
 def _take_made(theirs: str) -> str:
     """Take all that a run makes from one side, and return whose it is: theirs, if they alone ran anything."""
-    before, ours, other = (_content(commit, paths.LOCK) for commit in (_base(theirs), "HEAD", theirs))
+    before, ours, other = (content(commit, paths.LOCK) for commit in (_base(theirs), "HEAD", theirs))
     is_theirs = before == ours != other
     source = theirs if is_theirs else "HEAD"
     for name in MADE:
@@ -132,7 +132,7 @@ def _merged(path: Path, theirs: str, chosen: Mapping[str, Side]) -> Ledger:
 
 
 def _ledger(path: Path, commit: str) -> Ledger:
-    return ledger.parse_ledger((_content(commit, path) or "").encode(), f"{path} of {commit[:7]}")
+    return ledger.parse_ledger((content(commit, path) or "").encode(), f"{path} of {commit[:7]}")
 
 
 def _different(path: Path, wanted: Ledger, theirs: str) -> list[Path]:
@@ -239,14 +239,6 @@ def _commit() -> None:
 
 def _base(theirs: str) -> str:
     return _git("merge-base", "HEAD", theirs).strip()
-
-
-def _content(commit: str, path: Path) -> str | None:
-    """A file of a commit, or None if it has none."""
-    try:
-        return git(Path(), "show", f"{commit}:./{path}")
-    except subprocess.CalledProcessError:
-        return None
 
 
 def _git(*arguments: str) -> str:

@@ -21,7 +21,7 @@ import yaml
 
 from kiban.core import paths
 from kiban.core.errors import KibanError
-from kiban.core.git import git, prefix
+from kiban.core.git import content, git, prefix
 from kiban.operate import remote
 from kiban.operate.remote import RUNS
 
@@ -143,7 +143,7 @@ def record(base: str, before: str, stage: str, message: str) -> Step:
     digests = git(_top(), "hash-object", "-w", "--no-filters", "--stdin-paths", given=names).split()
     entries |= {path: f"100644 {digest}" for path, digest in zip(used, digests, strict=True)}
     if (entry := _entries(paths.LOCK.read_bytes()).get(stage)) is not None:
-        lock = _with_entries(_content(base, paths.LOCK), [(stage, entry)])
+        lock = _with_entries(content(base, paths.LOCK) or "", [(stage, entry)])
         digest = git(Path(), "hash-object", "-w", "--stdin", given=lock).strip()
         entries[lock_path] = f"100644 {digest}"
     given = "".join(f"{blob or DELETED}\t{path}\0" for path, blob in entries.items())
@@ -203,7 +203,7 @@ def _is_needed(path: Path) -> bool:
 
 def _entry(step: Step) -> tuple[str, Any]:
     """The stage of a step and its entry of dvc.lock."""
-    return step.stage, _entries(_content(step.commit, paths.LOCK).encode())[step.stage]
+    return step.stage, _entries((content(step.commit, paths.LOCK) or "").encode())[step.stage]
 
 
 def _entries(lock: bytes) -> dict[str, Any]:
@@ -218,14 +218,6 @@ def _with_entries(lock: str, entries: Sequence[tuple[str, Any]]) -> str:
     content = parse_yaml_for_update(lock, paths.LOCK) or {"schema": "2.0"}
     content.setdefault("stages", {}).update(entries)
     return str(dumps_yaml(content))
-
-
-def _content(commit: str, path: Path) -> str:
-    """A file of a commit; "" if it has none."""
-    try:
-        return git(Path(), "show", f"{commit}:./{path}")
-    except subprocess.CalledProcessError:
-        return ""
 
 
 @contextmanager
