@@ -51,9 +51,10 @@ lint: $(INSTALLED) ## check style, types, deploy/, and that params.yaml is compo
 	check-jsonschema -q --builtin-schema vendor.compose-spec deploy/compose.yaml
 	kubernetes-validate --quiet --strict deploy/kubernetes.yaml
 	python deploy/check.py
+	test ! -f dvc.lock || kiban runner --check
 
-runners: $(INSTALLED) ## write the stages of dvc.lock into runners/, after a change of the graph
-	python runners/argo/write.py
+runners: $(INSTALLED) ## write what schedulers read, after a change of the graph or of runners/NAME.yaml
+	kiban runner --write
 
 docs: $(INSTALLED) ## write docs/commands.md, the help of every command
 	python -c 'from kiban.cli import commands; from kiban.cli.reference import reference; print(reference(commands, "kiban"), end="")' \

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -69,12 +70,14 @@ def test_kubernetes_selectors_match() -> None:
     assert int(room.removesuffix("Mi")) << 20 > log["max_bytes"]  # or the pod would be evicted
 
 
-@pytest.mark.parametrize("name", ["ecs-task-definition.json", "sagemaker-model.json"])
+@pytest.mark.parametrize(
+    "name", ["deploy/ecs-task-definition.json", "deploy/sagemaker-model.json", "runners/batch/job-definition.yaml"]
+)
 def test_a_misspelt_key_for_aws_is_one_line(tmp_path: Path, name: str) -> None:
-    for path in DEPLOY.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    content = json.loads((tmp_path / name).read_text())
-    (tmp_path / name).write_text(json.dumps({**content, "familly": 1}))
-    done = subprocess.run([sys.executable, tmp_path / "check.py"], capture_output=True, text=True)
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / "deploy").mkdir(exist_ok=True)
+    shutil.copy(DEPLOY / "check.py", tmp_path / "deploy")
+    (tmp_path / name).write_text(json.dumps({**yaml.safe_load((ROOT / name).read_text()), "familly": 1}))
+    done = subprocess.run([sys.executable, tmp_path / "deploy/check.py"], capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith(f'error: {name}: Unknown parameter in input: "familly"')

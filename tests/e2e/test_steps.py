@@ -58,7 +58,8 @@ def containers(name: str, given: Mapping[str, str]) -> Iterator[tuple[str, list[
     waiting, done = {each["name"]: each for each in templates[spec["entrypoint"]]["dag"]["tasks"]}, set[str]()
     while waiting:
         task = next(each for each in waiting.values() if set(each.get("depends", "").split(" && ")) - {""} <= done)
-        own = {f"inputs.parameters.{each['name']}": each["value"] for each in task["arguments"]["parameters"]}
+        given_here = templates[task["template"]]["inputs"]["parameters"] + task["arguments"]["parameters"]
+        own = {f"inputs.parameters.{each['name']}": each["value"] for each in given_here if "value" in each}
         container = filled(templates[task["template"]]["container"], {**values, **own})
         yield task["name"], container["command"], {each["name"]: each["value"] for each in container["env"]}
         done.add(waiting.pop(task["name"])["name"])

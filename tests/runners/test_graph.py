@@ -2,7 +2,6 @@
 
 import shutil
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import networkx as nx
@@ -10,7 +9,9 @@ import pytest
 import yaml
 from clones import commit, run
 from dvc.repo import Repo
-from slice import ROOT, script
+from slice import ROOT
+
+from kiban.runners import stages
 
 LOCK = """\
 schema: '2.0'
@@ -23,21 +24,16 @@ stages:
 """
 
 
-@pytest.fixture(scope="module")
-def read() -> ModuleType:
-    return script("runners/stages.py")
-
-
-def test_the_graph_is_that_of_dvc(read: ModuleType) -> None:
+def test_the_graph_is_that_of_dvc() -> None:
     repo = Repo(ROOT)
     reduced = nx.transitive_reduction(repo.index.graph.reverse(copy=True))
-    assert read.stages() == {
+    assert stages.stages(ROOT) == {
         stage.addressing: [each.addressing for each in reduced.predecessors(stage)] for stage in repo.index.stages
     }
 
 
 @pytest.mark.parametrize("is_in_git", [True, False])
-def test_stages_side_by_side_are_told_by_their_paths(read: ModuleType, tmp_path: Path, is_in_git: bool) -> None:
+def test_stages_side_by_side_are_told_by_their_paths(tmp_path: Path, is_in_git: bool) -> None:
     (tmp_path / "dvc.lock").write_text(LOCK)
     (tmp_path / "dvc.yaml").write_text("stages: {first: {}, left: {}, right: {}, last: {}}\n")
     if is_in_git:
@@ -45,14 +41,8 @@ def test_stages_side_by_side_are_told_by_their_paths(read: ModuleType, tmp_path:
         commit(tmp_path, "a graph")
         (tmp_path / "dvc.lock").write_text(LOCK[: len(LOCK) // 2])  # as DVC is writing it
     graph = {"first": [], "left@2013": ["first"], "right": ["first"], "last": ["left@2013", "right"]}
-    assert read.stages(tmp_path) == graph
-    assert [read.task(stage) for stage in graph] == ["first", "left-2013", "right", "last"]
-
-
-def test_the_workflows_have_the_stages_of_now() -> None:
-    write = script("runners/argo/write.py")
-    content = write.FILE.read_text()
-    assert write.written(content) == content
+    assert stages.stages(tmp_path) == graph
+    assert [stages.task(stage) for stage in graph] == ["first", "left-2013", "right", "last"]
 
 
 def test_names_within_the_workflows_are_there() -> None:
@@ -79,8 +69,9 @@ def check(spec: dict[str, Any], parameters: set[str]) -> None:
         tasks = template.get("dag", {}).get("tasks", [])
         for task in tasks:
             assert set(task.get("depends", "").split(" && ")) - {""} <= {each["name"] for each in tasks}
-            asked = {each["name"] for each in templates[task["template"]].get("inputs", {}).get("parameters", [])}
-            assert {each["name"] for each in task["arguments"]["parameters"]} == asked
+            asked = templates[task["template"]]["inputs"]["parameters"]
+            given = {each["name"] for each in task["arguments"]["parameters"]}
+            assert {each["name"] for each in asked if "value" not in each} <= given <= {each["name"] for each in asked}
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd")

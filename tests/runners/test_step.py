@@ -18,7 +18,7 @@ from kiban.core.errors import KibanError
 from kiban.core.git import commit_of
 from kiban.runners import refs
 from kiban.runners.publish import publish
-from kiban.runners.step import step
+from kiban.runners.step import every, step
 
 GRAPH = """\
 stages:
@@ -145,6 +145,18 @@ def test_a_stage_adds_to_what_only_the_store_has(fresh: Clone) -> None:
     made = published(fresh, "two")
     assert len(list((made / "even").iterdir())) == 3
     assert (made / "both.txt").read_text() == "1\n2\n1\n"
+
+
+def test_all_steps_in_one_clone_end_as_in_many(fresh: Clone, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those that another machine had done before it was killed are taken from it."""
+    steps(fresh, "both")
+    lock = (published(fresh) / "dvc.lock").read_bytes()
+    fresh()
+    every("one", [], new=False, until=None)
+    assert capsys.readouterr().out.count("is done already") == 4
+    every("alone", [], new=False, until=None)
+    assert git("status", "--porcelain") == ""
+    assert (published(fresh, "alone") / "dvc.lock").read_bytes() == lock
 
 
 def test_a_step_that_is_done_does_nothing(origin: Path, fresh: Clone, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,6 +30,7 @@ from kiban.cli.push import push
 from kiban.cli.register import register
 from kiban.cli.report import report
 from kiban.cli.rollback import rollback
+from kiban.cli.runner import runner
 from kiban.cli.score import score
 from kiban.cli.step import step
 from kiban.cli.track import track
@@ -75,6 +76,7 @@ commands.add_command(push)
 commands.add_command(register)
 commands.add_command(report)
 commands.add_command(rollback)
+commands.add_command(runner)
 commands.add_command(score)
 commands.add_command(step)
 commands.add_command(track)

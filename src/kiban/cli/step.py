@@ -3,6 +3,8 @@
 import os
 import shlex
 import subprocess
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 import click
 
@@ -12,7 +14,10 @@ from kiban.core.errors import KibanError, one_line
 @click.command()
 @click.argument("stage", required=False)
 @click.argument("overrides", nargs=-1, metavar="[OVERRIDE]...")
-@click.option("--run", required=True, envvar="KIBAN_RUN", metavar="NAME", help="The run that the step is a part of.")
+@click.option("--all", "every", is_flag=True, help="All stages one after another in this clone, and then --publish.")
+@click.option(
+    "--run", envvar="KIBAN_RUN", metavar="NAME", help="The run that the step is a part of; of --all: the time, if none."
+)
 @click.option(
     "--new",
     is_flag=True,
@@ -26,7 +31,8 @@ from kiban.core.errors import KibanError, one_line
 def step(
     stage: str | None,
     overrides: tuple[str, ...],
-    run: str,
+    every: bool,
+    run: str | None,
     new: bool,
     until: str | None,
     publish: bool,
@@ -46,33 +52,50 @@ def step(
       kiban step ingest --run monday --new
       kiban step config --run large model.max_iter=800
       kiban step --publish --run monday
+      kiban step --all --new
     """
-    if publish == (stage is not None):
-        raise click.UsageError("give either a STAGE or --publish")
-    if until and not new and stage == "ingest":
+    if every and stage is not None:  # it is an OVERRIDE
+        overrides = (stage, *overrides)
+        stage = None
+    if [stage is not None, every, publish].count(True) != 1:
+        raise click.UsageError("give a STAGE, --all or --publish")
+    if run is None and not every:
+        raise click.UsageError("give --run NAME")
+    if until and not new and (every or stage == "ingest"):
         raise click.UsageError("--until is for --new")
-    if (here or branch) and not publish:
+    if (here and not publish) or (branch and stage is not None):
         raise click.UsageError("--here and --branch are for --publish")
     from dvc.exceptions import DvcException
 
     try:
-        _publish(run, branch, here) if stage is None else _step(stage, run, overrides, new, until)
+        _go(stage, every, _Run(run or f"{datetime.now(UTC):%Y%m%dT%H%M%S}", overrides, new, until), branch, here)
     except subprocess.CalledProcessError as error:
         raise KibanError(f"`{' '.join(error.cmd[:2])}` failed: {one_line(str(error.stderr))}") from None
     except DvcException as error:
         raise KibanError(one_line(error)) from None
 
 
-def _publish(run: str, branch: str | None, is_here: bool) -> None:
-    from kiban.runners import publish, refs
+class _Run(NamedTuple):
+    """What is given to every step of a run."""
 
-    publish.publish(refs.name_of(run), branch, is_here)
+    name: str
+    overrides: tuple[str, ...]
+    new: bool
+    until: str | None
 
 
-def _step(stage: str, run: str, overrides: tuple[str, ...], new: bool, until: str | None) -> None:
+def _go(stage: str | None, every: bool, run: _Run, branch: str | None, is_here: bool) -> None:
     from kiban.runners import graph, refs
-    from kiban.runners.step import step
+    from kiban.runners import step as steps
+    from kiban.runners.publish import publish
 
-    if overrides and graph.before().get(stage):
+    if stage is not None and run.overrides and graph.before().get(stage):
         raise click.UsageError(f"OVERRIDEs are for the stage that begins a run: {stage} takes what that has composed")
-    step(stage, refs.name_of(run), overrides or shlex.split(os.environ.get("KIBAN_OVERRIDES", "")), new, until)
+    name = refs.name_of(run.name)
+    overrides = run.overrides or shlex.split(os.environ.get("KIBAN_OVERRIDES", ""))
+    if stage is not None:
+        steps.step(stage, name, overrides, run.new, run.until)
+    if every:
+        steps.every(name, overrides, run.new, run.until)
+    if stage is None:
+        publish(name, branch, is_here)

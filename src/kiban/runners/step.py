@@ -57,6 +57,19 @@ def step(stage: str, run: str, overrides: Sequence[str], new: bool, until: str |
     print(f"step: {stage} of the run {run} is {'done' if refs.push(run, made) else 'done: another machine was faster'}")
 
 
+def every(run: str, overrides: Sequence[str], new: bool, until: str | None) -> None:
+    """Run all stages of a run as steps in this clone, one after another, and leave its working tree as it was.
+
+    What an interrupted run has done is not done again. Raises KibanError as `step` does.
+    """
+    for stage in graph.before():
+        try:
+            step(stage, run, overrides, new, until)
+        finally:
+            git(Path(), "checkout", "--quiet", "HEAD", "--", ".")
+            git(Path(), "clean", "--quiet", "--force", "-d", "--", ".")
+
+
 def _reproduce(stage: str) -> None:
     """Run a stage, whose inputs are here now, if it has to run, and send what it makes to the store."""
     if not graph.is_changed(graph.read(stage)):

@@ -1,4 +1,7 @@
-"""The stages of the committed dvc.lock, and which come before which. A scheduler needs PyYAML for it, and no Kiban."""
+"""The stages of the committed dvc.lock, and which come before which.
+
+A scheduler loads this file by its path: it needs PyYAML, and nothing else of Kiban.
+"""
 
 import re
 import subprocess
@@ -8,10 +11,8 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[1]
 
-
-def stages(root: Path = ROOT) -> dict[str, list[str]]:
+def stages(root: Path) -> dict[str, list[str]]:
     """By stage, in the order of dvc.lock: those directly before it. A stage that never ran is not in the file.
 
     DVC rewrites the file in place, so that a reader of the working file could see half of it. Without a .git, as in a

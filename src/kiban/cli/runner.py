@@ -1,0 +1,42 @@
+"""`kiban runner`: the files with which a platform runs the stage graph."""
+
+import click
+
+from kiban.core import files
+from kiban.core.errors import KibanError
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--write", is_flag=True, help="Write the files in runners/, of every platform if there is no NAME.")
+@click.option("--check", is_flag=True, help="Exit with status 1 if a file in runners/ is not what would be written.")
+def runner(name: str | None, write: bool, check: bool) -> None:
+    """Print what a platform needs to run the stages of the committed dvc.lock, such as Argo's workflows.
+
+    What a team decides, such as the image, the schedule and the memory of a stage, is in runners/NAME.yaml. A platform
+    whose NAME.yaml is removed is left out: its files are then the team's own.
+
+    \b
+    Examples:
+      kiban runner argo
+      kiban runner --write
+    """
+    from kiban.runners import platforms
+
+    if name is not None and name not in platforms.PLATFORMS:
+        raise click.UsageError(f"NAME is one of {', '.join(platforms.PLATFORMS)}")
+    if name is None and not write and not check:
+        raise click.UsageError("give a NAME, or --write")
+    graph = platforms.committed_graph()
+    for each in [name] if name else platforms.names():
+        contents = platforms.written(each, graph)
+        if not contents and name:
+            print(f"runners/{name}.yaml is read as it is, and it fits")
+        for path, content in contents.items():
+            if check:
+                if not path.is_file() or path.read_text() != content:
+                    raise KibanError(f"{path} is not what runners/{each}.yaml and dvc.lock give: run `make runners`")
+            elif write:
+                files.write(path, content.encode())
+            else:
+                print(content, end="")

@@ -1,0 +1,202 @@
+"""What a team decides about each platform that runs the graph, runners/NAME.yaml, and the files written from it."""
+
+import json
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import Field, StringConstraints, TypeAdapter
+
+from kiban.core.errors import KibanError
+from kiban.core.settings import Settings, parse
+from kiban.runners.stages import stages, task
+
+FOLDER = Path("runners")
+TEMPLATES = Path(__file__).parent / "templates"
+ADVICE = "correct it, then run `make runners`"
+
+Word = Annotated[str, StringConstraints(pattern=r"^[^\s{}]+$")]
+"""A text without blanks and without the braces that platforms fill."""
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=48)]
+"""A name as all platforms allow it: that of Kubernetes (RFC 1123), with room for a suffix."""
+Variable = Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$")]
+Folder = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_-][A-Za-z0-9_.-]*/?)*$")]
+Cron = Annotated[str, StringConstraints(pattern=r"^\S+( \S+){4}$")]
+"""Minute, hour, day of the month, month and day of the week."""
+Minutes = Annotated[int, Field(gt=0)]
+GiB = Annotated[int, Field(gt=0)]
+Processors = Annotated[float, Field(gt=0, strict=False)]
+
+
+class Machine(Settings):
+    """What a step asks for, and the minutes after which it is ended."""
+
+    cpu: Processors
+    memory: GiB
+    minutes: Minutes
+
+
+class Change(Settings):
+    """What is other for one stage."""
+
+    cpu: Processors | None = None
+    memory: GiB | None = None
+    minutes: Minutes | None = None
+
+
+class Platform(Settings):
+    """What every platform is told: its name for the model, the image of the steps, and where the project is in git."""
+
+    name: Name
+    image: Word
+    repository: Word
+    project: Folder = ""
+
+
+class Sized(Platform):
+    """A platform where each stage may have a machine of its own size."""
+
+    machine: Machine
+    stages: dict[str, Change] = {}
+
+    def machine_of(self, stage: str) -> Machine:
+        """The machine of a stage."""
+        change = self.stages.get(stage, Change()).model_dump(exclude_none=True)
+        return self.machine.model_copy(update=change)
+
+
+class Airflow(Sized):
+    where: Literal["folder", "clone", "pod", "batch", "sagemaker"]
+    stages: dict[str, "Place"] = {}  # type: ignore[assignment]
+    folder: Word
+    namespace: Name
+    secret: Name
+    start: date
+    schedule: Cron
+    cycle: Cron
+    timezone: Word
+    release: Word
+
+
+class Place(Change):
+    where: Literal["clone", "pod", "batch", "sagemaker"] | None = None
+
+
+class Argo(Sized):
+    secret: Name
+    schedule: Cron
+    cycle: Cron
+    timezone: Word
+    release: Name
+
+
+class Batch(Sized):
+    queue: Word
+    execution_role: Word
+    job_role: Word
+    secrets: dict[Variable, Word] = {}
+
+
+class Kubeflow(Sized):
+    secret: Name
+    keys: list[Variable]
+    runtime: Name
+
+
+class SageMaker(Platform):
+    role: Word
+    instance: Word
+    disk: GiB
+    minutes: Minutes
+    store: Word
+    output: Word
+    environment: dict[Variable, str] = {}
+
+
+class Vertex(Platform):
+    instance: Word
+    minutes: Minutes
+    account: Word
+    environment: dict[Variable, str] = {}
+
+
+class AzureMl(Platform):
+    compute: Word
+    minutes: Minutes
+    environment: dict[Variable, str] = {}
+
+
+PLATFORMS: dict[str, tuple[type[Platform], tuple[str, ...]]] = {
+    "airflow": (Airflow, ()),  # its DAG file reads runners/airflow.yaml itself
+    "argo": (Argo, ("argo/workflows.yaml",)),
+    "azureml": (AzureMl, ("azureml/job.yaml",)),
+    "batch": (Batch, ("batch/job-definition.yaml",)),
+    "kubeflow": (Kubeflow, ("kubeflow/trainjob.yaml",)),
+    "sagemaker": (SageMaker, ("sagemaker/training-job.yaml", "sagemaker/processing-job.yaml")),
+    "vertex": (Vertex, ("vertex/custom-job.yaml",)),
+}
+"""By name: the type of runners/NAME.yaml, and the files in runners/ that are written from it."""
+
+
+def names() -> list[str]:
+    """The platforms that runners/ has a NAME.yaml of."""
+    return [name for name in PLATFORMS if _settings_file(name).is_file()]
+
+
+def written(name: str, graph: Mapping[str, list[str]]) -> dict[Path, str]:
+    """By path: the content of the files of a platform, for the stages of `graph` with those directly before each.
+
+    Raises KibanError if runners/NAME.yaml does not fit, or if the platform does not allow the name of a stage.
+    """
+    settings = read(name, graph)
+    environment = Environment(  # noqa: S701  # what is filled in is `quoted`, or fits a pattern
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"quoted": quoted, "task": task}
+    last = [stage for stage in graph if not any(stage in before for before in graph.values())]
+    values = {"settings": settings, "graph": graph, "last": last}
+    return {FOLDER / path: environment.get_template(f"{path}.jinja").render(values) for path in PLATFORMS[name][1]}
+
+
+def read(name: str, graph: Mapping[str, list[str]]) -> Any:
+    """The settings of a platform. Raises KibanError if they do not fit, or name a stage that the graph has not."""
+    path = _settings_file(name)
+    if not path.is_file():
+        raise KibanError(f"there is no {path}, which says what the platform needs: docs/runners.md has one")
+    settings = parse(path.read_bytes(), TypeAdapter(PLATFORMS[name][0]), str(path), ADVICE)
+    if unknown := [stage for stage in getattr(settings, "stages", ()) if stage not in graph]:
+        raise KibanError(f"{path}: stages.{unknown[0]}: there is no such stage, but {', '.join(graph)}; {ADVICE}")
+    return settings
+
+
+def committed_graph() -> dict[str, list[str]]:
+    """The stages of the committed dvc.lock, each with those directly before it.
+
+    Raises KibanError if there is none yet, and if two stages have one name as schedulers allow it.
+    """
+    try:
+        graph = stages(Path())
+    except (OSError, KeyError, TypeError, yaml.YAMLError):
+        raise KibanError("there is no dvc.lock with stages yet: run `dvc repro`, and commit it") from None
+    named: dict[str, str] = {}
+    for stage in graph:
+        if other := named.get(task(stage)):
+            raise KibanError(f"the stages {other} and {stage} are both called {task(stage)} by schedulers: rename one")
+        named[task(stage)] = stage
+    return graph
+
+
+def quoted(value: object) -> str:
+    """A value as YAML and JSON alike have it, in quotes, so that nothing in it is read as syntax."""
+    return json.dumps(f"{value:g}" if isinstance(value, float) else str(value), ensure_ascii=False)
+
+
+def _settings_file(name: str) -> Path:
+    return FOLDER / f"{name}.yaml"
