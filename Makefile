@@ -23,10 +23,13 @@ repro: $(INSTALLED) ## run what has changed: data, checks, features, model, metr
 	dvc repro
 
 test: $(INSTALLED) ## run the tests of all that a change is likely to break, and print the coverage: ten minutes
-	pytest -m "not long"
+	pytest -m "not long and not platform"
 
 test-long: $(INSTALLED) ## run the rest: kills by the dozen, full disks, many like cases, what is slow and rarely breaks
-	pytest -m long --cov-append
+	pytest -m "long and not platform" --cov-append
+
+test-airflow: .venv/airflow/installed ## run the graph under a real Airflow with PostgreSQL: five minutes
+	pytest -m platform -n 0 --no-cov tests/platforms/test_airflow.py
 
 coverage: $(INSTALLED) ## after `make test test-long`: fail if they ran less than 90 % of the lines
 	coverage report --skip-covered --fail-under=90
@@ -178,7 +181,10 @@ lock: $(INSTALLED) ## resolve the requirements anew: all of them, or PACKAGE=NAM
 	$(COMPILE) --group serve -c requirements.lock -o requirements.serve.lock
 	set -e; for extra in $$(python -c "$$OTHER_EXTRAS" $(CORE_EXTRAS)); do \
 		$(COMPILE) pyproject.toml --extra $$extra -c requirements.lock -o requirements.$$extra.lock; done
+	for group in $(PLATFORMS); do $(COMPILE) --group $$group -o requirements.$$group.lock || exit 1; done
 	python -m kiban.maintain.versions
+# Schedulers and what checks their files: environments of their own, .venv/NAME.
+PLATFORMS := airflow kubeflow runners
 # The databases' clients and the examples' data, which the tests use. Every other extra has a lock of its own, so that none weighs on `make repro`.
 CORE_EXTRAS := postgresql bigquery redshift examples
 define OTHER_EXTRAS
@@ -205,6 +211,11 @@ $(INSTALLED): requirements.lock pyproject.toml $(wildcard .store) $(if $(STORES)
 	dvc config --local core.site_cache_dir > /dev/null 2>&1 || { install -d -m 700 "$(USER_CACHE)/kiban" && \
 		dvc config --local core.site_cache_dir "$(USER_CACHE)/kiban/dvc"; }
 	python -m kiban.track.plots_page .venv/plots.html
+	touch $@
+# An environment of its own, as the group of pyproject.toml says: make .venv/airflow/installed.
+.venv/%/installed: requirements.%.lock $(INSTALLED)
+	uv venv -q --clear .venv/$*
+	uv pip sync -q --python .venv/$* --require-hashes requirements.$*.lock
 	touch $@
 # After kiban.pth, which puts src/ on the path; an older commit has no such module.
 NO_REPORTS := "import importlib.util; importlib.util.find_spec(\"no_reports\") and __import__(\"no_reports\")\n"

@@ -76,8 +76,10 @@ class Airflow(Sized):
     secret: Name
     start: date
     schedule: Cron
+    until: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_%-]*$")]
     cycle: Cron
     timezone: Word
+    retry_seconds: Annotated[int, Field(gt=0)]
     release: Word
 
 
