@@ -23,7 +23,7 @@ from slice import (
     write_package,
 )
 
-pytest_plugins = ["servers", "seattle"]
+pytest_plugins = ["servers", "seattle", "containers"]
 
 # OpenMP's threads wait for each other in a loop. pytest's workers are processes beside each other: two of them with two
 # threads each on two cores make an evaluation take 13 seconds instead of 2. The workers start after this line.
