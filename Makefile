@@ -31,6 +31,12 @@ test-long: $(INSTALLED) ## run the rest: kills by the dozen, full disks, many li
 test-airflow: .venv/airflow/installed ## run the graph under a real Airflow with PostgreSQL: five minutes
 	pytest -m platform -n 0 --no-cov tests/platforms/test_airflow.py
 
+test-runners: .venv/kubeflow/installed .venv/runners/installed ## run the graph by Kubeflow's local runner, MLflow Projects and a training job, with podman
+	pytest -m platform -n 0 --no-cov tests/platforms --ignore tests/platforms/test_airflow.py --ignore tests/platforms/test_image.py
+
+test-image: $(INSTALLED) ## build the images with podman, and run them
+	pytest -m platform -n 0 --no-cov tests/platforms/test_image.py
+
 coverage: $(INSTALLED) ## after `make test test-long`: fail if they ran less than 90 % of the lines
 	coverage report --skip-covered --fail-under=90
 
@@ -58,6 +64,9 @@ lint: $(INSTALLED) ## check style, types, deploy/, and that params.yaml is compo
 
 runners: $(INSTALLED) ## write what schedulers read, after a change of the graph or of runners/NAME.yaml
 	kiban runner --write
+
+kubeflow: .venv/kubeflow/installed ## compile runners/kubeflow/pipeline.py, after a change of the graph or of runners/kubeflow.yaml
+	.venv/kubeflow/bin/python runners/kubeflow/pipeline.py
 
 docs: $(INSTALLED) ## write docs/commands.md, the help of every command
 	python -c 'from kiban.cli import commands; from kiban.cli.reference import reference; print(reference(commands, "kiban"), end="")' \

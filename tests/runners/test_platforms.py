@@ -12,7 +12,7 @@ from slice import ROOT, script
 
 from kiban.core.errors import KibanError
 from kiban.runners import platforms
-from kiban.runners.stages import stages
+from kiban.runners.stages import stages, task
 
 GRAPH = {"first": [], "left@2013": ["first"], "right": ["first"], "last": ["left@2013", "right"]}
 EVERY = {"argo", "azureml", "batch", "kubeflow", "sagemaker", "vertex"}
@@ -45,6 +45,17 @@ def test_every_file_is_what_the_settings_and_the_graph_give(monkeypatch: pytest.
     for name in platforms.names():
         for path, content in platforms.written(name, graph).items():
             assert path.read_text() == content, f"run `make runners` for {path}"
+
+
+def test_the_compiled_pipeline_has_the_stages_of_now() -> None:
+    """Whether it is what its script gives needs Kubeflow's packages: tests/platforms/test_kubeflow.py."""
+    pipeline = next(iter(yaml.safe_load_all((ROOT / "runners/kubeflow/pipeline.yaml").read_text())))
+    tasks = pipeline["root"]["dag"]["tasks"]
+    graph = stages(ROOT)
+    last = [stage for stage in graph if not any(stage in before for before in graph.values())]
+    assert {name: each.get("dependentTasks", []) for name, each in tasks.items()} == {
+        task(stage): [task(each) for each in before] for stage, before in {**graph, "publish": last}.items()
+    }, "run `make kubeflow`"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +94,7 @@ def values(node: Any) -> Any:
 def test_a_stage_may_have_a_larger_machine(here: Path) -> None:
     change("argo", "stages", {"right": {"cpu": 0.5, "memory": 16}})
     template = documents("argo")[0]["spec"]["templates"][0]
-    tasks = {task["name"]: task for task in template["dag"]["tasks"]}
+    tasks = {each["name"]: each for each in template["dag"]["tasks"]}
     assert list(tasks) == ["first", "left-2013", "right", "last", "publish"]
     assert tasks["last"]["depends"] == "left-2013 && right"
     given = {each["name"]: each["value"] for each in tasks["right"]["arguments"]["parameters"]}
