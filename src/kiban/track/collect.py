@@ -28,7 +28,8 @@ from kiban.track import outbox, plots
 from kiban.track import run as tracked
 from kiban.track.commit import state
 
-DESCRIPTION = "mlflow.note.content"  # MLflow's own name
+DESCRIPTION, PARENT = "mlflow.note.content", "mlflow.parentRunId"  # MLflow's own names
+PROJECT_RUN = "MLFLOW_RUN_ID"  # under `mlflow run`: the run of the project
 MOST_CHANGES = 20
 MODEL_PACKAGES = ("scikit-learn", "skops", "pandas", "numpy")
 
@@ -81,6 +82,7 @@ def run_of(experiment: str) -> tracked.Run:
             "gate": "passed" if evaluation.gate.passed else "not passed",
             **{f"validation.{level}": verdict.read(level).in_words() for level in verdict.LEVELS},
             **state(Path()),
+            **({PARENT: project} if (project := os.environ.get(PROJECT_RUN)) else {}),
         },
         data=[
             tracked.Data(digest=digest.removesuffix(".dir"), path=path)

@@ -22,6 +22,8 @@ from kiban.track.champion import ALIAS, Champion
 from kiban.track.run import Metric, Model, Run
 
 KEY = "kiban.key"
+RESULTS = "kiban.results"
+"""The tag of a project's run that names the run which has its results."""
 VERSION, AT = "kiban.version", "kiban.champion_at"
 FINISHED = "FINISHED"
 
@@ -79,10 +81,9 @@ def set_champion(champion: Champion, uri: str) -> None:
     """
     mlflow.set_tracking_uri(uri)
     client = mlflow.MlflowClient(uri)
-    experiments = [each.experiment_id for each in client.search_experiments()]
-    for run in client.search_runs(experiments, f"tags.model_id = '{champion.model_id}'", ViewType.ACTIVE_ONLY):
+    for run in _runs_with(client, champion.model_id):
         logged = client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'")
-        if run.info.status == FINISHED and logged:
+        if logged:
             break
     else:
         raise KibanError(f"no run has the model {champion.model_id[:12]}, which is to be the champion")
@@ -98,6 +99,26 @@ def set_champion(champion: Champion, uri: str) -> None:
     version = ours[0].version if ours else _register(client, champion, logged[0].model_id, run.info.run_id)
     client.set_registered_model_alias(champion.name, ALIAS, version)
     client.set_registered_model_tag(champion.name, AT, champion.at)
+
+
+def tag_with_model(run_id: str, model_id: str, uri: str) -> None:
+    """Let a run in the store at `uri` name a model, and the newest run that has its results.
+
+    Raises KibanError if there is none, and any exception of MLflow.
+    """
+    client = mlflow.MlflowClient(uri)
+    others = [run.info.run_id for run in _runs_with(client, model_id) if run.info.run_id != run_id]
+    if not others:
+        raise KibanError(f"no run has the model {model_id[:12]} yet")
+    client.set_tag(run_id, "model_id", model_id)
+    client.set_tag(run_id, RESULTS, others[0])
+
+
+def _runs_with(client: Any, model_id: str) -> list[Any]:
+    """The runs that are done and have a model, of all experiments, the newest first."""
+    experiments = [each.experiment_id for each in client.search_experiments()]
+    runs = client.search_runs(experiments, f"tags.model_id = '{model_id}'", ViewType.ACTIVE_ONLY)
+    return [run for run in runs if run.info.status == FINISHED]
 
 
 def _register(client: Any, champion: Champion, model: str, run_id: str) -> str:
