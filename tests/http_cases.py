@@ -156,24 +156,24 @@ def check_answered(client: Any, content: bytes, warned: list[tuple[int, str]]) -
     assert answer.headers["x-warnings"] == str(len(warned))
 
 
-def client_of(served: Served, keys: tuple[bytes, ...] = ()) -> TestClient:
+def client_of(served: Served, keys: tuple[bytes, ...] = (), aliases: dict[str, str] | None = None) -> TestClient:
     """The service's application, with the guard before it, without a server."""
-    return _client(served, PredictionLog(Path("logs"), served.limits.prediction_log, workers=1), keys)
+    return _client(served, PredictionLog(Path("logs"), served.limits.prediction_log, workers=1), keys, aliases)
 
 
 @contextmanager
 def logging_client(served: Served) -> Iterator[tuple[TestClient, PredictionLog]]:
     """The same, with one event loop for all requests, and with its log, which the caller starts and closes."""
     log = PredictionLog(Path("logs"), served.limits.prediction_log, workers=1)
-    with _client(served, log, ()) as client:
+    with _client(served, log, (), None) as client:
         yield client, log
 
 
-def _client(served: Served, log: PredictionLog, keys: tuple[bytes, ...]) -> TestClient:
+def _client(served: Served, log: PredictionLog, keys: tuple[bytes, ...], aliases: dict[str, str] | None) -> TestClient:
     app = create_app(bool(keys))
     answering = ready(served, app, bool(keys))
     methods = {route.path: method for route in app.routes for method in route.methods}  # type: ignore[attr-defined]
     methods["/livez"] = "GET"
     direct = predictions(log)
-    guarded = guard.Guard(app, methods, served.limits, keys, lambda: answering, direct, log.refuse)
+    guarded = guard.Guard(app, methods, aliases or {}, served.limits, keys, lambda: answering, direct, log.refuse)
     return TestClient(guarded, raise_server_exceptions=False)

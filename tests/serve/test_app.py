@@ -164,6 +164,35 @@ def test_sagemakers_formats_give_the_same_answers(client: TestClient, served: Se
     assert wanted.text == answer.text
 
 
+def test_vertexs_form_gives_the_same_answers(served: Served) -> None:
+    environment = {"AIP_PREDICT_ROUTE": "/v1/models/kiban:predict", "AIP_HEALTH_ROUTE": "/v1/models/kiban"}
+    client = client_of(served, aliases=guard.read_aliases(environment))
+    assert client.get("/v1/models/kiban").json() == {"model_id": served.model_id}
+    assert client.post("/v1/models/kiban", json={}).status_code == 405
+    expected = client.post("/predict", json={"records": [KNOWN, KNOWN]}).json()["predictions"]
+    for path in ("/v1/models/kiban:predict", "/invocations"):
+        answer = client.post(path, json={"instances": [KNOWN, KNOWN]})
+        assert answer.json() == {"predictions": expected}
+        assert answer.headers["x-model-id"] == served.model_id
+    assert client.post("/invocations", json={"records": [KNOWN]}).json()["model_id"] == served.model_id
+    table = client.post("/invocations", json={"instances": [KNOWN]}, headers={"accept": "text/csv"})
+    assert table.text.startswith(str(expected[0]["probability"]))
+    for wrong in ({"instances": [KNOWN], "parameters": {"x": 1}}, {"instances": {}}, {"instances": [{"x": 1}]}):
+        refused = client.post("/invocations", json=wrong)
+        assert refused.status_code == 422
+    assert client.post("/predict", json={"instances": [KNOWN]}).status_code == 422
+    assert client.post("/invocations", json={"records": [{**KNOWN, "carrier": "instances"}]}).status_code == 200
+
+
+def test_what_vertex_gives_is_checked() -> None:
+    assert guard.read_port({}) == guard.read_port({"AIP_HTTP_PORT": ""}) == 3000
+    assert guard.read_port({"AIP_HTTP_PORT": "8080"}) == 8080
+    with pytest.raises(KibanError, match="AIP_HTTP_PORT: 'http' is not a port"):
+        guard.read_port({"AIP_HTTP_PORT": "http"})
+    with pytest.raises(KibanError, match="'predict' is not a path: it begins with /"):
+        guard.read_aliases({"AIP_PREDICT_ROUTE": "predict"})
+
+
 @pytest.mark.parametrize(
     ("accept", "expected"),
     [
@@ -258,7 +287,7 @@ def test_the_examples_of_the_document_validate_and_are_answered(client: TestClie
                 if media_type != "application/json" or example is examples[0]:
                     assert shown["example"] == (answer.text if isinstance(example, str) else answer.json())
                 tried += 1
-    assert tried == 6
+    assert tried == 7
 
 
 def test_every_route_is_in_the_document(client: TestClient) -> None:

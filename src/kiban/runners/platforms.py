@@ -164,7 +164,7 @@ def written(name: str, graph: Mapping[str, list[str]]) -> dict[Path, str]:
     environment.filters |= {"quoted": quoted, "task": task}
     last = [stage for stage in graph if not any(stage in before for before in graph.values())]
     values = {"settings": settings, "graph": graph, "last": last}
-    return {FOLDER / path: environment.get_template(f"{path}.jinja").render(values) for path in PLATFORMS[name][1]}
+    return {FOLDER / path: environment.get_template(f"{path}.j2").render(values) for path in PLATFORMS[name][1]}
 
 
 def read(name: str, graph: Mapping[str, list[str]]) -> Any:

@@ -28,6 +28,10 @@ ASSETS = ("/static_content/swagger-ui-bundle.js", "/static_content/swagger-ui.cs
 """The script and the style of /docs. BentoML serves them, so that the page needs no other host."""
 
 
+Asked = tuple[bytes, Answering, str]
+"""The body of a request, the model that answers, and the id of the request."""
+
+
 class Plain(APIRoute):
     """A route whose endpoint takes the request itself. It saves the time that FastAPI needs to parse parameters."""
 
@@ -92,27 +96,30 @@ def predictions(log: PredictionLog) -> dict[str, Direct]:
     BentoML would cost more than the answer. Scoring takes less time than handing the records to a thread.
     """
 
-    def reply(
-        read_as: str, write_as: str, schema: Schema, body: bytes, answering: Answering, request_id: str
-    ) -> Response:
+    def reply(read: formats.Read, write: formats.Write, kind: str, schema: Schema, asked: Asked) -> Response:
+        body, answering, request_id = asked
         served = answering.served
-        records = formats.READERS[read_as](body, schema)
+        records = read(body, schema)
         predicted, unusual = served.predict(records)
         counters.count(predicted, unusual)
         warnings = served.schema.warnings(records, unusual)
-        content = formats.WRITERS[write_as](served.model_id, predicted, warnings)
+        content = write(served.model_id, predicted, warnings)
         # The event loop calls this after the answer is sent.
         asyncio.get_running_loop().call_soon(log.add, request_id, served, records, predicted, warnings)
-        return Response(content, 200, {WARNINGS: str(len(unusual))}, write_as)
+        return Response(content, 200, {WARNINGS: str(len(unusual))}, kind)
 
     def predict(headers: Mapping[str, str], body: bytes, answering: Answering, request_id: str) -> Response:
         formats.media_type(headers, [JSON])
-        return reply(JSON, JSON, answering.served.schema, body, answering, request_id)
+        asked = body, answering, request_id
+        return reply(formats.READERS[JSON], formats.WRITERS[JSON], JSON, answering.served.schema, asked)
 
     def invocations(headers: Mapping[str, str], body: bytes, answering: Answering, request_id: str) -> Response:
         kind = formats.media_type(headers, list(formats.READERS))
         answer_kind = formats.answer_type(headers.get("accept", ""), kind)
-        return reply(kind, answer_kind, answering.served.file_schema, body, answering, request_id)
+        read, write = formats.READERS[kind], formats.WRITERS[answer_kind]
+        if kind == JSON and formats.has_instances(body):
+            read, write = formats.read_instances, formats.write_instances if answer_kind == JSON else write
+        return reply(read, write, answer_kind, answering.served.file_schema, (body, answering, request_id))
 
     return {"/predict": predict, "/invocations": invocations}
 

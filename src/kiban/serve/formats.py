@@ -17,6 +17,10 @@ JSON_LINES = "application/jsonlines"
 CSV = "text/csv"
 
 Objects = Sequence[Mapping[str, Any]]
+Read = Callable[[bytes, Schema], Records]
+"""What reads the records of a body."""
+Write = Callable[[str, Objects, Objects], bytes]
+"""What writes an answer: of the model's id, the predictions and the warnings."""
 
 
 def media_type(headers: Mapping[str, str], accepted: Sequence[str]) -> str:
@@ -53,12 +57,31 @@ def read_json(body: bytes, schema: Schema) -> Records:
 
     Raises RefusedError: 400 if the body is not JSON, 422 if it has another shape or the schema rejects a record.
     """
+    return _listed(body, schema, "records")
+
+
+def has_instances(body: bytes) -> bool:
+    """Whether a body of JSON is {"instances": [record]}, as of Vertex AI and TF Serving.
+
+    Raises RefusedError (400) if it is not JSON.
+    """
+    if b'"instances"' not in body:
+        return False
     content = _from_json(body, "the body")
-    if not isinstance(content, dict) or content.keys() != {"records"} or not isinstance(content["records"], list):
-        raise RefusedError(
-            422, finding("the body has no list of records", '{"records": [{…}, …]} without other keys', field="records")
-        )
-    return _checked(content["records"], schema)
+    return isinstance(content, dict) and "instances" in content
+
+
+def read_instances(body: bytes, schema: Schema) -> Records:
+    """The records of a body {"instances": [record]}. Raises RefusedError as `read_json` does."""
+    return _listed(body, schema, "instances")
+
+
+def _listed(body: bytes, schema: Schema, key: str) -> Records:
+    content = _from_json(body, "the body")
+    if not isinstance(content, dict) or content.keys() != {key} or not isinstance(content[key], list):
+        allowed = f'{{"{key}": [{{…}}, …]}} without other keys'
+        raise RefusedError(422, finding(f"the body has no list of {key}", allowed, field=key))
+    return _checked(content[key], schema)
 
 
 def _checked(records: Sequence[Any], schema: Schema) -> Records:
@@ -154,6 +177,11 @@ def _write_json(model_id: str, predictions: Objects, warnings: Objects) -> bytes
     return to_json({"model_id": model_id, "predictions": predictions, "warnings": warnings})
 
 
+def write_instances(_: str, predictions: Objects, __: Objects) -> bytes:
+    """The answer to instances: {"predictions": [prediction]}."""
+    return to_json({"predictions": predictions})  # the id of the model and the number of warnings are headers
+
+
 def _write_json_lines(model_id: str, predictions: Objects, warnings: Objects) -> bytes:
     by_record: list[list[Mapping[str, Any]]] = [[] for _ in predictions]
     for warning in warnings:
@@ -181,12 +209,12 @@ def _fields(node: Any) -> Iterator[Any]:
         yield str(node).lower() if isinstance(node, bool) else node
 
 
-READERS: dict[str, Callable[[bytes, Schema], Records]] = {
+READERS: dict[str, Read] = {
     JSON: read_json,
     JSON_LINES: read_json_lines,
     CSV: read_csv,
 }
-WRITERS: dict[str, Callable[[str, Objects, Objects], bytes]] = {
+WRITERS: dict[str, Write] = {
     JSON: _write_json,
     JSON_LINES: _write_json_lines,
     CSV: _write_csv,

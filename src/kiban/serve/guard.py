@@ -30,6 +30,13 @@ OTHER = "other"  # stands for every unknown path in the counters
 READ = (b"content-type", b"content-encoding", b"accept")
 """The headers that predictions are read and written by."""
 
+ALIASES = {"AIP_PREDICT_ROUTE": "/invocations", "AIP_HEALTH_ROUTE": "/ping"}
+"""The environment variables in which Vertex AI gives paths other names, and the paths.
+Source: https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements"""
+
+PORT = "AIP_HTTP_PORT"
+"""The environment variable in which Vertex AI gives the port."""
+
 Direct = Callable[[Mapping[str, str], bytes, Answering, str], Response]
 """What answers a request without the application: from its headers READ, its body, the model and the request's id."""
 
@@ -52,6 +59,22 @@ def read_keys(environment: Mapping[str, str]) -> tuple[bytes, ...]:
     return tuple(_digest(key.encode()) for key in keys)
 
 
+def read_aliases(environment: Mapping[str, str]) -> dict[str, str]:
+    """Paths by the other names that Vertex AI gives them. Raises KibanError if a name is no path."""
+    aliases = {environment[name]: path for name, path in ALIASES.items() if environment.get(name)}
+    if wrong := [alias for alias in aliases if not alias.startswith("/")]:
+        raise KibanError(f"{' and '.join(ALIASES)}: {wrong[0]!r} is not a path: it begins with /")
+    return aliases
+
+
+def read_port(environment: Mapping[str, str]) -> int:
+    """The port at which the service listens, if no option says another one. Raises KibanError if it is not a number."""
+    given = environment.get(PORT, "") or "3000"
+    if not given.isdecimal():
+        raise KibanError(f"{PORT}: {given!r} is not a port")
+    return int(given)
+
+
 logger = logging.getLogger("bentoml.kiban")  # BentoML sets up the loggers of its name
 
 
@@ -59,15 +82,16 @@ class Guard:
     """ASGI middleware. It passes on only requests with a known path and method, with a valid key if one is needed, and
     with a complete body within the limits.
 
-    `methods` has the method of each path. A request that is refused gets a Refusal. Every answer has the ids of the
-    request and of the model, which is the current one at the time when the body is complete. `refused` is told of the
-    predictions that are refused.
+    `methods` has the method of each path, and `aliases` the paths that have other names too. A request that is refused
+    gets a Refusal. Every answer has the ids of the request and of the model, which is the current one at the time when
+    the body is complete. `refused` is told of the predictions that are refused.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         methods: Mapping[str, str],
+        aliases: Mapping[str, str],
         limits: Serving,
         keys: tuple[bytes, ...],
         current: Callable[[], Answering],
@@ -76,6 +100,7 @@ class Guard:
     ) -> None:
         self.app = app
         self.methods = methods
+        self.aliases = aliases
         self.limits = limits
         self.keys = keys
         self.current = current
@@ -89,6 +114,8 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if scope["path"] in self.aliases:
+            scope = {**scope, "path": self.aliases[scope["path"]]}
         if scope["method"] == "HEAD" and self.methods.get(scope["path"]) == "GET":
             scope = {**scope, "method": "GET"}  # the server has a scope of its own, and leaves the body out
         started = perf_counter()

@@ -51,7 +51,8 @@ INVOCATIONS: dict[str, Any] = {
     "operation_id": "invocations",
     "summary": "Predict, as SageMaker calls it",
     "description": "The answer is JSON as for /predict, JSON lines, or CSV with the same values in order: the type "
-    "that the Accept header names, or else the type of the request.",
+    'that the Accept header names, or else the type of the request. {"instances": …}, as Vertex AI and TF Serving ask, '
+    'is answered by {"predictions": …}.',
     "responses": {200: {"model": Answer, "headers": _HEADERS}, **_refused(400, 406, 415, 422)},
 }
 
@@ -77,6 +78,13 @@ def document(app: FastAPI, served: Served, keyed: bool) -> dict[str, Any]:
     request = served.schema.request.model_json_schema(ref_template=_REF)
     schemas = document_of_app["components"]["schemas"]
     schemas.update(request.pop("$defs"), Request=request)
+    records = request["properties"]["records"]
+    schemas["Instances"] = {
+        "type": "object",
+        "properties": {"instances": {**records, "title": "Instances"}},
+        "required": ["instances"],
+        "additionalProperties": False,
+    }
     schemas["Prediction"] = {**served.answers.model.model_json_schema(), "title": "Prediction"}
     predicts = {"/predict": [JSON], "/invocations": [JSON, JSON_LINES, CSV]}
     requests, answers = _request_bodies(served), _answer_bodies(served)
@@ -86,6 +94,8 @@ def document(app: FastAPI, served: Served, keyed: bool) -> dict[str, Any]:
         answer_content = operation["responses"]["200"]["content"]
         for kind in kinds:
             answer_content.setdefault(kind, {}).update(answers[kind])
+        if path == "/invocations":
+            _add_instances(operation)
     for path, summary in (("/livez", "Whether the process is alive"), ("/readyz", "Whether the service can answer")):
         responses = {"200": text(summary, "text/plain")["responses"][200]}
         operation = {"summary": summary, "operationId": path.strip("/"), "responses": responses}
@@ -106,6 +116,18 @@ def document(app: FastAPI, served: Served, keyed: bool) -> dict[str, Any]:
     if keyed:
         document_of_app["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
     return document_of_app
+
+
+def _add_instances(operation: dict[str, Any]) -> None:
+    """Let an operation take, beside records, instances, which are answered by predictions alone."""
+    asked, answered = operation["requestBody"]["content"][JSON], operation["responses"]["200"]["content"][JSON]
+    (record,) = asked["examples"]["typical"]["value"]["records"]
+    examples = {**asked["examples"], "instances": {"summary": "As Vertex AI asks", "value": {"instances": [record]}}}
+    either = {"anyOf": [asked["schema"], {"$ref": _REF.format(model="Instances")}]}
+    operation["requestBody"]["content"][JSON] = {"schema": either, "examples": examples}
+    predictions = {"type": "array", "items": {"$ref": _REF.format(model="Prediction")}}
+    alone = {"type": "object", "properties": {"predictions": predictions}, "required": ["predictions"]}
+    answered["schema"] = {"anyOf": [answered["schema"], {**alone, "additionalProperties": False}]}
 
 
 def _request_bodies(served: Served) -> dict[str, Any]:

@@ -93,7 +93,8 @@ try:
         raise KibanError(f"{RELEASE} has no release yet: `kiban promote`, or `kiban fetch prod`, lays one")
     check_packable()
     limits = read(Params, ROOT / PARAMS).serving
-    keys = guard.read_keys(os.environ)
+    keys, aliases = guard.read_keys(os.environ), guard.read_aliases(os.environ)
+    port = guard.read_port(os.environ)
     store = logged.store()
     log = PredictionLog(logged.folder(ROOT), limits.prediction_log, limits.workers, store)
     app = create_app(bool(keys))
@@ -110,7 +111,7 @@ methods |= {route.path: method for route in app.routes for method in route.metho
     # For a known distribution BentoML would install a compiler, git and GnuPG, which wheels do not need.
     image=Image(base_image=f"python:{PYTHON}-slim", distro="none").run("install -d -o bentoml -g bentoml /log"),
     workers=limits.workers,
-    http={"host": "127.0.0.1", "port": 3000},
+    http={"host": "127.0.0.1", "port": port},
     # The guard's limit ends earlier. BentoML keeps a timer of each request for this time, so it is short.
     traffic={"timeout": limits.max_seconds + 1},
     metrics={"enabled": False},  # BentoML makes a series for each path that was ever requested
@@ -141,6 +142,7 @@ class Service:
 Service.add_asgi_middleware(  # type: ignore[attr-defined]
     guard.Guard,
     methods=methods,
+    aliases=aliases,
     limits=limits,
     keys=keys,
     current=lambda: watch.answering,
