@@ -109,6 +109,18 @@ def evaluated(source: Path, once: Callable[..., Path]) -> Path:
     return once("evaluated", run_all)
 
 
+@pytest.fixture(scope="module")
+def models(evaluated: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The folders of two models that answer differently."""
+    other = tmp_path_factory.mktemp("other") / "project"
+    shutil.copytree(evaluated, other)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(other)
+        compose_here(*SMALL_TREES, "model.learning_rate=0.3")
+        run_stage("train")
+    return [evaluated / "models/servable", other / "models/servable"]
+
+
 @pytest.fixture
 def project(evaluated: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the evaluated project as working directory, with the slice as its source."""

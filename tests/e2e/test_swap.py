@@ -12,24 +12,12 @@ import yaml
 from callers import Answered, callers
 from clones import served_with
 from servers import output_of, process_of, serving
-from slice import KNOWN_FLIGHT, SMALL_TREES, compose_here, run_stage
+from slice import KNOWN_FLIGHT
 
 from kiban.servable import manifest, skops_file
 from kiban.servable.load import load
 
 WATCH = 0.2  # seconds
-
-
-@pytest.fixture(scope="module")
-def models(evaluated: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """The folders of two models that answer differently."""
-    other = tmp_path_factory.mktemp("other") / "project"
-    shutil.copytree(evaluated, other)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(other)
-        compose_here(*SMALL_TREES, "model.learning_rate=0.3")
-        run_stage("train")
-    return [evaluated / "models/servable", other / "models/servable"]
 
 
 @pytest.fixture(scope="module")
