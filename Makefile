@@ -127,12 +127,23 @@ train: $(INSTALLED) ## for CI: run with data from the store, push data and model
 	kiban push --timeout 3000
 	rm -rf results && mkdir results && cp -R dvc.lock params.yaml reports results
 
+retrain: $(INSTALLED) ## for CI on a schedule: the same with what the sources have and the ledger lacks, taken first
+	kiban pull --absent
+	kiban ingest --new
+	dvc repro
+	kiban push --timeout 3000
+	rm -rf results && mkdir -p results/data && cp -R dvc.lock params.yaml reports results && cp data/*.batches.yaml results/data
+
 deliver: ## for CI: commit results/ to the clone in the folder HEAD, and push it to BRANCH, if that is still at COMMIT
 	@test "$$(git -C "$$HEAD" ls-remote origin "refs/heads/$$BRANCH" | cut -f 1)" = "$$COMMIT" || { echo "error: $$BRANCH is not" \
 		"at $$COMMIT any more: label it again" >&2; exit 1; }
 	python3 ci/deliver.py results "$$HEAD/$$(git rev-parse --show-prefix)"
-	cd "$$HEAD/$$(git rev-parse --show-prefix)" && git add --all -- dvc.lock params.yaml reports && { git diff --cached --quiet || \
+	cd "$$HEAD/$$(git rev-parse --show-prefix)" && git add --all -- dvc.lock params.yaml reports data && { git diff --cached --quiet || \
 		git -c user.name=kiban -c user.email=kiban@localhost commit -q -m "Trained in CI" && git push -q origin "HEAD:refs/heads/$$BRANCH"; }
+
+propose: ## for CI: open a pull request of BRANCH, if `make deliver` has pushed it, with the report of report/
+	@! git -C "$$HEAD" ls-remote --exit-code origin "refs/heads/$$BRANCH" > /dev/null || gh pr create --repo "$$GITHUB_REPOSITORY" \
+		--head "$$BRANCH" --title "$$(sed -n '/^## /{s///p;q}' report/report.md)" --body-file report/report.md
 
 unlabel: ## for CI: take the label `train` off the pull request NUMBER
 	gh pr edit "$$NUMBER" --repo "$$GITHUB_REPOSITORY" --remove-label train
@@ -230,4 +241,4 @@ $(INSTALLED): requirements.lock pyproject.toml $(wildcard .store) $(if $(STORES)
 NO_REPORTS := "import importlib.util; importlib.util.find_spec(\"no_reports\") and __import__(\"no_reports\")\n"
 USER_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 
-.PHONY: help runners repro test test-long check platform lint docs compose s3 store reproduce hooks report gate comment train deliver unlabel serve experiments runs bento image bench bench-tables bench-gate replay template release lock
+.PHONY: help runners kubeflow repro test test-long test-airflow test-runners test-image check platform lint docs compose s3 store reproduce hooks report gate comment train retrain deliver propose unlabel serve experiments runs bento image bench bench-tables bench-gate replay template release lock

@@ -11,11 +11,14 @@ import sys
 from pathlib import Path
 
 MADE = ("dvc.lock", "params.yaml", "reports")
+LEDGERS = "data/*.batches.yaml"
+"""What a scheduled run makes too: it takes new batches."""
 
 
 def copy(results: Path, clone: Path) -> None:
-    """Copy dvc.lock, params.yaml and the files of reports/. Raises SystemExit if one of them is not a regular file."""
+    """Copy dvc.lock, params.yaml, the files of reports/, and ledgers. Raises SystemExit if one is no regular file."""
     paths = [path for name in MADE for path in [results / name, *sorted((results / name).rglob("*"))]]
+    paths += sorted(results.glob(LEDGERS))
     for path in paths:
         _check(path.relative_to(results), results, clone)
     for path in paths:

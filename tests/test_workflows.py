@@ -33,8 +33,10 @@ WRITES = {  # of the jobs that may write anything
     "comment": {"pull-requests"},
     "unlabel": {"pull-requests"},
     "deliver": {"contents"},
+    "propose": {"contents", "pull-requests"},
 }
-BASE = "${{ github.event.pull_request.base.sha }}"
+PUSHING = ("deliver", "propose")
+BASES = {"schedule": "${{ github.sha }}"}  # of main; of the others that of the pull request
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -46,7 +48,7 @@ def test_nothing_may_be_done_that_is_not_asked_for(file: Path) -> None:
         assert writes == WRITES.get(name, set())
         for step in job["steps"]:
             if step.get("uses", "").startswith("actions/checkout@"):
-                pushes = name == "deliver" and step["with"].get("path") == ".kiban_head"
+                pushes = name in PUSHING and step["with"].get("path") == ".kiban_head"
                 assert step["with"]["persist-credentials"] is pushes
 
 
@@ -58,9 +60,9 @@ def test_a_job_that_may_write_runs_no_code_of_the_pull_request_and_gets_no_secre
     for name in workflow["jobs"].keys() & WRITES.keys():
         job = workflow["jobs"][name]
         (checkout, *others) = [step["with"] for step in job["steps"] if "checkout" in step.get("uses", "")]
-        assert checkout["ref"] == BASE
+        assert checkout["ref"] == BASES.get(file.stem, "${{ github.event.pull_request.base.sha }}")
         assert "path" not in checkout  # its Makefile is the one that runs
-        assert [other["path"] for other in others] == ([".kiban_head"] if name == "deliver" else [])
+        assert [other["path"] for other in others] == ([".kiban_head"] if name in PUSHING else [])
         assert "secrets." not in str(job)
     assert "secrets." not in str(workflow["jobs"].get("check", {}))
 

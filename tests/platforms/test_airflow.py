@@ -57,6 +57,16 @@ if "--operators" in sys.argv:
     looked["pod"] = ApiClient().sanitize_for_serialization(pod)
     looked["batch"] = tasks["prepare"].container_overrides
     looked["sagemaker"] = tasks["train"].config
+import datetime, types
+given = {"run_id": "monday", "data_interval_start": datetime.datetime(2026, 10, 2)}
+for kind, params in (("manual", {"new": True, "overrides": "a=1", "commit": "v1"}), ("scheduled", {"new": True}),
+                     ("backfill", {"new": True, "until": "2026-03"}), ("scheduled", {"new": False, "until": "x"})):
+    params = {"until": "", "overrides": "", "commit": "", **params}
+    rendered = dict(tasks["config"].env)
+    tasks["config"]._do_render_template_fields(tasks["config"], ["env"], {**given, "params": params,
+        "dag_run": types.SimpleNamespace(run_type=kind)}, kiban.graph.get_template_env(), set())
+    looked.setdefault("env", []).append(tasks["config"].env)
+    tasks["config"].env = rendered
 for status in (0, 1, 3, 4):
     operator = kiban.CycleOperator(task_id=f"end{status}", bash_command=f"exit {status}")
     try:
@@ -105,7 +115,7 @@ def test_airflow_reads_the_graph_and_a_place_for_each_stage(
     places = {"ingest": "pod", "prepare": "batch", "train": "sagemaker"}
     stages: dict[str, dict[str, Any]] = {stage: {"where": place} for stage, place in places.items()}
     stages["ingest"] |= {"cpu": 4, "memory": 16}
-    configure(ours, stages=stages)
+    configure(ours, stages=stages, until="%Y-%m")
     looked = look(ours, "--operators")
     order = ["config", "ingest", "validate_raw", "prepare", "validate_prepared", "train", "evaluate", "track"]
     assert list(looked["graph"]) == [*order, "publish"]
@@ -121,6 +131,8 @@ def test_airflow_reads_the_graph_and_a_place_for_each_stage(
         "3": "AirflowFailException",
         "4": "AirflowFailException",
     }
+    asked = [[env[f"KIBAN_{name}"] for name in ("OVERRIDES", "COMMIT", "NEW", "UNTIL")] for env in looked["env"]]
+    assert asked == [["a=1", "v1", "1", ""], ["", "", "1", "2026-10"], ["", "", "1", "2026-03"], ["", "", "", ""]]
     (tmp_path / "pod.yaml").write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Pod", **looked["pod"]}))
     run(tmp_path, "kubernetes-validate", "--quiet", "--strict", "pod.yaml")
     (container,) = looked["pod"]["spec"]["containers"]
@@ -134,6 +146,26 @@ def test_airflow_reads_the_graph_and_a_place_for_each_stage(
     ]:
         shape = get_session().get_service_model(service).operation_model(operation).input_shape
         assert ParamValidator().validate(asked, shape).generate_report() == ""
+
+
+def test_a_folder_of_one_machine_gives_the_same_bytes(moved: Path, feed: Path, origin: Path, tmp_path: Path) -> None:
+    ours = tmp_path / "folder"
+    run(tmp_path, "git", "clone", "-q", str(origin), str(ours))
+    (ours / ".venv/bin").mkdir(parents=True)
+    (ours / ".venv/bin/activate").write_text(f"export PATH={ROOT}/.venv/bin:$PATH\n")
+    configure(ours, where="folder", folder=str(ours))
+    run(ours, "git", "commit", "-q", "-a", "-m", "settings of Airflow")
+    run(ours, "git", "push", "-q", "origin", "main")
+    lay(feed, "2012-07")
+    home = tmp_path / "home"
+    given = variables(home, AIRFLOW__CORE__DAGS_FOLDER=str(ours / "runners/airflow"))
+    for words in (["db", "migrate"], ["dags", "test", "kiban"]):
+        done = subprocess.run([AIRFLOW / "airflow", *words], env=given, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    (branch,) = run(origin, "git", "for-each-ref", "--format=%(refname:short)", "refs/heads/kiban-run-*").split()
+    assert "2012-07" in run(origin, "git", "show", f"{branch}:data/weather.batches.yaml")
+    run(moved, "git", "pull", "-q", str(origin), "main")
+    check_same_bytes(moved, origin, branch)
 
 
 @pytest.fixture
