@@ -3,7 +3,7 @@
 # It is built from a clean clone, so that nothing of the working tree is in it: no key, no data, no other branch.
 #
 #   ENGINE     docker, podman or buildah; the first of them that is there
-#   OPTIONS    more options of its `build`, such as --platform linux/amd64
+#   OPTIONS    more options of its `build`, such as --platform linux/amd64, or --build-arg ACCOUNT=root for SageMaker
 set -euo pipefail
 engine=${ENGINE:-$(command -v docker podman buildah | head -n 1)}
 [ -n "$engine" ] || { echo "error: docker, podman or buildah is needed, and none is there" >&2; exit 1; }

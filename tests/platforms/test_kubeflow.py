@@ -103,7 +103,8 @@ def test_the_pipeline_gives_the_bytes_of_one_machine(
     check_same_bytes(moved, origin, branch)
 
 
-def test_a_job_of_the_trainer_runs_a_stage_in_a_fresh_clone(socket: str, steps_image: str) -> None:
+def test_a_job_of_the_trainer_runs_a_stage_in_a_fresh_clone(socket: str, steps_image: str, tmp_path: Path) -> None:
     """In a network of its own, from which this machine is not reached: origin is the repository of the image."""
     given = {"socket": socket, "image": steps_image, "environment": {"KIBAN_REPOSITORY": "/opt/kiban"}}
-    assert run(ROOT, str(PYTHON), "-c", TRAINJOB, json.dumps(given)) == "Complete\n"
+    (tmp_path / "job.py").write_text(TRAINJOB)  # the source of the job's function is read from its file
+    assert run(tmp_path, str(PYTHON), "job.py", json.dumps(given)) == "Complete\n"
