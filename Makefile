@@ -64,6 +64,7 @@ lint: $(INSTALLED) ## check style, types, deploy/, and that params.yaml is compo
 
 runners: $(INSTALLED) ## write what schedulers read, after a change of the graph or of runners/NAME.yaml
 	kiban runner --write
+	test ! -x .venv/kubeflow/bin/python || .venv/kubeflow/bin/python runners/kubeflow/pipeline.py
 
 kubeflow: .venv/kubeflow/installed ## compile runners/kubeflow/pipeline.py, after a change of the graph or of runners/kubeflow.yaml
 	.venv/kubeflow/bin/python runners/kubeflow/pipeline.py
@@ -138,12 +139,13 @@ deliver: ## for CI: commit results/ to the clone in the folder HEAD, and push it
 	@test "$$(git -C "$$HEAD" ls-remote origin "refs/heads/$$BRANCH" | cut -f 1)" = "$$COMMIT" || { echo "error: $$BRANCH is not" \
 		"at $$COMMIT any more: label it again" >&2; exit 1; }
 	python3 ci/deliver.py results "$$HEAD/$$(git rev-parse --show-prefix)"
-	cd "$$HEAD/$$(git rev-parse --show-prefix)" && git add --all -- dvc.lock params.yaml reports data && { git diff --cached --quiet || \
+	cd "$$HEAD/$$(git rev-parse --show-prefix)" && git add --all -- dvc.lock params.yaml reports $$(ls -d data 2> /dev/null) && { git diff --cached --quiet || \
 		git -c user.name=kiban -c user.email=kiban@localhost commit -q -m "Trained in CI" && git push -q origin "HEAD:refs/heads/$$BRANCH"; }
 
 propose: ## for CI: open a pull request of BRANCH, if `make deliver` has pushed it, with the report of report/
-	@! git -C "$$HEAD" ls-remote --exit-code origin "refs/heads/$$BRANCH" > /dev/null || gh pr create --repo "$$GITHUB_REPOSITORY" \
-		--head "$$BRANCH" --title "$$(sed -n '/^## /{s///p;q}' report/report.md)" --body-file report/report.md
+	@branch=$$(git -C "$$HEAD" ls-remote origin "refs/heads/$$BRANCH") || exit 1; test -n "$$branch" || exit 0; \
+	sed '/^<!-- pictures -->$$/,$$d' report/report.md > report/comment.md && gh pr create --repo "$$GITHUB_REPOSITORY" \
+		--head "$$BRANCH" --title "$$(sed -n '/^## /{s///p;q}' report/comment.md)" --body-file report/comment.md
 
 unlabel: ## for CI: take the label `train` off the pull request NUMBER
 	gh pr edit "$$NUMBER" --repo "$$GITHUB_REPOSITORY" --remove-label train

@@ -18,7 +18,8 @@ LEDGERS = "data/*.batches.yaml"
 def copy(results: Path, clone: Path) -> None:
     """Copy dvc.lock, params.yaml, the files of reports/, and ledgers. Raises SystemExit if one is no regular file."""
     paths = [path for name in MADE for path in [results / name, *sorted((results / name).rglob("*"))]]
-    paths += sorted(results.glob(LEDGERS))
+    folder = results / Path(LEDGERS).parent
+    paths += [folder, *sorted(results.glob(LEDGERS))] if folder.is_symlink() or folder.exists() else []
     for path in paths:
         _check(path.relative_to(results), results, clone)
     for path in paths:

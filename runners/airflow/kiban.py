@@ -4,7 +4,6 @@ Airflow's own environment needs nothing of Kiban: the graph is read from dvc.loc
 """
 
 import importlib.util
-import re
 import shlex
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -21,29 +20,34 @@ SETTINGS = yaml.safe_load((ROOT / "runners/airflow.yaml").read_text())
 NAME, WHERE = SETTINGS["name"], SETTINGS["where"]
 ASK_A_PERSON = {3: "bad data", 4: "an alarm"}  # exit statuses of `kiban cycle`: another try would say the same
 
-OF_INTERVAL = f"(data_interval_start.strftime('{SETTINGS['until']}') if dag_run.run_type != 'manual' else '')"
+_file = importlib.util.spec_from_file_location("stages", ROOT / "src/kiban/runners/stages.py")
+stages = importlib.util.module_from_spec(_file)
+_file.loader.exec_module(stages)
+
+# A scheduled run takes no batch after that of its data interval.
+OF_INTERVAL = (
+    f"(data_interval_start.in_timezone('{SETTINGS['timezone']}').strftime('{SETTINGS['until']}')"
+    " if dag_run.run_type in ('scheduled', 'backfill') else '')"
+)
 VARIABLES = {
     "KIBAN_REPOSITORY": SETTINGS["repository"],
     "KIBAN_PROJECT": SETTINGS.get("project", ""),
     "KIBAN_RUN": "{{ run_id }}",
-    "KIBAN_COMMIT": "{{ params.commit }}",
-    "KIBAN_OVERRIDES": "{{ params.overrides }}",
     "KIBAN_NEW": "{{ '1' if params.new else '' }}",
     # A scheduled run takes no batch after that of its data interval.
     "KIBAN_UNTIL": "{{ (params.until or " + OF_INTERVAL + ") if params.new else '' }}",
 }
+PARAMS = {
+    "new": Param(True, type="boolean", description="first take what the sources have and the ledger lacks"),
+    "until": Param("", type="string", description="and no batch after this one"),
+}
+if WHERE != "folder":  # which is one clone: other parameters would stay in it
+    VARIABLES |= {"KIBAN_COMMIT": "{{ params.commit }}", "KIBAN_OVERRIDES": "{{ params.overrides }}"}
+    PARAMS |= {
+        "overrides": Param("", type="string", description="such as model=logistic model.C=0.1"),
+        "commit": Param("", type="string", description="a commit, tag or branch; the default branch without it"),
+    }
 TAKE_NEW = '{ [ -z "$KIBAN_NEW" ] || kiban ingest --new ${KIBAN_UNTIL:+--until "$KIBAN_UNTIL"}; }'
-
-
-def _stages() -> dict[str, list[str]]:
-    spec = importlib.util.spec_from_file_location("stages", ROOT / "src/kiban/runners/stages.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.stages(ROOT)
-
-
-def task_id(stage: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]", "-", stage)
 
 
 def machine(stage: str) -> dict[str, Any]:
@@ -73,7 +77,7 @@ def in_pod(stage: str, **settings: Any) -> BaseOperator:
     size = machine(stage)
     memory = f"{size['memory']}Gi"
     return KubernetesPodOperator(
-        name=f"{NAME}-{stage.strip('-')}",
+        name=job_name(stage),
         namespace=SETTINGS["namespace"],
         image=SETTINGS["image"],
         cmds=["kiban-clone", "kiban", "step", stage],
@@ -93,7 +97,7 @@ def in_batch(stage: str, **settings: Any) -> BaseOperator:
 
     batch, size = yaml.safe_load((ROOT / "runners/batch.yaml").read_text()), machine(stage)
     return BatchOperator(
-        job_name=f"{NAME}-{task_id(stage).strip('-')}",
+        job_name=job_name(stage),
         job_definition=batch["name"],
         job_queue=batch["queue"],
         container_overrides={
@@ -104,6 +108,7 @@ def in_batch(stage: str, **settings: Any) -> BaseOperator:
                 {"type": "MEMORY", "value": str(size["memory"] * 1024)},
             ],
         },
+        submit_job_timeout=size["minutes"] * 60,
         **settings,
     )
 
@@ -113,7 +118,8 @@ def in_sagemaker(stage: str, **settings: Any) -> BaseOperator:
     from airflow.providers.amazon.aws.operators.sagemaker import SageMakerProcessingOperator
 
     config = yaml.safe_load((ROOT / "runners/sagemaker/processing-job.yaml").read_text())
-    config["ProcessingJobName"] = f"{NAME}-{re.sub('[^A-Za-z0-9]+', '-', stage).strip('-')}"
+    config["ProcessingJobName"] = job_name(stage)
+    config["StoppingCondition"]["MaxRuntimeInSeconds"] = machine(stage)["minutes"] * 60
     config["AppSpecification"]["ContainerEntrypoint"] = ["kiban-clone", "kiban", "step", stage]
     config["Environment"] |= VARIABLES
     return SageMakerProcessingOperator(config=config, action_if_job_exists="timestamp", **settings)
@@ -126,6 +132,10 @@ PLACES: dict[str, Callable[..., BaseOperator]] = {
     "batch": in_batch,
     "sagemaker": in_sagemaker,
 }
+
+
+def job_name(stage: str) -> str:
+    return f"{NAME}-{stages.task(stage).strip('-').lower()}"
 
 
 def _folder() -> str:
@@ -145,7 +155,8 @@ class CycleOperator(BashOperator):
     """`kiban cycle`, which is tried again where that may help: not after bad data, and not after an alarm."""
 
     def execute(self, context: Any) -> None:
-        done = self.subprocess_hook.run_command(["bash", "-c", self.bash_command], env=self.get_env(context))
+        command, env = ["bash", "-c", self.bash_command], self.get_env(context)
+        done = self.subprocess_hook.run_command(command, env=env, cwd=self.cwd)
         if done.exit_code in ASK_A_PERSON:
             raise AirflowFailException(f"{ASK_A_PERSON[done.exit_code]}: {done.output}")
         if done.exit_code:
@@ -163,26 +174,20 @@ with DAG(
     NAME,
     schedule=CronDataIntervalTimetable(SETTINGS["schedule"], timezone=SETTINGS["timezone"]),
     default_args={"retries": 2, "retry_delay": timedelta(seconds=SETTINGS["retry_seconds"])},
-    params={
-        "new": Param(True, type="boolean", description="first take what the sources have and the ledger lacks"),
-        "until": Param("", type="string", description="and no batch after this one"),
-        "overrides": Param("", type="string", description="such as model=logistic model.C=0.1"),
-        "commit": Param("", type="string", description="a commit, tag or branch; the default branch without it"),
-    },
+    params=PARAMS,
     **SCHEDULED,
 ) as graph:
-    before = _stages()
+    before = stages.stages(ROOT)
     tasks = {
         stage: PLACES[machine(stage)["where"]](
-            stage, task_id=task_id(stage), execution_timeout=timedelta(minutes=machine(stage)["minutes"])
+            stage, task_id=stages.task(stage), execution_timeout=timedelta(minutes=machine(stage)["minutes"])
         )
         for stage in before
     }
     publish = PLACES[WHERE]("--publish", task_id="publish", outlets=[Asset(NAME, f"kiban://{NAME}/model")])
     for stage, others in before.items():
         tasks[stage] << [tasks[each] for each in others]
-        if not any(stage in each for each in before.values()):
-            tasks[stage] >> publish
+    publish << [tasks[stage] for stage in stages.last(before)]
 
 with DAG(
     f"{NAME}-cycle",
@@ -199,4 +204,5 @@ with DAG(
             "KIBAN_RELEASE": SETTINGS["release"],
         },
         append_env=True,
+        cwd=_folder() if WHERE == "folder" else None,
     )

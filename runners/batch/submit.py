@@ -12,20 +12,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import botocore.session
+from botocore.exceptions import BotoCoreError, ClientError
 
-from kiban.core.errors import exit_on_error
+from kiban.core.errors import KibanError, exit_on_error, one_line
 from kiban.runners import platforms
-from kiban.runners.stages import task
+from kiban.runners.stages import last, task
 
 
 def submit(client: Any, run: str, variables: Mapping[str, str]) -> dict[str, str]:
-    """The ids of the jobs by stage."""
+    """The ids of the jobs by stage, each of which is printed when it is submitted. Raises errors of botocore."""
     graph = platforms.committed_graph()
     settings: platforms.Batch = platforms.read("batch", graph)
-    last = [stage for stage in graph if not any(stage in before for before in graph.values())]
     environment = [{"name": name, "value": value} for name, value in {"KIBAN_RUN": run, **variables}.items()]
     ids: dict[str, str] = {}
-    for stage, before in {**graph, "--publish": last}.items():
+    for stage, before in {**graph, "--publish": last(graph)}.items():
         machine = settings.machine_of(stage)
         request = {
             "jobName": re.sub(r"[^A-Za-z0-9-]+", "-", f"{settings.name}-{run}-{task(stage).strip('-')}")[:128],
@@ -43,6 +43,7 @@ def submit(client: Any, run: str, variables: Mapping[str, str]) -> dict[str, str
             },
         }
         ids[stage] = client.submit_job(**request)["jobId"]
+        print(f"{stage}: {ids[stage]}")
     return ids
 
 
@@ -50,9 +51,10 @@ def main() -> None:
     if len(sys.argv) < 2 or not all("=" in word for word in sys.argv[2:]):
         sys.exit("usage: python runners/batch/submit.py RUN [NAME=VALUE]…")
     variables = dict(word.split("=", 1) for word in sys.argv[2:])
-    client = botocore.session.get_session().create_client("batch")
-    for stage, job in submit(client, sys.argv[1], variables).items():
-        print(f"{stage}: {job}")
+    try:
+        submit(botocore.session.get_session().create_client("batch"), sys.argv[1], variables)
+    except (BotoCoreError, ClientError) as error:
+        raise KibanError(f"AWS Batch: {one_line(error)}; the jobs above were submitted, no other") from None
 
 
 if __name__ == "__main__":

@@ -17,12 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = yaml.safe_load((ROOT / "runners/kubeflow.yaml").read_text())
 SECONDS = 60
 
-
-def _stages() -> dict[str, list[str]]:
-    spec = importlib.util.spec_from_file_location("stages", ROOT / "src/kiban/runners/stages.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.stages(ROOT)
+_file = importlib.util.spec_from_file_location("stages", ROOT / "src/kiban/runners/stages.py")
+stages = importlib.util.module_from_spec(_file)
+_file.loader.exec_module(stages)
 
 
 def component(stage: str) -> Callable[..., dsl.PipelineTask]:
@@ -63,12 +60,11 @@ def pipeline(
     """What a run is given: `overrides` such as model=logistic; `new`: 1, to take new data first, `until` a batch."""
     given = {"repository": repository, "project": SETTINGS.get("project", ""), "commit": commit}
     given |= {"run": dsl.PIPELINE_JOB_ID_PLACEHOLDER, "overrides": overrides, "new": new, "until": until}
-    graph = _stages()
+    graph = stages.stages(ROOT)
     tasks = {stage: prepared(component(stage)(**given), stage) for stage in graph}
     for stage, before in graph.items():
         tasks[stage].after(*(tasks[each] for each in before))
-    last = [tasks[stage] for stage in graph if not any(stage in before for before in graph.values())]
-    prepared(component("--publish")(**given), "--publish").after(*last)
+    prepared(component("--publish")(**given), "--publish").after(*(tasks[each] for each in stages.last(graph)))
 
 
 if __name__ == "__main__":

@@ -34,6 +34,20 @@ def test_only_what_a_run_makes_is_copied(deliver: ModuleType, results: Path, tmp
     assert not list((tmp_path / "clone/.git").iterdir())
 
 
+def test_ledgers_are_copied_too(deliver: ModuleType, results: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/flights.batches.yaml").write_text("secret")
+    (results / "data").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SystemExit, match="data is a link, which is not delivered"):
+        deliver.copy(results, tmp_path / "clone")
+    (results / "data").unlink()
+    (results / "data").mkdir()
+    for name in ("flights.batches.yaml", "raw.parquet"):
+        (results / "data" / name).write_text(name)
+    deliver.copy(results, tmp_path / "clone")
+    assert [path.name for path in (tmp_path / "clone/data").iterdir()] == ["flights.batches.yaml"]
+
+
 def test_what_leads_elsewhere_is_refused(deliver: ModuleType, results: Path, tmp_path: Path) -> None:
     for place, target in (("results/reports/link.json", "/etc/hostname"), ("clone/reports", ".git")):
         link = tmp_path / place

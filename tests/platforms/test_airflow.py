@@ -57,16 +57,23 @@ if "--operators" in sys.argv:
     looked["pod"] = ApiClient().sanitize_for_serialization(pod)
     looked["batch"] = tasks["prepare"].container_overrides
     looked["sagemaker"] = tasks["train"].config
-import datetime, types
-given = {"run_id": "monday", "data_interval_start": datetime.datetime(2026, 10, 2)}
+import pendulum, types
+given = {"run_id": "monday", "data_interval_start": pendulum.datetime(2026, 9, 30, 22)}  # October in Berlin
 for kind, params in (("manual", {"new": True, "overrides": "a=1", "commit": "v1"}), ("scheduled", {"new": True}),
-                     ("backfill", {"new": True, "until": "2026-03"}), ("scheduled", {"new": False, "until": "x"})):
+                     ("backfill", {"new": True, "until": "2026-03"}), ("asset_triggered", {"new": True}),
+                     ("scheduled", {"new": False, "until": "x"})):
     params = {"until": "", "overrides": "", "commit": "", **params}
     rendered = dict(tasks["config"].env)
     tasks["config"]._do_render_template_fields(tasks["config"], ["env"], {**given, "params": params,
         "dag_run": types.SimpleNamespace(run_type=kind)}, kiban.graph.get_template_env(), set())
     looked.setdefault("env", []).append(tasks["config"].env)
     tasks["config"].env = rendered
+(task,) = kiban.cycle.tasks
+looked["params"] = list(kiban.graph.params)
+task.bash_command = task.bash_command.replace("exec kiban cycle", "pwd > " + sys.argv[1] + "/cwd")
+if kiban.WHERE == "folder":
+    task.execute({})
+    looked["cycle_in"] = open(sys.argv[1] + "/cwd").read().strip()
 for status in (0, 1, 3, 4):
     operator = kiban.CycleOperator(task_id=f"end{status}", bash_command=f"exit {status}")
     try:
@@ -115,7 +122,7 @@ def test_airflow_reads_the_graph_and_a_place_for_each_stage(
     places = {"ingest": "pod", "prepare": "batch", "train": "sagemaker"}
     stages: dict[str, dict[str, Any]] = {stage: {"where": place} for stage, place in places.items()}
     stages["ingest"] |= {"cpu": 4, "memory": 16}
-    configure(ours, stages=stages, until="%Y-%m")
+    configure(ours, stages=stages, until="%Y-%m", timezone="Europe/Berlin")
     looked = look(ours, "--operators")
     order = ["config", "ingest", "validate_raw", "prepare", "validate_prepared", "train", "evaluate", "track"]
     assert list(looked["graph"]) == [*order, "publish"]
@@ -132,7 +139,13 @@ def test_airflow_reads_the_graph_and_a_place_for_each_stage(
         "4": "AirflowFailException",
     }
     asked = [[env[f"KIBAN_{name}"] for name in ("OVERRIDES", "COMMIT", "NEW", "UNTIL")] for env in looked["env"]]
-    assert asked == [["a=1", "v1", "1", ""], ["", "", "1", "2026-10"], ["", "", "1", "2026-03"], ["", "", "", ""]]
+    assert asked == [
+        ["a=1", "v1", "1", ""],
+        ["", "", "1", "2026-10"],
+        ["", "", "1", "2026-03"],
+        ["", "", "1", ""],
+        ["", "", "", ""],
+    ]
     (tmp_path / "pod.yaml").write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Pod", **looked["pod"]}))
     run(tmp_path, "kubernetes-validate", "--quiet", "--strict", "pod.yaml")
     (container,) = looked["pod"]["spec"]["containers"]
@@ -148,7 +161,9 @@ def test_airflow_reads_the_graph_and_a_place_for_each_stage(
         assert ParamValidator().validate(asked, shape).generate_report() == ""
 
 
-def test_a_folder_of_one_machine_gives_the_same_bytes(moved: Path, feed: Path, origin: Path, tmp_path: Path) -> None:
+def test_a_folder_of_one_machine_gives_the_same_bytes(
+    moved: Path, feed: Path, origin: Path, tmp_path: Path, look: Callable[..., dict[str, Any]]
+) -> None:
     ours = tmp_path / "folder"
     run(tmp_path, "git", "clone", "-q", str(origin), str(ours))
     (ours / ".venv/bin").mkdir(parents=True)
@@ -162,6 +177,9 @@ def test_a_folder_of_one_machine_gives_the_same_bytes(moved: Path, feed: Path, o
     for words in (["db", "migrate"], ["dags", "test", "kiban"]):
         done = subprocess.run([AIRFLOW / "airflow", *words], env=given, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
+    looked = look(ours)
+    assert set(looked["params"]) == {"new", "until"}
+    assert looked["cycle_in"] == str(ours)
     (branch,) = run(origin, "git", "for-each-ref", "--format=%(refname:short)", "refs/heads/kiban-run-*").split()
     assert "2012-07" in run(origin, "git", "show", f"{branch}:data/weather.batches.yaml")
     run(moved, "git", "pull", "-q", str(origin), "main")

@@ -99,7 +99,11 @@ def test_the_image_answers_as_vertex_ai_asks(podman: Podman, image: str) -> None
 def test_nothing_of_the_working_tree_is_in_the_image_of_the_steps(podman: Podman, tmp_path: Path) -> None:
     ours = tmp_path / "ours"
     run(copy_to(ours), "git", "init", "-q", "-b", "main")
+    (ours / "past.txt").write_text(CANARY)
     commit(ours, "a project")
+    run(ours, "git", "rm", "-q", "past.txt")
+    commit(ours, "a file less")
+    past = run(ours, "git", "rev-parse", "HEAD^").strip()
     run(ours, "git", "switch", "-q", "-c", "secret")
     (ours / "committed.txt").write_text(CANARY)
     commit(ours, CANARY)
@@ -126,6 +130,7 @@ def test_nothing_of_the_working_tree_is_in_the_image_of_the_steps(podman: Podman
     )
     assert found == ""
     assert str(tmp_path) not in podman("run", "--rm", image, "cat", "/opt/kiban/.git/config")
-    podman("run", "--rm", image, "git", "-C", "/opt/kiban", "cat-file", "-e", secret, status=1)
+    for other in (secret, past):
+        podman("run", "--rm", image, "git", "-C", "/opt/kiban", "cat-file", "-e", other, status=1)
     assert podman("run", "--rm", image, "git", "-C", "/opt/kiban", "status", "--porcelain") == ""
     podman("image", "rm", "-f", image)

@@ -33,7 +33,9 @@ def test_the_graph_is_that_of_dvc() -> None:
 
 
 @pytest.mark.parametrize("is_in_git", [True, False])
-def test_stages_side_by_side_are_told_by_their_paths(tmp_path: Path, is_in_git: bool) -> None:
+def test_stages_side_by_side_are_told_by_their_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_in_git: bool
+) -> None:
     (tmp_path / "dvc.lock").write_text(LOCK)
     (tmp_path / "dvc.yaml").write_text("stages: {first: {}, left: {}, right: {}, last: {}}\n")
     if is_in_git:
@@ -42,6 +44,10 @@ def test_stages_side_by_side_are_told_by_their_paths(tmp_path: Path, is_in_git: 
         (tmp_path / "dvc.lock").write_text(LOCK[: len(LOCK) // 2])  # as DVC is writing it
     graph = {"first": [], "left@2013": ["first"], "right": ["first"], "last": ["left@2013", "right"]}
     assert stages.stages(tmp_path) == graph
+    monkeypatch.setenv("PATH", "")  # a scheduler may have no git
+    if not is_in_git:
+        assert stages.stages(tmp_path) == graph
+    assert stages.last(graph) == ["last"]
     assert [stages.task(stage) for stage in graph] == ["first", "left-2013", "right", "last"]
 
 

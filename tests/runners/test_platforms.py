@@ -12,7 +12,7 @@ from slice import ROOT, script
 
 from kiban.core.errors import KibanError
 from kiban.runners import platforms
-from kiban.runners.stages import stages, task
+from kiban.runners.stages import stages
 
 GRAPH = {"first": [], "left@2013": ["first"], "right": ["first"], "last": ["left@2013", "right"]}
 EVERY = {"argo", "azureml", "batch", "kubeflow", "sagemaker", "vertex"}
@@ -47,15 +47,10 @@ def test_every_file_is_what_the_settings_and_the_graph_give(monkeypatch: pytest.
             assert path.read_text() == content, f"run `make runners` for {path}"
 
 
-def test_the_compiled_pipeline_has_the_stages_of_now() -> None:
+def test_the_compiled_pipeline_has_the_stages_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether it is what its script gives needs Kubeflow's packages: tests/platforms/test_kubeflow.py."""
-    pipeline = next(iter(yaml.safe_load_all((ROOT / "runners/kubeflow/pipeline.yaml").read_text())))
-    tasks = pipeline["root"]["dag"]["tasks"]
-    graph = stages(ROOT)
-    last = [stage for stage in graph if not any(stage in before for before in graph.values())]
-    assert {name: each.get("dependentTasks", []) for name, each in tasks.items()} == {
-        task(stage): [task(each) for each in before] for stage, before in {**graph, "publish": last}.items()
-    }, "run `make kubeflow`"
+    monkeypatch.chdir(ROOT)
+    platforms.check_pipeline(stages(ROOT))
 
 
 @pytest.mark.parametrize(
@@ -69,12 +64,37 @@ def test_the_compiled_pipeline_has_the_stages_of_now() -> None:
         ("kubeflow", "stages", {"trian": {"cpu": 8}}, "stages.trian: there is no such stage, but first, left@2013"),
         ("airflow", "stages", {"last": {"where": "folder"}}, "runners/airflow.yaml: stages.last.where"),
         ("vertex", "minutes", 0, "runners/vertex.yaml: minutes: "),
+        (
+            "airflow",
+            "stages",
+            {"last": {"where": "batch"}},
+            "a stage is to run in batch, and there is no runners/batch",
+        ),
     ],
 )
 def test_a_setting_that_does_not_fit_is_named(here: Path, name: str, key: str, value: Any, message: str) -> None:
     change(name, key, value)
+    if name != "batch":
+        Path("runners/batch.yaml").unlink()
     with pytest.raises(KibanError, match=message):
         platforms.written(name, GRAPH)
+
+
+def test_one_folder_is_for_all_stages(here: Path) -> None:
+    change("airflow", "where", "folder")
+    platforms.written("airflow", GRAPH)
+    change("airflow", "stages", {"last": {"where": "pod"}})
+    with pytest.raises(KibanError, match="runners/airflow.yaml: .*where: folder is for all stages"):
+        platforms.written("airflow", GRAPH)
+
+
+def test_words_that_yaml_takes_for_others_stay_words(here: Path) -> None:
+    change("argo", "name", "on")
+    change("argo", "secret", "123")
+    change("argo", "release", "no")
+    for document in documents("argo"):
+        assert document["metadata"]["name"] in ("on", "on-cycle")
+    assert documents("argo")[0]["spec"]["templates"][1]["container"]["envFrom"] == [{"secretRef": {"name": "123"}}]
 
 
 def test_no_value_is_read_as_syntax(here: Path) -> None:
@@ -105,6 +125,10 @@ def test_stages_whose_names_become_one_are_refused(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(KibanError, match="there is no dvc.lock with stages yet: run `dvc repro`"):
         platforms.committed_graph()
+    (tmp_path / "dvc.yaml").write_text("stages: {publish: {}}\n")
+    (tmp_path / "dvc.lock").write_text("stages: {publish: {cmd: x}}\n")
+    with pytest.raises(KibanError, match="are both called publish by schedulers"):
+        platforms.committed_graph()
     (tmp_path / "dvc.yaml").write_text("stages: {a_b: {}, a: {}}\n")
     (tmp_path / "dvc.lock").write_text("stages: {a@b: {cmd: x}, a_b: {cmd: x}}\n")
     with pytest.raises(KibanError, match="the stages a@b and a_b are both called a-b by schedulers: rename one"):
@@ -126,6 +150,9 @@ def test_the_command_writes_checks_and_leaves_out_what_a_team_took_over(here: Pa
     assert run(here, "kiban", "runner", "--check", status=1) == message
     (here / "runners/argo.yaml").unlink()
     run(here, "kiban", "runner", "--check")
+    (here / "runners/kubeflow/pipeline.yaml").write_text("{root: {dag: {tasks: {config: {}}}}}\n")
+    message = "error: runners/kubeflow/pipeline.yaml has not the stages of dvc.lock: run `make kubeflow`\n"
+    assert run(here, "kiban", "runner", "--check", status=1) == message
     assert "there is no runners/argo.yaml" in run(here, "kiban", "runner", "argo", status=1)
     assert "NAME is one of airflow, argo, " in run(here, "kiban", "runner", "jenkins", status=2)
 

@@ -158,6 +158,12 @@ def test_all_steps_in_one_clone_end_as_in_many(fresh: Clone, capsys: pytest.Capt
     assert git("status", "--porcelain") == ""
     assert (published(fresh, "alone") / "dvc.lock").read_bytes() == lock
 
+    Path("params.yaml").write_text("changed: here\n")
+    Path("notes.txt").write_text("ours\n")
+    with pytest.raises(KibanError, match="is changed: a step begins in a fresh clone"):
+        every("other", [], new=False, until=None)
+    assert (Path("params.yaml").read_text(), Path("notes.txt").read_text()) == ("changed: here\n", "ours\n")
+
 
 def test_a_step_that_is_done_does_nothing(origin: Path, fresh: Clone, capsys: pytest.CaptureFixture[str]) -> None:
     before = run(origin, "git", "for-each-ref")
@@ -181,7 +187,7 @@ def test_of_two_that_do_one_step_both_end_well(fresh: Clone, capsys: pytest.Capt
     published(fresh)
 
 
-def test_a_step_needs_those_before_it(fresh: Clone) -> None:
+def test_a_step_needs_those_before_it(fresh: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
     fresh()
     with pytest.raises(KibanError, match="numbers of the run two is not done: `kiban step numbers --run two` comes"):
         step("both", "two", [], new=False, until=None)
@@ -189,6 +195,10 @@ def test_a_step_needs_those_before_it(fresh: Clone) -> None:
         step("all", "one", [], new=False, until=None)
     with pytest.raises(click.UsageError, match="OVERRIDEs are for the stage that begins a run: odd takes"):
         commands.commands["step"].main(["odd", "model=none", "--run", "two"], standalone_mode=False)
+    with monkeypatch.context() as patch:
+        patch.setenv("KIBAN_OVERRIDES", "a='b")
+        with pytest.raises(KibanError, match="KIBAN_OVERRIDES cannot be read as words: No cl"):
+            commands.commands["step"].main(["numbers", "--run", "two"], standalone_mode=False)
     with pytest.raises(KibanError, match="both of the run one is not done"):
         publish("one", None, is_here=False)
     Path("params.yaml").write_text("changed: here\n")
@@ -242,11 +252,15 @@ def test_files_that_two_stages_have_made_differently_are_named(fresh: Clone) -> 
         steps(fresh, "both")
 
 
-def test_what_was_run_here_is_an_experiment_if_parameters_differ(fresh: Clone) -> None:
+def test_what_was_run_here_is_an_experiment_if_parameters_differ(origin: Path, fresh: Clone) -> None:
     fresh()
     command("dvc", "repro")
     git("checkout", "-q", "-b", "work")
     publish("whole", "results", is_here=True)
+    there = run(origin, "git", "rev-parse", "results")
+    with mock.patch.object(time, "time", return_value=2_000_000_000):  # a repetition, later
+        publish("whole", "results", is_here=True)
+    assert run(origin, "git", "rev-parse", "results") == there
     fresh()
     git("checkout", "-q", "-B", "main", "origin/results")
     git("push", "-q", "origin", "main")

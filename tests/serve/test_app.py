@@ -187,8 +187,12 @@ def test_vertexs_form_gives_the_same_answers(served: Served) -> None:
 def test_what_vertex_gives_is_checked() -> None:
     assert guard.read_port({}) == guard.read_port({"AIP_HTTP_PORT": ""}) == 3000
     assert guard.read_port({"AIP_HTTP_PORT": "8080"}) == 8080
-    with pytest.raises(KibanError, match="AIP_HTTP_PORT: 'http' is not a port"):
-        guard.read_port({"AIP_HTTP_PORT": "http"})
+    for wrong in ("http", "0", "99999"):
+        with pytest.raises(KibanError, match=f"AIP_HTTP_PORT: '{wrong}' is not a port"):
+            guard.read_port({"AIP_HTTP_PORT": wrong})
+    with pytest.raises(KibanError, match="AIP_PREDICT_ROUTE and AIP_HEALTH_ROUTE are one path: '/x'"):
+        guard.read_aliases({"AIP_PREDICT_ROUTE": "/x", "AIP_HEALTH_ROUTE": "/x"})
+    assert guard.read_aliases({"AIP_PREDICT_ROUTE": "/invocations", "AIP_HEALTH_ROUTE": "/h"}) == {"/h": "/ping"}
     with pytest.raises(KibanError, match="'predict' is not a path: it begins with /"):
         guard.read_aliases({"AIP_PREDICT_ROUTE": "predict"})
 

@@ -27,16 +27,20 @@ def runner(name: str | None, write: bool, check: bool) -> None:
         raise click.UsageError(f"NAME is one of {', '.join(platforms.PLATFORMS)}")
     if name is None and not write and not check:
         raise click.UsageError("give a NAME, or --write")
+    if write and check:
+        raise click.UsageError("give --write or --check")
     graph = platforms.committed_graph()
     for each in [name] if name else platforms.names():
         contents = platforms.written(each, graph)
         if not contents and name:
             print(f"runners/{name}.yaml is read as it is, and it fits")
-        for path, content in contents.items():
+        for number, (path, content) in enumerate(contents.items()):
             if check:
                 if not path.is_file() or path.read_text() != content:
                     raise KibanError(f"{path} is not what runners/{each}.yaml and dvc.lock give: run `make runners`")
             elif write:
                 files.write(path, content.encode())
             else:
-                print(content, end="")
+                print(f"{'---' * bool(number)}\n{content}".lstrip("\n"), end="")
+    if check:
+        platforms.check_pipeline(graph)

@@ -1,6 +1,7 @@
 """`kiban step`: one stage on a machine of its own, and the result of all of them."""
 
 import os
+import secrets
 import shlex
 import subprocess
 from datetime import UTC, datetime
@@ -10,13 +11,18 @@ import click
 
 from kiban.core.errors import KibanError, one_line
 
+OVERRIDES = "KIBAN_OVERRIDES"
+
 
 @click.command()
 @click.argument("stage", required=False)
 @click.argument("overrides", nargs=-1, metavar="[OVERRIDE]...")
 @click.option("--all", "every", is_flag=True, help="All stages one after another in this clone, and then --publish.")
 @click.option(
-    "--run", envvar="KIBAN_RUN", metavar="NAME", help="The run that the step is a part of; of --all: the time, if none."
+    "--run",
+    envvar="KIBAN_RUN",
+    metavar="NAME",
+    help="The run that the step is a part of. With --all the default is the present time.",
 )
 @click.option(
     "--new",
@@ -68,7 +74,13 @@ def step(
     from dvc.exceptions import DvcException
 
     try:
-        _go(stage, every, _Run(run or f"{datetime.now(UTC):%Y%m%dT%H%M%S}", overrides, new, until), branch, here)
+        _go(
+            stage,
+            every,
+            _Run(run or f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(2)}", overrides, new, until),
+            branch,
+            here,
+        )
     except subprocess.CalledProcessError as error:
         raise KibanError(f"`{' '.join(error.cmd[:2])}` failed: {one_line(str(error.stderr))}") from None
     except DvcException as error:
@@ -84,6 +96,13 @@ class _Run(NamedTuple):
     until: str | None
 
 
+def _of_environment() -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(os.environ.get(OVERRIDES, "")))
+    except ValueError as error:
+        raise KibanError(f"{OVERRIDES} cannot be read as words: {error}") from None
+
+
 def _go(stage: str | None, every: bool, run: _Run, branch: str | None, is_here: bool) -> None:
     from kiban.runners import graph, refs
     from kiban.runners import step as steps
@@ -92,7 +111,7 @@ def _go(stage: str | None, every: bool, run: _Run, branch: str | None, is_here: 
     if stage is not None and run.overrides and graph.before().get(stage):
         raise click.UsageError(f"OVERRIDEs are for the stage that begins a run: {stage} takes what that has composed")
     name = refs.name_of(run.name)
-    overrides = run.overrides or shlex.split(os.environ.get("KIBAN_OVERRIDES", ""))
+    overrides = run.overrides or _of_environment()
     if stage is not None:
         steps.step(stage, name, overrides, run.new, run.until)
     if every:

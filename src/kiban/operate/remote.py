@@ -114,6 +114,19 @@ def at(ref: str) -> str | None:
     return lines[0] if lines else None
 
 
+def brought(ref: str) -> str | None:
+    """The commit of a ref at origin, which is here now, without a ref of its own; None if origin has none.
+
+    Raises UnreachableError if origin does not answer.
+    """
+    if (commit := at(ref)) is not None:
+        try:
+            _asked("fetch", "--quiet", "--no-tags", ORIGIN, ref, seconds=SECONDS)
+        except subprocess.CalledProcessError as error:
+            raise UnreachableError(f"{ORIGIN} cannot be reached: {_said(error)}") from None
+    return commit
+
+
 def default() -> str:
     """The branch that origin gives to a new clone, as origin says now; "" if it has none."""
     said = _asked("ls-remote", "--symref", ORIGIN, "HEAD", seconds=SECONDS)

@@ -4,17 +4,20 @@ import json
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from pydantic import Field, StringConstraints, TypeAdapter
+from pydantic import Field, StringConstraints, TypeAdapter, model_validator
 
 from kiban.core.errors import KibanError
 from kiban.core.settings import Settings, parse
-from kiban.runners.stages import stages, task
+from kiban.runners.stages import last, stages, task
 
 FOLDER = Path("runners")
+PUBLISH = "publish"
+"""The name of the last task, which is no stage."""
+PIPELINE = FOLDER / "kubeflow/pipeline.yaml"
 TEMPLATES = Path(__file__).parent / "templates"
 ADVICE = "correct it, then run `make runners`"
 
@@ -81,6 +84,12 @@ class Airflow(Sized):
     timezone: Word
     retry_seconds: Annotated[int, Field(gt=0)]
     release: Word
+
+    @model_validator(mode="after")
+    def _one_folder(self) -> Self:
+        if self.where == "folder" and any(place.where for place in self.stages.values()):
+            raise ValueError("where: folder is for all stages: what a step needs is handed on by git otherwise")
+        return self
 
 
 class Place(Change):
@@ -151,7 +160,7 @@ def names() -> list[str]:
 def written(name: str, graph: Mapping[str, list[str]]) -> dict[Path, str]:
     """By path: the content of the files of a platform, for the stages of `graph` with those directly before each.
 
-    Raises KibanError if runners/NAME.yaml does not fit, or if the platform does not allow the name of a stage.
+    Raises KibanError if runners/NAME.yaml does not fit.
     """
     settings = read(name, graph)
     environment = Environment(  # noqa: S701  # what is filled in is `quoted`, or fits a pattern
@@ -162,8 +171,7 @@ def written(name: str, graph: Mapping[str, list[str]]) -> dict[Path, str]:
         keep_trailing_newline=True,
     )
     environment.filters |= {"quoted": quoted, "task": task}
-    last = [stage for stage in graph if not any(stage in before for before in graph.values())]
-    values = {"settings": settings, "graph": graph, "last": last}
+    values = {"settings": settings, "graph": graph, "last": last(graph)}
     return {FOLDER / path: environment.get_template(f"{path}.j2").render(values) for path in PLATFORMS[name][1]}
 
 
@@ -175,7 +183,22 @@ def read(name: str, graph: Mapping[str, list[str]]) -> Any:
     settings = parse(path.read_bytes(), TypeAdapter(PLATFORMS[name][0]), str(path), ADVICE)
     if unknown := [stage for stage in getattr(settings, "stages", ()) if stage not in graph]:
         raise KibanError(f"{path}: stages.{unknown[0]}: there is no such stage, but {', '.join(graph)}; {ADVICE}")
+    for other in {
+        getattr(place, "where", None) for place in getattr(settings, "stages", {}).values()
+    } & PLATFORMS.keys():
+        if not _settings_file(str(other)).is_file():
+            raise KibanError(f"{path}: a stage is to run in {other}, and there is no {_settings_file(str(other))}")
     return settings
+
+
+def check_pipeline(graph: Mapping[str, list[str]]) -> None:
+    """Raise KibanError if the compiled pipeline of Kubeflow, which needs packages of its own, has other stages."""
+    if not PIPELINE.is_file():
+        return
+    tasks = next(iter(yaml.load_all(PIPELINE.read_bytes(), yaml.CSafeLoader)))["root"]["dag"]["tasks"]
+    compiled = {name: set(each.get("dependentTasks", [])) for name, each in tasks.items()}
+    if compiled != {task(stage): set(map(task, before)) for stage, before in {**graph, PUBLISH: last(graph)}.items()}:
+        raise KibanError(f"{PIPELINE} has not the stages of dvc.lock: run `make kubeflow`")
 
 
 def committed_graph() -> dict[str, list[str]]:
@@ -187,7 +210,7 @@ def committed_graph() -> dict[str, list[str]]:
         graph = stages(Path())
     except (OSError, KeyError, TypeError, yaml.YAMLError):
         raise KibanError("there is no dvc.lock with stages yet: run `dvc repro`, and commit it") from None
-    named: dict[str, str] = {}
+    named = {PUBLISH: PUBLISH}
     for stage in graph:
         if other := named.get(task(stage)):
             raise KibanError(f"the stages {other} and {stage} are both called {task(stage)} by schedulers: rename one")

@@ -45,7 +45,10 @@ def publish(run: str, branch: str | None, is_here: bool) -> None:
     ref = f"refs/exps/{base[:2]}/{base[2:]}/{run}" if is_experiment else f"refs/heads/{branch}"
     message = _message(base, refs.commit(tree, base, "", seconds), run)
     commit = refs.commit(tree, base, message, seconds)
-    if remote.at(ref) not in (None, commit) or not remote.push_refs({ref: commit}):
+    there = remote.brought(ref)
+    if there is not None and (refs.tree_of(there), commit_of(f"{there}^")) == (tree, base):
+        commit = there  # a repetition
+    elif there is not None or not remote.push_refs({ref: commit}):
         raise KibanError(f"origin has another {ref.removeprefix('refs/heads/')}: remove it there, or name another one")
     print(message.partition("\n")[0])
     print(f"publish: {'the experiment ' + run if is_experiment else 'the branch ' + branch} is at {commit[:7]}")

@@ -229,6 +229,11 @@ def _index(base: str) -> Iterator[dict[str, str]]:
         yield variables
 
 
+def tree_of(commit: str) -> str:
+    """The tree of a commit."""
+    return git(Path(), "rev-parse", f"{commit}^{{tree}}").strip()
+
+
 def _has_name() -> bool:
     try:
         git(Path(), "var", "GIT_COMMITTER_IDENT")

@@ -25,14 +25,22 @@ def stages(root: Path) -> dict[str, list[str]]:
     return {name: [each for each in entries if each in _nearest(name, before)] for name in entries}
 
 
+def last(graph: Mapping[str, list[str]]) -> list[str]:
+    """The stages that come before no other one."""
+    return [stage for stage in graph if not any(stage in before for before in graph.values())]
+
+
 def task(stage: str) -> str:
     """The name of a stage as schedulers allow it: letters, digits and hyphens."""
     return re.sub(r"[^A-Za-z0-9]+", "-", stage)
 
 
 def _content(root: Path, name: str) -> bytes:
-    shown = subprocess.run(["git", "-C", str(root), "show", f"HEAD:./{name}"], check=False, capture_output=True)
-    return shown.stdout if shown.returncode == 0 else (root / name).read_bytes()
+    shown = ["git", "-C", str(root), "show", f"HEAD:./{name}"]
+    try:
+        return subprocess.run(shown, check=True, capture_output=True).stdout
+    except (OSError, subprocess.CalledProcessError):  # there is no git, or no .git
+        return (root / name).read_bytes()
 
 
 def _reads(entry: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

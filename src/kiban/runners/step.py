@@ -62,6 +62,7 @@ def every(run: str, overrides: Sequence[str], new: bool, until: str | None) -> N
 
     What an interrupted run has done is not done again. Raises KibanError as `step` does.
     """
+    check_clean()
     for stage in graph.before():
         try:
             step(stage, run, overrides, new, until)

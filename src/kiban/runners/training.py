@@ -9,6 +9,7 @@
 Source: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-training-algo.html
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -27,8 +28,8 @@ from kiban.core.errors import KibanError
 from kiban.core.git import git, prefix
 
 ML = Path("/opt/ml")
-GRACE = 20
-"""Seconds that a process has to end after SIGTERM; SageMaker waits for 120 (StopTrainingJob), others for 30."""
+GRACE = {signal.SIGTERM: 20, signal.SIGKILL: 5}
+"""Seconds that a process has to end after a signal; SageMaker waits for 120 (StopTrainingJob), others for 30."""
 LINES = 20
 """Of standard error, told in the file failure, of which SageMaker shows 1,024 characters."""
 SHOWN = 1024
@@ -87,19 +88,20 @@ def _plain(value: str) -> str:
 
 def _run(command: Sequence[str], folder: Path) -> None:
     """Run a command. Raises KibanError with the end of its standard error if it fails."""
-    process = subprocess.Popen(
-        command, cwd=folder, stderr=subprocess.PIPE, text=True, errors="replace", process_group=0
-    )
     last: deque[str] = deque(maxlen=LINES)
-    assert process.stderr is not None  # noqa: S101
-    reader = threading.Thread(target=_pass_on, args=(process.stderr, last), daemon=True)
-    reader.start()
+    process = None
     try:
+        process = subprocess.Popen(
+            command, cwd=folder, stderr=subprocess.PIPE, text=True, errors="replace", process_group=0
+        )
+        reader = threading.Thread(target=_pass_on, args=(process.stderr, last), daemon=True)
+        reader.start()
         status = process.wait()
     except BaseException:
-        _end(process)
+        if process is not None:
+            _end(process)
         raise
-    reader.join(GRACE)
+    reader.join(GRACE[signal.SIGKILL])
     if status:
         raise KibanError(f"`{' '.join(command[:2])}` ended with {status}:\n{''.join(last)}")
 
@@ -113,17 +115,14 @@ def _pass_on(stream: IO[str], last: deque[str]) -> None:
 
 def _end(process: "subprocess.Popen[str]") -> None:
     """End a process and all that it has started."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
+    for number, seconds in GRACE.items():
+        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(process.pid, number)
-            process.wait(GRACE)
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
+            process.wait(seconds)
 
 
 def _stop(*_: Any) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would stop what ends the processes
     raise KibanError("the job was ended by SIGTERM")
 
 
@@ -131,10 +130,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _stop)
     try:
         train(ML)
-    except (KibanError, OSError, subprocess.CalledProcessError) as error:
+    except Exception as error:  # whatever it is, SageMaker shows this file alone
+        reason = str(error.stderr if isinstance(error, subprocess.CalledProcessError) else error)
         (ML / "output").mkdir(exist_ok=True)
-        (ML / "output/failure").write_text(str(error)[-SHOWN:])
-        sys.exit(f"error: {error}")
+        (ML / "output/failure").write_text(reason[-SHOWN:])
+        sys.exit(f"error: {reason}")
 
 
 if __name__ == "__main__":

@@ -62,15 +62,18 @@ def read_keys(environment: Mapping[str, str]) -> tuple[bytes, ...]:
 def read_aliases(environment: Mapping[str, str]) -> dict[str, str]:
     """Paths by the other names that Vertex AI gives them. Raises KibanError if a name is no path."""
     aliases = {environment[name]: path for name, path in ALIASES.items() if environment.get(name)}
-    if wrong := [alias for alias in aliases if not alias.startswith("/")]:
+    given = [environment[name] for name in ALIASES if environment.get(name)]
+    if wrong := [alias for alias in given if not alias.startswith("/")]:
         raise KibanError(f"{' and '.join(ALIASES)}: {wrong[0]!r} is not a path: it begins with /")
-    return aliases
+    if len(set(given)) < len(given):
+        raise KibanError(f"{' and '.join(ALIASES)} are one path: {given[0]!r}")
+    return {alias: path for alias, path in aliases.items() if alias != path}
 
 
 def read_port(environment: Mapping[str, str]) -> int:
     """The port at which the service listens, if no option says another one. Raises KibanError if it is not a number."""
     given = environment.get(PORT, "") or "3000"
-    if not given.isdecimal():
+    if not given.isdecimal() or not 0 < int(given) < 65536:
         raise KibanError(f"{PORT}: {given!r} is not a port")
     return int(given)
 

@@ -104,6 +104,8 @@ except (KibanError, OSError) as error:
 
 methods = dict.fromkeys(("/livez", "/readyz", *ASSETS), "GET")
 methods |= {route.path: method for route in app.routes for method in route.methods}  # type: ignore[attr-defined]
+if hidden := aliases.keys() & methods.keys():
+    sys.exit(f"error: {' and '.join(guard.ALIASES)}: {min(hidden)} is another path of the service already")
 
 
 @bentoml.service(
