@@ -124,7 +124,7 @@ def test_airflow_reads_the_graph_and_a_place_for_each_stage(
     stages["ingest"] |= {"cpu": 4, "memory": 16}
     configure(ours, stages=stages, until="%Y-%m", timezone="Europe/Berlin")
     looked = look(ours, "--operators")
-    order = ["config", "ingest", "validate_raw", "prepare", "validate_prepared", "train", "evaluate", "track"]
+    order = ["config", "ingest", "validate-raw", "prepare", "validate-prepared", "train", "evaluate", "track"]
     assert list(looked["graph"]) == [*order, "publish"]
     for task, (operator, before, retries) in looked["graph"].items():
         assert operator == OPERATORS[places.get(task, "clone")]

@@ -15,7 +15,8 @@ def tune(name: str, number: int | None) -> None:
     """Run the search for hyperparameters that conf/tune/NAME.yaml describes, on all cores.
 
     The best parameters are written to conf/experiment/tuned_NAME.yaml, and all trials to reports/tuning/NAME.csv and to
-    MLflow, as child runs of the search. After a kill, the same command continues the search.
+    MLflow, as child runs of the search. After a kill, the same command continues the search. With KIBAN_TUNE_STORAGE,
+    the address of a PostgreSQL database, the same command on other machines takes part in it.
 
     \b
     Examples:

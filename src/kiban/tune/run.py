@@ -2,16 +2,18 @@
 
 import hashlib
 import json
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kiban.config.composition import check_name, composed, overlay, write_overlay
-from kiban.core import files, paths
+from kiban.core import files, paths, versions
 from kiban.core.errors import KibanError
 from kiban.core.settings import Sections, load, read
 from kiban.data import contract, prepared
@@ -23,6 +25,14 @@ from kiban.track.settings import Tracking
 from kiban.tune import trials
 from kiban.tune.settings import Tune
 
+if TYPE_CHECKING:  # their imports take seconds
+    from kiban.tune.search import Fold
+    from kiban.tune.study import Study
+
+SOURCE = Path(__file__).parents[1]
+ROOMS = ("core", "data", "metrics", "servable", "tasks", "train", "tune")
+"""Of whose code the score of a trial is made."""
+
 
 class Params(Sections):
     tracking: Tracking
@@ -31,22 +41,73 @@ class Params(Sections):
 def run(name: str, number: int | None) -> None:
     """Run the search of conf/tune/`name`.yaml and write its results. `number` replaces the file's number of trials.
 
-    Raises KibanError if the file or params.yaml is wrong, if another process runs the same search, or if no trial
-    could be scored.
+    With KIBAN_TUNE_STORAGE other machines may run the same search; one of them writes the results. Raises KibanError if
+    the file or params.yaml is wrong, if no trial could be scored, if the database cannot be reached, and, without one,
+    if another process runs the same search.
     """
-    from filelock import FileLock, Timeout
-
     settings, tracking = _settings(name, number), read(Params).tracking
     params = load(composed(Path(), settings.overrides))
     settings.applies_to.check(params["dataset"]["name"], f"{paths.SEARCHES / name}.yaml")
+    with _opened(name, settings, params) as (study, folds):
+        took_part = _search(study, settings, params, folds)
+        ended_trials = study.ended()
+        from kiban.tune.study import writing
+
+        with writing(study, took_part) as is_here:
+            if not is_here:
+                print(f"tune: {len(ended_trials)} trials; another machine that took part has the results")
+                return
+            _write_results(name, settings, params, ended_trials, [fold.name for fold in folds])
+            _track(name, settings, tracking, ended_trials)
+
+
+@contextmanager
+def _opened(name: str, settings: Tune, params: dict[str, Any]) -> Iterator[tuple["Study", list["Fold"]]]:
+    """The study of the search, and the folds on which its trials are scored."""
+    from filelock import FileLock, Timeout
+
+    from kiban.tune import search, study
+
+    hashes = prepared.accepted()
+    split = parse(params["split"], hashes)
+    training = {batch: hashes[batch] for batch in batches_of(split, hashes)["train"]}
+    folds = search.folds(split, list(training), settings.folds)
+    full_name = f"{name}-{_digest(settings, params, training)}"
+    given = full_name, settings.seed, settings.metric, search.default(params, settings)
+    if address := os.environ.get(study.STORAGE):
+        with study.shared(address, *given) as opened:
+            yield opened, folds
+        return
     paths.STUDIES.mkdir(exist_ok=True)
     try:
         with FileLock(paths.STUDIES / f"{name}.lock", timeout=0):
-            ended_trials, batches = _search(name, settings, params)
-            _write_results(name, settings, params, ended_trials, batches)
+            yield study.journal(paths.STUDIES / f"{full_name}.journal", *given[1:]), folds
     except Timeout:
         raise KibanError(f"another `kiban tune {name}` is running") from None
-    _track(name, settings, tracking, ended_trials)
+
+
+def _digest(settings: Tune, params: dict[str, Any], training: Mapping[str, str]) -> str:
+    """A digest of all that a trial's score depends on. A study goes on only where it is the same.
+
+    That is the settings of the search and of training, the data with its contract, the code, and the packages.
+    """
+    from kiban.tune.search import Trained
+
+    code = {
+        path.relative_to(SOURCE).as_posix(): files.sha256(path)
+        for room in ROOMS
+        for path in sorted((SOURCE / room).rglob("*.py"))
+    }
+    parts = (
+        settings.model_dump(exclude={"trials", "applies_to"}),
+        Trained.model_validate(params).model_dump(),
+        params["split"],
+        training,
+        hashlib.sha256(contract.prepared_content(params["dataset"]["name"])).hexdigest(),
+        code,
+        versions.read(paths.VERSIONS.read_bytes(), str(paths.VERSIONS)),
+    )
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _settings(name: str, number: int | None) -> Tune:
@@ -59,42 +120,25 @@ def _settings(name: str, number: int | None) -> Tune:
     return settings.model_copy(update={"trials": number}) if number else settings
 
 
-def _search(name: str, settings: Tune, params: dict[str, Any]) -> tuple[list[trials.Trial], list[str]]:
-    """The trials that have ended, and the names of the folds on which they were scored."""
+def _search(study: "Study", settings: Tune, params: dict[str, Any], folds: list["Fold"]) -> bool:
+    """Run the search, with a bar of its progress. Returns whether a trial ran here."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from kiban.tune import search
 
-    dataset, hashes = params["dataset"]["name"], prepared.accepted()
-    split = parse(params["split"], hashes)
-    training = {batch: hashes[batch] for batch in batches_of(split, hashes)["train"]}
-    folds = search.folds(split, list(training), settings.folds)
-    # A study is continued only with the same settings, parameters, data and contract, which its file name hashes.
-    train_params = search.Trained.model_validate(params).model_dump()
-    contract_digest = hashlib.sha256(contract.prepared_content(dataset)).hexdigest()
-    parts = (
-        settings.model_dump(exclude={"trials", "applies_to"}),
-        train_params,
-        params["split"],
-        training,
-        contract_digest,
-    )
-    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
-    journal = paths.STUDIES / f"{name}-{digest}.journal"
-    study = search.study(journal, settings.seed, settings.metric, search.default(params, settings))
     bar_columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*bar_columns) as progress:
         task = progress.add_task("")
 
         def tell() -> None:
-            ended_trials = search.trials(study)
+            ended_trials = study.ended()
             best = trials.ordered(ended_trials, settings.metric)[0].score if ended_trials else None
             description = f"tune: best {settings.metric} {best:.4f}" if best else "tune"
             progress.update(task, total=settings.trials, completed=len(ended_trials), description=description)
 
         tell()
-        search.search(study, settings, partial(search.cross_validate, params, dataset, folds, settings.metric), tell)
-    return search.trials(study), [fold.name for fold in folds]
+        evaluate = partial(search.cross_validate, params, params["dataset"]["name"], folds, settings.metric)
+        return search.search(study, settings, evaluate, tell)
 
 
 def _write_results(

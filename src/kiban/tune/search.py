@@ -1,12 +1,10 @@
-"""A search for hyperparameters: Optuna proposes trials, all cores evaluate them, and a journal stores the results."""
+"""A search for hyperparameters: Optuna proposes trials, and all cores evaluate them."""
 
 import json
-import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from statistics import fmean
 from typing import Any, NamedTuple
 
 import joblib
@@ -14,9 +12,6 @@ import numpy as np
 import optuna
 import pyarrow as pa
 from joblib.externals.loky.process_executor import TerminatedWorkerError
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
 
 from kiban.core.errors import KibanError, one_line
 from kiban.core.settings import Sections, leaves
@@ -26,15 +21,15 @@ from kiban.data.split import ByRow, Resolved, parse, place
 from kiban.servable import columns
 from kiban.servable.load import answers_of, of_all_levels
 from kiban.tasks.metric import Cost, Scored, Target, Terms, Weights
-from kiban.tasks.own import every_metric, metrics_of
+from kiban.tasks.own import metrics_of
 from kiban.tasks.task import task_of
 from kiban.train import choose, decide, estimator, fit, missing
 from kiban.train.settings import Decision, Model, Preprocessing
 from kiban.tune.settings import Choice, Range, Tune
-from kiban.tune.trials import Trial
+from kiban.tune.study import Study
 
-SCORES = "scores"
-ERROR = "error"
+WAIT = 1.0
+"""Seconds after which it is asked again whether the trials of other machines have ended."""
 
 
 class Trained(Sections):
@@ -187,85 +182,38 @@ def _holds(kind: Range | Choice, value: Any) -> bool:
     return isinstance(value, int | float) and kind.low <= value <= kind.high
 
 
-def study(journal: Path, seed: int, metric: str, first: Mapping[str, Any]) -> optuna.Study:
-    """The study of a metric in the journal, or a new one whose first trial has the values `first`.
-
-    Trials that a kill interrupted are closed, and their parameters are tried again. Only one process may open a study.
-    """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    # A process that was killed while it wrote leaves Optuna's lock, for which Optuna would wait for ever.
-    Path(f"{journal}.lock").unlink(missing_ok=True)
-    if journal.exists():
-        content = journal.read_bytes()
-        length = content.rfind(b"\n") + 1  # an incomplete line would corrupt the next one, and so the journal
-        if length < len(content):
-            os.truncate(journal, length)
-    study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(journal))),
-        direction="maximize" if every_metric()[metric].greater_is_better else "minimize",
-        study_name=journal.stem,
-        load_if_exists=True,
-    )
-    # A study that is continued must not draw the same random numbers again.
-    study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials), multivariate=True)
-    if first and not study.trials:
-        study.enqueue_trial(dict(first))
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if SCORES in trial.user_attrs:
-            study.tell(trial.number, fmean(trial.user_attrs[SCORES]))
-            continue
-        study.tell(trial.number, state=TrialState.FAIL)
-        if ERROR not in trial.user_attrs:
-            study.enqueue_trial(trial.params)
-    return study
-
-
-def trials(study: optuna.Study) -> list[Trial]:
-    """The trials that have ended with scores or with an error, without those that a kill interrupted."""
-    return [
-        Trial(trial.number, trial.params, attributes.get(SCORES, []), trial.value, attributes.get(ERROR))
-        for trial in study.get_trials(deepcopy=False)
-        if (attributes := trial.user_attrs).keys() & {SCORES, ERROR}
-    ]
-
-
 def search(
-    study: optuna.Study,
+    study: Study,
     settings: Tune,
     evaluate: Callable[[dict[str, Any]], list[float]],
     tell: Callable[[], None],
-) -> None:
-    """Run trials, one on each core, until `settings.trials` have ended. `tell` is called after each.
+) -> bool:
+    """Run trials, one on each core, until `settings.trials` have ended, here and on other machines.
 
-    `evaluate` runs in other processes and returns the scores of the folds. If it raises ValueError, only its trial
-    fails. Raises KibanError if a process was killed.
+    `tell` is called after each. Returns whether a trial ran here. `evaluate` runs in other processes and returns the
+    scores of the folds. If it raises ValueError, only its trial fails. Raises KibanError if a process was killed.
     """
-    open_trials: dict[int, optuna.Trial] = {}
+    took_part = False
 
     def tasks() -> Iterator[Any]:
-        for _ in range(settings.trials - len(trials(study))):
-            trial = study.ask()
-            open_trials[trial.number] = trial
+        while (trial := study.ask(settings.trials)) is not None:
             values = {key: _suggest(trial, key, kind) for key, kind in settings.space.items()}
             yield joblib.delayed(_try)(trial.number, values, evaluate)
 
-    with joblib.parallel_config(backend="loky", n_jobs=-1, inner_max_num_threads=1):
-        results = joblib.Parallel(return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)(tasks())
-        try:
-            for number, outcome in results:
-                _tell(study, open_trials.pop(number), outcome)
+    with study.beating(), joblib.parallel_config(backend="loky", n_jobs=-1, inner_max_num_threads=1):
+        while len(study.ended()) < settings.trials:
+            results = joblib.Parallel(return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)(tasks())
+            try:
+                for number, outcome in results:
+                    took_part = True
+                    study.tell(number, outcome)
+                    tell()
+            except TerminatedWorkerError:
+                raise KibanError("a process that trained was killed, probably because memory ran out") from None
+            if len(study.ended()) < settings.trials:
+                time.sleep(WAIT)  # other machines have the last trials: one of them may be gone
                 tell()
-        except TerminatedWorkerError:
-            raise KibanError("a process that trained was killed, probably because memory ran out") from None
-
-
-def _tell(study: optuna.Study, trial: optuna.Trial, outcome: list[float] | str) -> None:
-    if isinstance(outcome, str):
-        trial.set_user_attr(ERROR, outcome)
-        study.tell(trial, state=TrialState.FAIL)
-    else:
-        trial.set_user_attr(SCORES, outcome)
-        study.tell(trial, fmean(outcome))
+    return took_part
 
 
 def _try(
