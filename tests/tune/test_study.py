@@ -36,7 +36,10 @@ SEARCH = {
     "trials": 40,
     "folds": 2,
     "seed": 0,
-    "space": {"model.max_iter": {"low": 150, "high": 300}, "model.learning_rate": {"low": 0.01, "high": 0.3, "log": True}},
+    "space": {
+        "model.max_iter": {"low": 150, "high": 300},
+        "model.learning_rate": {"low": 0.01, "high": 0.3, "log": True},
+    },
 }
 Opened = Callable[[], Study]
 
