@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # The system's certificates, a company's own among them, count for uv as they do for pip.
 export UV_SYSTEM_CERTS := true
 
-# The extras of stores other than S3: of the remotes of DVC, and those that `make STORE=gs` has written to .store.
+# The extras: of the remotes of DVC other than S3, and those that `make STORE=gs` and `make extra` have written to .store.
 STORES := $(sort $(shell sed -nE 's#^ *url *= *(gs|azure|ssh)://.*#\1#p' .dvc/config 2> /dev/null; cat .store 2> /dev/null))
 ifeq ($(origin STORE),command line)
 STORES := $(sort $(STORES) $(STORE))
@@ -25,7 +25,7 @@ repro: $(INSTALLED) ## run what has changed: data, checks, features, model, metr
 test: $(INSTALLED) ## run the tests of all that a change is likely to break, and print the coverage: ten minutes
 	pytest -m "not long and not platform"
 
-test-long: $(INSTALLED) ## run the rest: kills by the dozen, full disks, many like cases, what is slow and rarely breaks
+test-long: $(INSTALLED) .venv/estimators/installed ## run the rest: kills by the dozen, full disks, many like cases, what is slow and rarely breaks
 	pytest -m "long and not platform" --cov-append
 
 test-airflow: .venv/airflow/installed ## run the graph under a real Airflow with PostgreSQL: five minutes
@@ -74,9 +74,12 @@ docs: $(INSTALLED) ## write docs/commands.md, the help of every command
 		> docs/commands.md
 
 store: ## with STORE=gs, azure or ssh: install what reads such a store, and keep it; commit .store
-	@test -f requirements.$(STORE).lock || { echo "error: STORE is one of gs, azure and ssh" >&2; exit 1; }
+	@test -f requirements.$(STORE).lock || { echo "error: STORE is one of gs, azure and ssh, EXTRA one of lightgbm and xgboost" >&2; exit 1; }
 	@printf '%s\n' $(STORES) > .store
 	$(MAKE) $(INSTALLED) STORE=
+
+extra: ## with EXTRA=lightgbm or xgboost: install these estimators, and keep them; commit .store
+	$(MAKE) STORE=$(EXTRA)
 
 compose: $(INSTALLED) ## compose params.yaml from conf/
 	kiban compose
@@ -234,6 +237,12 @@ $(INSTALLED): requirements.lock pyproject.toml $(wildcard .store) $(if $(STORES)
 		dvc config --local core.site_cache_dir "$(USER_CACHE)/kiban/dvc"; }
 	python -m kiban.track.plots_page .venv/plots.html
 	touch $@
+# The boosters alone, for the tests: a folder beside the environment.
+.venv/estimators/installed: requirements.lightgbm.lock requirements.xgboost.lock $(INSTALLED)
+	rm -rf .venv/estimators && mkdir .venv/estimators
+	cat requirements.lightgbm.lock requirements.xgboost.lock | sed -nE '/^(lightgbm|xgboost-cpu|onnxmltools)==/,/[^\\]$$/p' > .venv/estimators/lock
+	uv pip install -q --target .venv/estimators --no-deps --require-hashes -r .venv/estimators/lock
+	touch $@
 # An environment of its own, as the group of pyproject.toml says: make .venv/airflow/installed.
 .venv/%/installed: requirements.%.lock $(INSTALLED)
 	uv venv -q --clear .venv/$*
@@ -243,4 +252,4 @@ $(INSTALLED): requirements.lock pyproject.toml $(wildcard .store) $(if $(STORES)
 NO_REPORTS := "import importlib.util; importlib.util.find_spec(\"no_reports\") and __import__(\"no_reports\")\n"
 USER_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 
-.PHONY: help runners kubeflow repro test test-long test-airflow test-runners test-image check platform lint docs compose s3 store reproduce hooks report gate comment train retrain deliver propose unlabel serve experiments runs bento image bench bench-tables bench-gate replay template release lock
+.PHONY: help extra runners kubeflow repro test test-long test-airflow test-runners test-image check platform lint docs compose s3 store reproduce hooks report gate comment train retrain deliver propose unlabel serve experiments runs bento image bench bench-tables bench-gate replay template release lock

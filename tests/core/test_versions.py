@@ -41,5 +41,5 @@ def test_what_is_no_list_of_versions_is_one_line(content: bytes) -> None:
 def test_the_versions_are_read_from_the_lock() -> None:
     lock = "numpy==2.4.6 \\\n    --hash=sha256:00\nuvloop==0.22 ; sys_platform != 'win32' \\\n    --hash=sha256:00\n"
     assert locked(["uvloop", "numpy"], lock) == {"numpy": "2.4.6", "uvloop": "0.22"}
-    with pytest.raises(KibanError, match=r"requirements\.lock has no pandas"):
+    with pytest.raises(KibanError, match="no lock has pandas"):
         locked(["pandas"], lock)

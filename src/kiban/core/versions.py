@@ -9,6 +9,10 @@ from kiban.core import paths
 from kiban.core.errors import KibanError, exit_on_error
 from kiban.core.settings import parse
 
+BOOSTERS = {"lightgbm": "lightgbm", "xgboost": "xgboost-cpu"}
+"""By module: the package of estimators that few need, which has a lock of its own extra."""
+OPTIONAL = (*BOOSTERS.values(), "onnxmltools")
+
 
 def read(content: bytes, where: str) -> dict[str, str]:
     """The version of each package. Raises KibanError, which starts with `where`, if the content is none of versions."""
@@ -16,11 +20,16 @@ def read(content: bytes, where: str) -> dict[str, str]:
 
 
 def check_installed(versions: dict[str, str]) -> None:
-    """Raise KibanError if another version of a package is installed: what runs would make other bytes."""
+    """Raise KibanError if another version of a package is installed: what runs would make other bytes.
+
+    A package that is optional may be absent.
+    """
     for name, version in versions.items():
         try:
             installed = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
+            if name in OPTIONAL:
+                continue
             installed = "no version"
         if installed != version:
             raise KibanError(

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,23 @@ TRUSTED = [
     "sklearn.tree._tree.Tree",
     "sklearn.utils._bunch.Bunch",
 ]
+TRAINED = [
+    *TRUSTED,
+    "collections.OrderedDict",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
+    "lightgbm.sklearn.LGBMRegressor",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
+    "xgboost.sklearn.XGBRegressor",
+]
+"""The types of the file that train writes. A servable never holds a booster: it is served as ONNX, or not at all."""
 
 
 def dumps(model: Any) -> bytes:
-    """The bytes of `model` as a skops file. Raises KibanError, which names them, if it holds types not in TRUSTED."""
+    """The bytes of `model` as a skops file. Raises KibanError, which names them, if it holds types not in TRAINED."""
     content = skops.io.dumps(model)
-    refused = sorted(set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED))
+    refused = sorted(set(skops.io.get_untrusted_types(data=content)) - set(TRAINED))
     if refused:
         raise KibanError(
             f"params.yaml: model._target_: {type(model[-1]).__name__} holds types that are not trusted "
@@ -42,15 +54,15 @@ def dumps(model: Any) -> bytes:
     return _canonical(content)
 
 
-def load(path: Path) -> Any:
-    """The model in the file at `path`. Raises KibanError if it is not a skops file or holds a type not in TRUSTED."""
-    return loads(path.read_bytes(), str(path))
+def load(path: Path, trusted: Sequence[str] = TRUSTED) -> Any:
+    """The model in the file at `path`. Raises KibanError if it is no skops file or holds a type that is not trusted."""
+    return loads(path.read_bytes(), str(path), trusted)
 
 
-def loads(content: bytes, where: str) -> Any:
+def loads(content: bytes, where: str, trusted: Sequence[str] = TRUSTED) -> Any:
     """The model in the content of a file. Errors call the file `where`. Raises KibanError as `load` does."""
     try:
-        return skops.io.loads(content, trusted=TRUSTED)
+        return skops.io.loads(content, trusted=list(trusted))
     except UntrustedTypesFoundException as error:
         raise KibanError(f"{where} holds types that are not trusted: {' '.join(str(error).split())}") from None
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:

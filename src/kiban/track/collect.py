@@ -19,6 +19,7 @@ from kiban.core.git import git
 from kiban.core.paths import EVALUATION, LOCK, METRICS, MODEL, PARAMS, PLOTS
 from kiban.core.settings import Nested, changed, load
 from kiban.core.text import plain
+from kiban.core.versions import BOOSTERS
 from kiban.data import contract, verdict
 from kiban.servable import manifest
 from kiban.servable.evaluation import Evaluation
@@ -93,7 +94,7 @@ def run_of(experiment: str) -> tracked.Run:
             features={
                 name: "string" if column.type == "string" else "double" for name, column in table.features().items()
             },
-            requirements=[f"{name}=={importlib.metadata.version(name)}" for name in MODEL_PACKAGES],
+            requirements=[f"{name}=={importlib.metadata.version(name)}" for name in _packages(parameters)],
             is_regression=task_of(table.columns[table.target()]).name == "regression",
             offset=described.offset,
             scale=described.scale,
@@ -115,6 +116,12 @@ def _description(evaluation: Evaluation, parameters: Nested) -> str:
     return "\n".join(
         [result, "", "Changed since the commit:" if texts else "The parameters are those of the commit.", *texts]
     )
+
+
+def _packages(parameters: Nested) -> list[str]:
+    """What the model needs to be loaded."""
+    package = str(parameters["model"]["_target_"]).partition(".")[0]
+    return [*MODEL_PACKAGES, *([BOOSTERS[package]] if package in BOOSTERS else [])]
 
 
 def _key(stages: dict[str, Any]) -> str:

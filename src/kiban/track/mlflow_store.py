@@ -39,7 +39,7 @@ def deliver(entry: Path, run: Run, uri: str, artifacts: str | None, step: Callab
     KibanError or FileNotFoundError if the entry is not whole, and any exception of MLflow.
     """
     files = sorted(path for path in (entry / outbox.ARTIFACTS).rglob("*") if path.is_file())
-    model = skops_file.load(entry / outbox.MODEL) if run.model else None
+    model = skops_file.load(entry / outbox.MODEL, skops_file.TRAINED) if run.model else None
     mlflow.set_tracking_uri(uri)
     client = mlflow.MlflowClient(uri)
     experiment = _experiment(client, run.experiment, artifacts)
@@ -185,6 +185,6 @@ def _log_model(model: Any, description: Model, run_id: str) -> None:
             signature=ModelSignature(inputs=Schema(inputs), outputs=Schema([ColSpec("double")])),
             pip_requirements=description.requirements,  # or MLflow loads the model in another process to infer them
             serialization_format="skops",
-            skops_trusted_types=skops_file.TRUSTED,
+            skops_trusted_types=skops_file.TRAINED,
             pyfunc_predict_fn="predict" if description.is_regression else "predict_proba",
         )

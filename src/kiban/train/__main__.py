@@ -14,7 +14,7 @@ from kiban.core import files, memo
 from kiban.core.errors import KibanError, one_line
 from kiban.core.paths import MODEL
 from kiban.core.settings import Sections, read
-from kiban.core.versions import run_stage
+from kiban.core.versions import BOOSTERS, run_stage
 from kiban.data import contract, prepared
 from kiban.data.contract import Column, Table
 from kiban.data.missing import Missing
@@ -132,6 +132,12 @@ def _reference(
     return reference(rows, scores, table, params.dataset.timezone)
 
 
+def _booster(model: Model) -> list[str]:
+    """The package of the estimator, if it is not scikit-learn's."""
+    module = str(model.get("_target_")).partition(".")[0]
+    return [BOOSTERS[module]] if module in BOOSTERS else []
+
+
 def _fitted(params: Params, table: Table, task: Task, training: Rows, hashes: Mapping[str, str]) -> FittedModel:
     """The model fitted to the training rows, of the batches in `hashes`; the one that lies there if it is that."""
     features, groups = table.features(), params.missing.among(table)
@@ -142,12 +148,14 @@ def _fitted(params: Params, table: Table, task: Task, training: Rows, hashes: Ma
         key=table.key,
         columns={name: table.columns[name].model_dump(mode="json") for name in read_columns},
         parameters=params.model_dump(mode="json", include={"split", "missing", "model", "preprocessing"}),
-        code=memo.code(CODE, PACKAGES),
+        code=memo.code(CODE, (*PACKAGES, *_booster(params.model))),
     )
     remembered = memo.recall(key, Fitted)
     if remembered and files.is_file(MODEL, remembered.sha256):
         content = MODEL.read_bytes()
-        return FittedModel(skops_file.loads(content, str(MODEL)), content, remembered.offset, remembered.scale)
+        return FittedModel(
+            skops_file.loads(content, str(MODEL), skops_file.TRAINED), content, remembered.offset, remembered.scale
+        )
     pipeline = estimator.pipeline(features, params.preprocessing, params.model, task)
     repeated, origin = missing.repeat_without(training.columns, features, groups)
     target = training.target[origin]

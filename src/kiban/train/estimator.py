@@ -20,6 +20,9 @@ from kiban.tasks.task import Task
 from kiban.train import choose
 from kiban.train.settings import Model, Preprocessing
 
+BOOSTERS = ("lightgbm.LGBMClassifier", "lightgbm.LGBMRegressor", "xgboost.XGBClassifier", "xgboost.XGBRegressor")
+"""Estimators of other packages, which are not in requirements.lock: `make extra EXTRA=lightgbm` installs one."""
+
 
 def pipeline(features: Mapping[str, Column], preprocessing: Preprocessing, model: Model, task: Task) -> Pipeline:
     """Preprocessing of the contract's `features`, then the estimator.
@@ -72,7 +75,9 @@ def _of_texts(preprocessing: Preprocessing, task: Task) -> Any:
 def check(model: Model) -> None:
     """Raise KibanError if the estimator cannot be built, or if it would refuse an argument when it is trained."""
     try:
-        _estimator(model)._validate_params()
+        estimator = _estimator(model)
+        if hasattr(estimator, "_parameter_constraints"):  # a booster says what is wrong when it is trained
+            estimator._validate_params()
     except ValueError as error:
         raise KibanError(f"params.yaml: model: {one_line(error)}") from None
 
@@ -100,7 +105,7 @@ def _estimator(model: Model) -> BaseEstimator:
 def _built(node: Any, key: str) -> Any:
     """The value at `key` of params.yaml, in which each mapping with `_target_`, at any depth, becomes an estimator.
 
-    Only scikit-learn's estimators are imported and called, and no text is resolved.
+    Only scikit-learn's estimators and those of BOOSTERS are imported and called, and no text is resolved.
     """
     if isinstance(node, list):
         return [_built(item, f"{key}.{index}") for index, item in enumerate(node)]
@@ -113,10 +118,15 @@ def _built(node: Any, key: str) -> Any:
 def _class(target: Any, arguments: set[str], key: str) -> type[BaseEstimator]:
     """The class of the estimator that `target` names.
 
-    Raises KibanError if scikit-learn has no such estimator, or if it lacks one of the arguments.
+    Raises KibanError if scikit-learn has no such estimator, if it lacks one of the arguments, or if the package of a
+    booster is not installed.
     """
+    if target in BOOSTERS:
+        return _booster(target, arguments, key)
     if not isinstance(target, str) or not target.startswith("sklearn."):
-        raise KibanError(f"params.yaml: {key}._target_: {target!r} does not start with sklearn.")
+        raise KibanError(
+            f"params.yaml: {key}._target_: {target!r} does not start with sklearn., nor is it {', '.join(BOOSTERS)}"
+        )
     try:
         kind = pkgutil.resolve_name(target)
     except (ImportError, ValueError, AttributeError):
@@ -127,5 +137,23 @@ def _class(target: Any, arguments: set[str], key: str) -> type[BaseEstimator]:
         raise KibanError(f"params.yaml: {key}._target_: {target!r} is not an estimator of scikit-learn")
     unknown = sorted(arguments - set(inspect.signature(kind).parameters))
     if unknown:
+        raise KibanError(f"params.yaml: {key}.{unknown[0]}: {kind.__name__} has no such argument")
+    return kind
+
+
+def _booster(target: str, arguments: set[str], key: str) -> type[BaseEstimator]:
+    package = target.partition(".")[0]
+    try:
+        kind: type[BaseEstimator] = pkgutil.resolve_name(target)
+    except ImportError:
+        raise KibanError(
+            f"params.yaml: {key}._target_: {package} is not installed: `make extra EXTRA={package}`"
+        ) from None
+    known = set(kind().get_params())  # its signature takes any name
+    if package == "lightgbm":  # whose engine has parameters that the class does not name
+        from lightgbm.basic import _ConfigAliases
+
+        known |= {name for names in _ConfigAliases._get_all_param_aliases().values() for name in names}
+    if unknown := sorted(arguments - known):
         raise KibanError(f"params.yaml: {key}.{unknown[0]}: {kind.__name__} has no such argument")
     return kind

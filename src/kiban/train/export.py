@@ -13,7 +13,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.pipeline import Pipeline
 
 from kiban.core import paths
-from kiban.core.errors import one_line
+from kiban.core.errors import KibanError, one_line
 from kiban.core.files import sha256, whole
 from kiban.data.contract import Column
 from kiban.servable import columns, load, manifest
@@ -23,6 +23,7 @@ from kiban.servable.load import INPUT
 from kiban.servable.manifest import Manifest, Parity
 from kiban.tasks.metric import Scores
 from kiban.tasks.task import Name
+from kiban.train import boosters
 
 LARGEST_DIFFERENCE = 1e-5
 """Between the answers of scikit-learn and of ONNX, which computes in single precision. Numbers are in units of the
@@ -86,10 +87,18 @@ def as_onnx(
     threshold: float | None,
     calibrations: Sequence[Calibration | None] | None = None,
 ) -> Exported | None:
-    """The model as ONNX, or None, with the reason on the terminal, if it cannot be converted or does not agree."""
+    """The model as ONNX, or None, with the reason on the terminal, if it cannot be converted or does not agree.
+
+    Raises KibanError if such a model is a booster, which the service has not the package of.
+    """
+    is_booster = boosters.is_one(model[-1])
     try:
         content = to_onnx(model, features, task)
     except Exception as error:  # skl2onnx raises RuntimeError, NameError, its own kinds and more
+        if is_booster:
+            raise KibanError(
+                f"the model cannot be exported to ONNX, and is served by nothing else: {one_line(error)}"
+            ) from None
         print(f"train: not exported to ONNX, served by scikit-learn: {one_line(error)[:160]}")
         return None
     rows = with_nulls(validation, features)
@@ -99,6 +108,8 @@ def as_onnx(
     parity = agreement(expected, actual, task, threshold)
     if parity.largest_difference <= LARGEST_DIFFERENCE and parity.labels_flipped == 0:
         return Exported(content, parity)
+    if is_booster:
+        raise KibanError(f"ONNX does not agree with the model, which is served by nothing else: {parity}")
     print(f"train: ONNX does not agree with scikit-learn, served by scikit-learn: {parity}")
     return None
 
@@ -156,6 +167,7 @@ def to_onnx(model: Pipeline, features: Mapping[str, Column], task: Name) -> byte
 
     tree_ensemble.add_node = add_exact_node
     try:
+        boosters.register(model[-1])
         converted = convert_sklearn(
             model,
             name="kiban",  # a fixed name: the default is random
