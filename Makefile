@@ -189,6 +189,9 @@ bench-tables: $(INSTALLED) ## the fifteen real tables, which have packages of th
 bench-gate: $(INSTALLED) ## measure how often the gate of a promotion is right: half an hour
 	OMP_NUM_THREADS=1 python benchmarks/gate.py
 
+bench-estimators: $(INSTALLED) .venv/estimators/installed ## LightGBM and XGBoost beside the default, on the flights: four minutes
+	python benchmarks/estimators.py
+
 replay: $(INSTALLED) ## live through a production year, month by month: a table, and docs/pictures/replay.png: a quarter of an hour
 	python benchmarks/replay.py
 
@@ -252,4 +255,4 @@ $(INSTALLED): requirements.lock pyproject.toml $(wildcard .store) $(if $(STORES)
 NO_REPORTS := "import importlib.util; importlib.util.find_spec(\"no_reports\") and __import__(\"no_reports\")\n"
 USER_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)
 
-.PHONY: help extra runners kubeflow repro test test-long test-airflow test-runners test-image check platform lint docs compose s3 store reproduce hooks report gate comment train retrain deliver propose unlabel serve experiments runs bento image bench bench-tables bench-gate replay template release lock
+.PHONY: help extra runners kubeflow repro test test-long test-airflow test-runners test-image check platform lint docs compose s3 store reproduce hooks report gate comment train retrain deliver propose unlabel serve experiments runs bento image bench bench-tables bench-gate bench-estimators replay template release lock

@@ -64,7 +64,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "clone"
         run(ROOT, "git", "clone", "-q", str(ROOT), str(folder))
-        run(folder, "dvc", "config", "--local", "cache.dir", str(ROOT / ".dvc/cache"))
+        run(folder, "dvc", "config", "--local", "cache.dir", run(ROOT, "dvc", "cache", "dir").strip())
         run(folder, "dvc", "checkout", "-q")
         for model in MODELS:
             run(folder, "kiban", "compose", f"model={model}")
@@ -79,7 +79,7 @@ def main() -> None:
             table.add_row(
                 model, f"{test['roc_auc']:.4f}", f"{test['brier']:.4f}", f"{train:.1f}", f"{size:.0f}", f"{request:.0f}"
             )
-    Console().print(table)
+    Console(width=100).print(table)
 
 
 if __name__ == "__main__":
