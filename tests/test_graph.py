@@ -12,7 +12,7 @@ from slice import ROOT, stage_module
 from kiban.core import versions
 from kiban.core.settings import Sections
 from kiban.data.settings import Featured, Identity
-from kiban.maintain.versions import locked
+from kiban.maintain.versions import LOCKS, locked
 
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 IMPORTS = grimp.build_graph("kiban", exclude_type_checking_imports=True, cache_dir=None)
@@ -107,7 +107,8 @@ SHAPES_NO_BYTES = {  # of an output: what reads settings, shows progress, locks 
     *("pydantic-core", "pyyaml", "rich", "threadpoolctl", "vl-convert-python"),
 }
 CLIENTS = {"ingest": {"adbc-driver-postgresql", "numpy", "sqlalchemy"}}  # a snapshot is kept, whatever has taken it
-UNDERNEATH = {"train": {"scipy"}, "prepare": {"sqlglot"}}  # what a package of the closure computes or compiles with
+# What a package of the closure computes or compiles with, and what is not installed here.
+UNDERNEATH = {"train": {"scipy", *versions.OPTIONAL}, "prepare": {"sqlglot"}}
 WITH_PACKAGES = grimp.build_graph(
     "kiban", include_external_packages=True, exclude_type_checking_imports=True, cache_dir=None
 )
@@ -134,7 +135,7 @@ def test_versions_yaml_is_what_is_locked() -> None:
     entries = [each for stage in GRAPH.values() for each in stage.get("params", []) if isinstance(each, dict)]
     names = {name for entry in entries for name in entry["versions.yaml"]}
     content = (ROOT / "versions.yaml").read_bytes()
-    expected = locked(list(names), (ROOT / "requirements.lock").read_text())
+    expected = locked(list(names), "".join((ROOT / name).read_text() for name in LOCKS))
     assert versions.read(content, "versions.yaml") == expected
 
 
