@@ -64,7 +64,8 @@ lint: $(INSTALLED) ## check style, types, deploy/, and that params.yaml is compo
 
 runners: $(INSTALLED) ## write what schedulers read, after a change of the graph or of runners/NAME.yaml
 	kiban runner --write
-	test ! -x .venv/kubeflow/bin/python || .venv/kubeflow/bin/python runners/kubeflow/pipeline.py
+	@test ! -f runners/kubeflow.yaml || if test -x .venv/kubeflow/bin/python; then .venv/kubeflow/bin/python runners/kubeflow/pipeline.py; \
+		else echo "runners/kubeflow/pipeline.yaml is written by 'make kubeflow', with packages of its own"; fi
 
 kubeflow: .venv/kubeflow/installed ## compile runners/kubeflow/pipeline.py, after a change of the graph or of runners/kubeflow.yaml
 	.venv/kubeflow/bin/python runners/kubeflow/pipeline.py

@@ -9,6 +9,8 @@
 # `kiban step` reads KIBAN_RUN, KIBAN_OVERRIDES, KIBAN_NEW and KIBAN_UNTIL; keys to the store have their usual variables.
 set -eum
 
+: "${KIBAN_REPOSITORY:?is not set: the address of origin}" "${1:?give a command, such as: kiban step train}"
+
 clone=$(mktemp -d)
 trap 'rm -rf "$clone"' EXIT
 git clone --quiet "$KIBAN_REPOSITORY" "$clone"

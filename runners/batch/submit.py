@@ -48,13 +48,15 @@ def submit(client: Any, run: str, variables: Mapping[str, str]) -> dict[str, str
 
 
 def main() -> None:
-    if len(sys.argv) < 2 or not all("=" in word for word in sys.argv[2:]):
+    if len(sys.argv) < 2 or "=" in sys.argv[1] or not all("=" in word for word in sys.argv[2:]):
         sys.exit("usage: python runners/batch/submit.py RUN [NAME=VALUE]…")
     variables = dict(word.split("=", 1) for word in sys.argv[2:])
     try:
         submit(botocore.session.get_session().create_client("batch"), sys.argv[1], variables)
     except (BotoCoreError, ClientError) as error:
-        raise KibanError(f"AWS Batch: {one_line(error)}; the jobs above were submitted, no other") from None
+        raise KibanError(
+            f"AWS Batch: {one_line(error)}; what is listed above was submitted, and nothing else"
+        ) from None
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@
 #   OPTIONS    more options of its `build`, such as --platform linux/amd64, or --build-arg ACCOUNT=root for SageMaker
 set -euo pipefail
 engine=${ENGINE:-$(command -v docker podman buildah | head -n 1 || true)}
-[ -n "$engine" ] || { echo "error: docker, podman or buildah is needed, and none is there" >&2; exit 1; }
+case "${1:-}" in -*) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0"; exit 2 ;; esac
+command -v "$engine" > /dev/null || { echo "error: docker, podman or buildah is needed, and none is there" >&2; exit 1; }
 cd "$(dirname "$0")/../.."
 top=$(git rev-parse --show-toplevel)
 project=$(git rev-parse --show-prefix)

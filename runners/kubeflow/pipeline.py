@@ -3,6 +3,7 @@
 runners/kubeflow.yaml has what a team decides. It runs with the packages of requirements.kubeflow.lock alone.
 """
 
+import hashlib
 import importlib.util
 import re
 import sys
@@ -70,3 +71,5 @@ def pipeline(
 if __name__ == "__main__":
     file = sys.argv[1] if len(sys.argv) > 1 else str(Path(__file__).with_suffix(".yaml"))
     compiler.Compiler().compile(pipeline, file)
+    settings = hashlib.sha256((ROOT / "runners/kubeflow.yaml").read_bytes()).hexdigest()
+    Path(file).write_text(f"# Of runners/kubeflow.yaml: {settings}\n{Path(file).read_text()}")

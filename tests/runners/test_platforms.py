@@ -53,11 +53,24 @@ def test_the_compiled_pipeline_has_the_stages_of_now(monkeypatch: pytest.MonkeyP
     platforms.check_pipeline(stages(ROOT))
 
 
+def test_a_pipeline_of_other_settings_or_stages_is_named(here: Path) -> None:
+    (here / "runners/kubeflow").mkdir()
+    pipeline = here / "runners/kubeflow/pipeline.yaml"
+    pipeline.write_text((ROOT / "runners/kubeflow/pipeline.yaml").read_text())
+    platforms.check_pipeline(stages(ROOT))
+    with pytest.raises(KibanError, match="pipeline.yaml has not the stages of dvc.lock: run `make kubeflow`"):
+        platforms.check_pipeline(GRAPH)
+    change("kubeflow", "image", "another")
+    with pytest.raises(KibanError, match="is not of runners/kubeflow.yaml as it is: run `make kubeflow`"):
+        platforms.check_pipeline(stages(ROOT))
+
+
 @pytest.mark.parametrize(
     ("name", "key", "value", "message"),
     [
         ("argo", "imgae", "x", "runners/argo.yaml: imgae: unknown key; correct it, then run `make runners`"),
-        ("argo", "schedule", "monthly", "runners/argo.yaml: schedule: .*not 'monthly'"),
+        ("argo", "schedule", "monthly", "runners/argo.yaml: schedule: give the five fields of cron, .*not 'monthly'"),
+        ("argo", "timezone", "Mars/Olympus", "runners/argo.yaml: timezone: give a time zone, .*not 'Mars/Olympus'"),
         ("argo", "image", "x:1 # {{workflow.name}}", "runners/argo.yaml: image: "),
         ("argo", "secret", "Not_a_name", "runners/argo.yaml: secret: "),
         ("batch", "secrets", {"a b": "x"}, "runners/batch.yaml: secrets.a b"),
@@ -140,6 +153,7 @@ def test_the_command_writes_checks_and_leaves_out_what_a_team_took_over(here: Pa
         (here / name).write_text((ROOT / name).read_text())
     (here / "conf").mkdir()
     (here / "conf/config.yaml").touch()
+    (here / "runners/kubeflow.yaml").unlink()  # whose pipeline another command writes
     run(here, "git", "init", "-q")
     commit(here, "a graph")
     assert "kiban runner" not in run(here, "kiban", "runner", "--write")
@@ -150,9 +164,6 @@ def test_the_command_writes_checks_and_leaves_out_what_a_team_took_over(here: Pa
     assert run(here, "kiban", "runner", "--check", status=1) == message
     (here / "runners/argo.yaml").unlink()
     run(here, "kiban", "runner", "--check")
-    (here / "runners/kubeflow/pipeline.yaml").write_text("{root: {dag: {tasks: {config: {}}}}}\n")
-    message = "error: runners/kubeflow/pipeline.yaml has not the stages of dvc.lock: run `make kubeflow`\n"
-    assert run(here, "kiban", "runner", "--check", status=1) == message
     assert "there is no runners/argo.yaml" in run(here, "kiban", "runner", "argo", status=1)
     assert "NAME is one of airflow, argo, " in run(here, "kiban", "runner", "jenkins", status=2)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -127,6 +128,9 @@ def test_steps_in_fresh_clones_end_as_one_run(origin: Path, fresh: Clone, capsys
             publish("one", branch, is_here=False)
     publish("one", None, is_here=False)
     assert run(origin, "git", "for-each-ref", "refs/heads") == branches  # nothing new
+    assert git("status", "--porcelain") == ""
+    there = git("log", "-1", "--format=%B", "origin/kiban-run-one")
+    assert not re.search(r"→ [0-9a-f]{40}", there)  # of a commit that is nowhere
     git("push", "-q", "origin", "origin/kiban-run-one:main")
     steps(fresh, *STAGES, run="two")
     assert "nothing that both depends on has changed, as its inputs show" in capsys.readouterr().out
@@ -165,10 +169,32 @@ def test_all_steps_in_one_clone_end_as_in_many(fresh: Clone, capsys: pytest.Capt
     assert (Path("params.yaml").read_text(), Path("notes.txt").read_text()) == ("changed: here\n", "ours\n")
 
 
+def test_a_store_that_cannot_be_asked_ends_a_run_before_it_works(
+    fresh: Clone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps(fresh, "both")
+    published(fresh)
+    git("push", "-q", "origin", "HEAD:main")
+    fresh()
+    shutil.rmtree("../store")
+    step("numbers", "two", [], new=False, until=None)
+    assert "warning: not pushed: " in capsys.readouterr().err
+    fresh()
+    command("dvc", "remote", "remove", "store")
+    git("commit", "-q", "-a", "-m", "no store")
+    with pytest.raises(KibanError, match="the store cannot be asked: there is no remote yet: `dvc remote add -d store"):
+        step("numbers", "three", [], new=False, until=None)
+
+
 def test_a_step_that_is_done_does_nothing(origin: Path, fresh: Clone, capsys: pytest.CaptureFixture[str]) -> None:
     before = run(origin, "git", "for-each-ref")
     steps(fresh, "numbers")
     assert "numbers of the run one is done already" in capsys.readouterr().out
+    fresh()
+    with pytest.raises(
+        KibanError, match="the run one began with no overrides, and not with model=none: name another run"
+    ):
+        step("numbers", "one", ["model=none"], new=False, until=None)
     assert run(origin, "git", "for-each-ref") == before
     assert not Path("numbers.txt").exists()
 
@@ -276,7 +302,12 @@ def test_what_was_run_here_is_an_experiment_if_parameters_differ(origin: Path, f
     command("dvc", "exp", "apply", "larger")
     assert Path("both.txt").read_text() == "1\n2\n1\n"
     Path("params.yaml").write_text(PARAMS + "more: 1\nand: more\n")
-    with pytest.raises(KibanError, match="origin has another refs/exps/"):
+    with pytest.raises(KibanError, match="the stage numbers has not run with what is here: `dvc repro` comes first"):
+        publish("larger", None, is_here=True)
+    command("dvc", "repro")
+    with pytest.raises(KibanError, match="--branch ours: other parameters than those of the commit make an experiment"):
+        publish("larger", "ours", is_here=True)
+    with pytest.raises(KibanError, match="origin has another refs/exps/.*`git push origin --delete refs/exps/"):
         publish("larger", None, is_here=True)
 
 

@@ -26,7 +26,7 @@ def runner(name: str | None, write: bool, check: bool) -> None:
     if name is not None and name not in platforms.PLATFORMS:
         raise click.UsageError(f"NAME is one of {', '.join(platforms.PLATFORMS)}")
     if name is None and not write and not check:
-        raise click.UsageError("give a NAME, or --write")
+        raise click.UsageError("give a NAME, --write or --check")
     if write and check:
         raise click.UsageError("give --write or --check")
     graph = platforms.committed_graph()
@@ -39,7 +39,9 @@ def runner(name: str | None, write: bool, check: bool) -> None:
                 if not path.is_file() or path.read_text() != content:
                     raise KibanError(f"{path} is not what runners/{each}.yaml and dvc.lock give: run `make runners`")
             elif write:
+                is_new = not path.is_file() or path.read_text() != content
                 files.write(path, content.encode())
+                print(f"runner: {path} {'written' if is_new else 'unchanged'}")
             else:
                 print(f"{'---' * bool(number)}\n{content}".lstrip("\n"), end="")
     if check:

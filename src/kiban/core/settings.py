@@ -148,7 +148,8 @@ def explain(error: ValidationError, show_input: bool = True) -> str:
 
     Without `show_input` the value is left out: it may be a secret that was written in the wrong place.
     """
-    first = error.errors()[0]
+    # A name that is not known comes first: it is that of what is missing, misspelt.
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     key = ".".join(part for part in map(str, first["loc"]) if not part.startswith(TAGGED)) or "the whole file"
     match first["type"]:
         case "extra_forbidden":

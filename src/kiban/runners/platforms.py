@@ -1,16 +1,19 @@
 """What a team decides about each platform that runs the graph, runners/NAME.yaml, and the files written from it."""
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import available_timezones
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from pydantic import Field, StringConstraints, TypeAdapter, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, model_validator
 
 from kiban.core.errors import KibanError
+from kiban.core.files import sha256
 from kiban.core.settings import Settings, parse
 from kiban.runners.stages import last, stages, task
 
@@ -27,8 +30,23 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?
 """A name as all platforms allow it: that of Kubernetes (RFC 1123), with room for a suffix."""
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Z_][A-Z0-9_]*$")]
 Folder = Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9_-][A-Za-z0-9_.-]*/?)*$")]
-Cron = Annotated[str, StringConstraints(pattern=r"^\S+( \S+){4}$")]
+
+
+def _cron(text: str) -> str:
+    if not re.fullmatch(r"[\d*/,-]+( [\d*/,A-Za-z-]+){4}", text):
+        raise ValueError("give the five fields of cron, such as 0 5 2 * *")
+    return text
+
+
+def _zone(text: str) -> str:
+    if text not in available_timezones():
+        raise ValueError("give a time zone, such as Europe/Berlin")
+    return text
+
+
+Cron = Annotated[str, AfterValidator(_cron)]
 """Minute, hour, day of the month, month and day of the week."""
+Zone = Annotated[str, AfterValidator(_zone)]
 Minutes = Annotated[int, Field(gt=0)]
 GiB = Annotated[int, Field(gt=0)]
 Processors = Annotated[float, Field(gt=0, strict=False)]
@@ -81,7 +99,7 @@ class Airflow(Sized):
     schedule: Cron
     until: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_%-]*$")]
     cycle: Cron
-    timezone: Word
+    timezone: Zone
     retry_seconds: Annotated[int, Field(gt=0)]
     release: Word
 
@@ -100,7 +118,7 @@ class Argo(Sized):
     secret: Name
     schedule: Cron
     cycle: Cron
-    timezone: Word
+    timezone: Zone
     release: Name
 
 
@@ -179,7 +197,7 @@ def read(name: str, graph: Mapping[str, list[str]]) -> Any:
     """The settings of a platform. Raises KibanError if they do not fit, or name a stage that the graph has not."""
     path = _settings_file(name)
     if not path.is_file():
-        raise KibanError(f"there is no {path}, which says what the platform needs: docs/runners.md has one")
+        raise KibanError(f"there is no {path}, which says what the platform needs: take it from the release")
     settings = parse(path.read_bytes(), TypeAdapter(PLATFORMS[name][0]), str(path), ADVICE)
     if unknown := [stage for stage in getattr(settings, "stages", ()) if stage not in graph]:
         raise KibanError(f"{path}: stages.{unknown[0]}: there is no such stage, but {', '.join(graph)}; {ADVICE}")
@@ -192,9 +210,14 @@ def read(name: str, graph: Mapping[str, list[str]]) -> Any:
 
 
 def check_pipeline(graph: Mapping[str, list[str]]) -> None:
-    """Raise KibanError if the compiled pipeline of Kubeflow, which needs packages of its own, has other stages."""
-    if not PIPELINE.is_file():
+    """Raise KibanError if the compiled pipeline of Kubeflow is not of these stages, and of the settings as they are.
+
+    To compile it needs packages of its own.
+    """
+    if not PIPELINE.is_file() or not _settings_file("kubeflow").is_file():
         return
+    if sha256(_settings_file("kubeflow")) not in PIPELINE.read_text().partition("\n")[0]:
+        raise KibanError(f"{PIPELINE} is not of {_settings_file('kubeflow')} as it is: run `make kubeflow`")
     tasks = next(iter(yaml.load_all(PIPELINE.read_bytes(), yaml.CSafeLoader)))["root"]["dag"]["tasks"]
     compiled = {name: set(each.get("dependentTasks", [])) for name, each in tasks.items()}
     if compiled != {task(stage): set(map(task, before)) for stage, before in {**graph, PUBLISH: last(graph)}.items()}:

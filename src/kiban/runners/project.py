@@ -35,7 +35,8 @@ def main() -> None:
     command = ["dvc", "exp", "run", *options, *until] if given else ["dvc", "repro", *until]
     if subprocess.run(command, check=False).returncode:
         raise KibanError(f"`{' '.join(command[:3])}` failed, see above")
-    if run_id := os.environ.get(PROJECT_RUN):
+    run_id = os.environ.get(PROJECT_RUN)
+    if run_id and not until:  # an earlier stage tracks nothing
         _tag(run_id)
 
 

@@ -8,7 +8,7 @@ from kiban.core.errors import KibanError
 from kiban.core.git import commit_of, git
 from kiban.operate import push, remote
 from kiban.runners import graph, refs
-from kiban.runners.step import SECONDS, check_clean, lay
+from kiban.runners.step import SECONDS, check_clean, lay, restore
 
 SPARED = ("main", "master")
 """Branches that are never written to, whatever origin calls its default one."""
@@ -22,26 +22,25 @@ def publish(run: str, branch: str | None, is_here: bool) -> None:
     Nothing is published where nothing has changed. Raises KibanError if a step is not done, and if origin has another
     branch or experiment of that name.
     """
-    base = commit_of("HEAD")
+    base, wanted = commit_of("HEAD"), branch
     branch = branch or f"kiban-run-{run}"
     if branch in (*SPARED, remote.default(), git(Path(), "branch", "--show-current").strip()):
         raise KibanError(f"--branch {branch}: name another one, from which a pull request can be made")
     if is_here:
+        _check_run()
         push.push(None, SECONDS)
-        seconds = int(time.time())
+        tree, seconds = refs.snapshot(base, graph.kept_by_git()), int(time.time())
     else:
-        check_clean()
-        done = refs.fetch(run, base)
-        before = graph.before()
-        lay(list(before), before, done, run, base)
-        # The same steps give the same commit, so that a repetition changes nothing.
-        seconds = max(int(git(Path(), "show", "--no-patch", "--format=%ct", step.commit)) for step in done.values())
-    tree = refs.snapshot(base, graph.kept_by_git() if is_here else None)
+        tree, seconds = _of_steps(run, base)
     changes = refs.changed(base, tree)
     if not changes:
         print(f"publish: the run {run} has changed nothing")
         return
     is_experiment = refs.from_root(paths.PARAMS) in changes
+    if is_experiment and wanted:
+        raise KibanError(
+            f"--branch {wanted}: other parameters than those of the commit make an experiment: leave it out"
+        )
     ref = f"refs/exps/{base[:2]}/{base[2:]}/{run}" if is_experiment else f"refs/heads/{branch}"
     message = _message(base, refs.commit(tree, base, "", seconds), run)
     commit = refs.commit(tree, base, message, seconds)
@@ -49,9 +48,32 @@ def publish(run: str, branch: str | None, is_here: bool) -> None:
     if there is not None and (refs.tree_of(there), commit_of(f"{there}^")) == (tree, base):
         commit = there  # a repetition
     elif there is not None or not remote.push_refs({ref: commit}):
-        raise KibanError(f"origin has another {ref.removeprefix('refs/heads/')}: remove it there, or name another one")
+        raise KibanError(
+            f"origin has another {ref.removeprefix('refs/heads/')}: `git push origin --delete {ref}` removes it, "
+            "or give another name"
+        )
     print(message.partition("\n")[0])
     print(f"publish: {'the experiment ' + run if is_experiment else 'the branch ' + branch} is at {commit[:7]}")
+
+
+def _check_run() -> None:
+    """Raise KibanError if a stage has to run: the results are of other code, data or parameters then."""
+    for stage in graph.before():
+        if graph.is_changed(graph.read(stage)):
+            raise KibanError(f"the stage {stage} has not run with what is here: `dvc repro` comes first")
+
+
+def _of_steps(run: str, base: str) -> tuple[str, int]:
+    """The tree that the steps of a run have made, and the time of the last one. The working tree stays as it is."""
+    check_clean()
+    done, before = refs.fetch(run, base), graph.before()
+    try:
+        lay(list(before), before, done, run, base)
+        # The same steps give the same commit, so that a repetition changes nothing.
+        seconds = max(int(git(Path(), "show", "--no-patch", "--format=%ct", step.commit)) for step in done.values())
+        return refs.snapshot(base), seconds
+    finally:
+        restore()
 
 
 def _message(base: str, commit: str, run: str) -> str:
@@ -66,4 +88,5 @@ def _message(base: str, commit: str, run: str) -> str:
     except KibanError as error:
         return f"Run {run}: no report: {error}\n"
     title, _, text = report.partition("\n")
+    text = text.replace(f"{commit} ({commit[:7]})", "this commit").replace(commit, "this commit")
     return f"{title.lstrip('# ')}\n\nThe run {run}.\n{text}"

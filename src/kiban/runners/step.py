@@ -1,13 +1,15 @@
 """One stage, run in a fresh clone on a machine of its own, and what it made handed on to the stages after it."""
 
+import shlex
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from kiban.core import paths
 from kiban.core.errors import KibanError
-from kiban.core.git import commit_of, git
+from kiban.core.git import commit_of, content, git
 from kiban.core.store import PATIENCE
 from kiban.maintain.pull import pull
 from kiban.operate import push
@@ -32,14 +34,18 @@ def step(stage: str, run: str, overrides: Sequence[str], new: bool, until: str |
     if stage not in before:
         raise KibanError(f"dvc.yaml has no stage {stage!r}: it has {', '.join(before)}")
     done = refs.fetch(run, base)
+    is_first = not before[stage]
     if stage in done:
+        if is_first:
+            _check_overrides(done[stage], run, overrides)
         print(f"step: {stage} of the run {run} is done already")
         return
     lay(before[stage], before, done, run, base)
     if (earlier := refs.earlier(run, stage)) is not None:
         refs.lay_helpers(earlier)
     tree = refs.snapshot(base)
-    if not before[stage]:
+    if is_first:
+        _check_store(base)
         with suppress(KibanError):  # another machine may do the same just now
             refs.forget_old()
         if overrides:
@@ -53,7 +59,8 @@ def step(stage: str, run: str, overrides: Sequence[str], new: bool, until: str |
     else:
         print(f"step: nothing that {stage} depends on has changed")
     _deliver()
-    made = refs.record(base, tree, stage, f"{stage} of the run {run}\n")
+    message = f"{stage} of the run {run}\n" + (f"\n{shlex.join(overrides)}\n" if is_first and overrides else "")
+    made = refs.record(base, tree, stage, message)
     print(f"step: {stage} of the run {run} is {'done' if refs.push(run, made) else 'done: another machine was faster'}")
 
 
@@ -67,8 +74,37 @@ def every(run: str, overrides: Sequence[str], new: bool, until: str | None) -> N
         try:
             step(stage, run, overrides, new, until)
         finally:
-            git(Path(), "checkout", "--quiet", "HEAD", "--", ".")
-            git(Path(), "clean", "--quiet", "--force", "-d", "--", ".")
+            restore()
+
+
+def restore() -> None:
+    """Let the working tree, in which nothing was changed before, be that of its commit again."""
+    git(Path(), "checkout", "--quiet", "HEAD", "--", ".")
+    git(Path(), "clean", "--quiet", "--force", "-d", "--", ".")
+
+
+def _check_overrides(first: refs.Step, run: str, overrides: Sequence[str]) -> None:
+    """Raise KibanError if a run was begun with other overrides: what it has made is of those."""
+    began = git(Path(), "show", "--no-patch", "--format=%b", first.commit).strip()
+    if began != shlex.join(overrides):
+        raise KibanError(
+            f"the run {run} began with {began or 'no overrides'}, and not with {shlex.join(overrides) or 'none'}: "
+            "name another run"
+        )
+
+
+def _check_store(base: str) -> None:
+    """Raise KibanError if the store cannot be asked, before hours of work could not be sent to it.
+
+    Says so if the store lacks what the commit names: what has not changed is taken from there.
+    """
+    if content(base, paths.LOCK) is None:
+        return
+    answer = push.check(base, None, PATIENCE)
+    if answer.state == "not checked":
+        raise KibanError(f"the store cannot be asked: {answer.sentence.partition('; ')[2]}")
+    if answer.state == "not pushed":
+        print(f"warning: {answer.line}, where that was made", file=sys.stderr)
 
 
 def _reproduce(stage: str) -> None:
@@ -95,7 +131,9 @@ def lay(
 def check_clean() -> None:
     """Raise KibanError if the working tree is not that of its commit: what differs would be taken for a step's."""
     if changes := git(Path(), "status", "--porcelain", "--", ".").splitlines():
-        raise KibanError(f"{changes[0][3:]} is changed: a step begins in a fresh clone")
+        raise KibanError(
+            f"{changes[0][3:]} is changed: a step begins in a fresh clone, or after `git stash --include-untracked`"
+        )
 
 
 def _bring(stage: graph.Stage) -> None:
