@@ -34,7 +34,6 @@ VARIABLES = {
     "KIBAN_PROJECT": SETTINGS.get("project", ""),
     "KIBAN_RUN": "{{ run_id }}",
     "KIBAN_NEW": "{{ '1' if params.new else '' }}",
-    # A scheduled run takes no batch after that of its data interval.
     "KIBAN_UNTIL": "{{ (params.until or " + OF_INTERVAL + ") if params.new else '' }}",
 }
 PARAMS = {
