@@ -115,6 +115,15 @@ def test_what_would_be_resolved_is_refused_wherever_it_stands(tree: tuple[Any, b
         assert load(content) == {"model": value}
 
 
+def test_a_misspelt_key_is_named_before_the_one_that_it_was_to_be(tmp_path: Path) -> None:
+    path = edited(tmp_path, "serving.watch_secondss", 5)
+    content = yaml.safe_load(path.read_text())
+    del content["serving"]["watch_seconds"]
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(KibanError, match=r"serving\.watch_secondss: unknown key"):
+        read(Params, path)
+
+
 def test_an_escape_of_yaml_hides_nothing(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text('model: {scoring: "\\x24{oc.env:HOME}"}\n')

@@ -148,8 +148,10 @@ def explain(error: ValidationError, show_input: bool = True) -> str:
 
     Without `show_input` the value is left out: it may be a secret that was written in the wrong place.
     """
-    # A name that is not known comes first: it is that of what is missing, misspelt.
-    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    first, *others = error.errors()
+    if first["type"] == "missing":  # a name beside it that is not known may be its own, misspelt
+        beside = (each for each in others if each["loc"][:-1] == first["loc"][:-1])
+        first = next((each for each in beside if each["type"] == "extra_forbidden"), first)
     key = ".".join(part for part in map(str, first["loc"]) if not part.startswith(TAGGED)) or "the whole file"
     match first["type"]:
         case "extra_forbidden":
