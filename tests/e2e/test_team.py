@@ -153,7 +153,16 @@ def test_the_platforms_tests_pass_there_beside_a_changed_file(running: Path) -> 
     assert ", Makefile, src/kiban/core/text.py: the platform's tests run" in done.stderr
     folder = running / done.stdout.strip()
     assert "# edited" in (folder / "src/kiban/core/text.py").read_text()
-    rooms = ["cli/test_compose.py", "config", "core", "features", "ingest", "sources"]
+    rooms = [
+        "cli/test_compose.py",
+        "config",
+        "core",
+        "features",
+        "ingest",
+        "runners/test_platforms.py",
+        "runners/test_graph.py",
+        "sources",
+    ]
     rooms += [f"test_{name}.py" for name in ("graph", "locks", "rooms", "workflows")]
     tests = [f"tests/{room}" for room in rooms]
     environment_of_all = {"PYTHONPATH": f"{folder / 'src'}{os.pathsep}{folder / 'tests'}"}
