@@ -15,7 +15,7 @@ from pydantic_core import to_json
 from kiban.core.errors import KibanError, one_line
 from kiban.request import refusal
 from kiban.request.refusal import RefusedError
-from kiban.request.schema import Schema
+from kiban.request.schema import Records
 from kiban.serve import answer, counters, formats, openapi, page
 from kiban.serve.answer import WARNINGS
 from kiban.serve.formats import JSON
@@ -26,10 +26,6 @@ from kiban.serve.watch import Answering
 
 ASSETS = ("/static_content/swagger-ui-bundle.js", "/static_content/swagger-ui.css")
 """The script and the style of /docs. BentoML serves them, so that the page needs no other host."""
-
-
-Asked = tuple[bytes, Answering, str]
-"""The body of a request, the model that answers, and the id of the request."""
 
 
 class Plain(APIRoute):
@@ -96,10 +92,7 @@ def predictions(log: PredictionLog) -> dict[str, Direct]:
     BentoML would cost more than the answer. Scoring takes less time than handing the records to a thread.
     """
 
-    def reply(read: formats.Read, write: formats.Write, kind: str, schema: Schema, asked: Asked) -> Response:
-        body, answering, request_id = asked
-        served = answering.served
-        records = read(body, schema)
+    def reply(records: Records, write: formats.Write, kind: str, served: Served, request_id: str) -> Response:
         predicted, unusual = served.predict(records)
         counters.count(predicted, unusual)
         warnings = served.schema.warnings(records, unusual)
@@ -110,16 +103,19 @@ def predictions(log: PredictionLog) -> dict[str, Direct]:
 
     def predict(headers: Mapping[str, str], body: bytes, answering: Answering, request_id: str) -> Response:
         formats.media_type(headers, [JSON])
-        asked = body, answering, request_id
-        return reply(formats.READERS[JSON], formats.WRITERS[JSON], JSON, answering.served.schema, asked)
+        served = answering.served
+        return reply(formats.read_json(body, served.schema), formats.WRITERS[JSON], JSON, served, request_id)
 
     def invocations(headers: Mapping[str, str], body: bytes, answering: Answering, request_id: str) -> Response:
         kind = formats.media_type(headers, list(formats.READERS))
         answer_kind = formats.answer_type(headers.get("accept", ""), kind)
-        read, write = formats.READERS[kind], formats.WRITERS[answer_kind]
-        if kind == JSON and formats.has_instances(body):
-            read, write = formats.read_instances, formats.write_instances if answer_kind == JSON else write
-        return reply(read, write, answer_kind, answering.served.file_schema, (body, answering, request_id))
+        served, has_instances = answering.served, False
+        if kind == JSON:
+            records, has_instances = formats.read_either(body, served.file_schema)
+        else:
+            records = formats.READERS[kind](body, served.file_schema)
+        write = formats.write_instances if has_instances and answer_kind == JSON else formats.WRITERS[answer_kind]
+        return reply(records, write, answer_kind, served, request_id)
 
     return {"/predict": predict, "/invocations": invocations}
 

@@ -57,27 +57,19 @@ def read_json(body: bytes, schema: Schema) -> Records:
 
     Raises RefusedError: 400 if the body is not JSON, 422 if it has another shape or the schema rejects a record.
     """
-    return _listed(body, schema, "records")
+    return _listed(_from_json(body, "the body"), schema, "records")
 
 
-def has_instances(body: bytes) -> bool:
-    """Whether a body of JSON is {"instances": [record]}, as of Vertex AI and TF Serving.
-
-    Raises RefusedError (400) if it is not JSON.
+def read_either(body: bytes, schema: Schema) -> tuple[Records, bool]:
+    """The records of a body as `read_json` reads it, or of {"instances": [record]}, as Vertex AI and TF Serving ask;
+    and whether it is of the second form. Raises RefusedError as `read_json` does.
     """
-    if b'"instances"' not in body:
-        return False
     content = _from_json(body, "the body")
-    return isinstance(content, dict) and "instances" in content
+    has_instances = isinstance(content, dict) and "instances" in content
+    return _listed(content, schema, "instances" if has_instances else "records"), has_instances
 
 
-def read_instances(body: bytes, schema: Schema) -> Records:
-    """The records of a body {"instances": [record]}. Raises RefusedError as `read_json` does."""
-    return _listed(body, schema, "instances")
-
-
-def _listed(body: bytes, schema: Schema, key: str) -> Records:
-    content = _from_json(body, "the body")
+def _listed(content: Any, schema: Schema, key: str) -> Records:
     if not isinstance(content, dict) or content.keys() != {key} or not isinstance(content[key], list):
         allowed = f'{{"{key}": [{{…}}, …]}} without other keys'
         raise RefusedError(422, finding(f"the body has no list of {key}", allowed, field=key))
