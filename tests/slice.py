@@ -46,6 +46,14 @@ PICTURES = [  # the names of the files that the plots of dvc.yaml are drawn to, 
     "cost-by-threshold",
 ]
 HISTORY = History.model_validate(yaml.safe_load((ROOT / "params.yaml").read_text())["validation"]["history"])
+SMALL_SEARCH: dict[str, Any] = {
+    "overrides": ["model=hist_gradient_boosting", "model.min_samples_leaf=50"],
+    "metric": "roc_auc",
+    "trials": 6,
+    "folds": 2,
+    "seed": 0,
+    "space": {"model.max_iter": {"low": 5, "high": 60}, "model.learning_rate": {"low": 0.01, "high": 0.3, "log": True}},
+}
 SMALL_TREES = ["model.min_samples_leaf=50", "model.max_iter=20"]
 
 

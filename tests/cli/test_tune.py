@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from filelock import FileLock
+from slice import SMALL_SEARCH as SMALL
 from slice import compose_here, prepared_rows, run_stage
 
 from kiban.cli.compose import compose
@@ -26,14 +27,6 @@ from kiban.tune.search import folds
 
 NAMES = ["hist_gradient_boosting", "logistic"]  # of the flights; a team may have more
 REPORT = Path("reports/tuning/small.csv")
-SMALL = {
-    "overrides": ["model=hist_gradient_boosting", "model.min_samples_leaf=50"],
-    "metric": "roc_auc",
-    "trials": 6,
-    "folds": 2,
-    "seed": 0,
-    "space": {"model.max_iter": {"low": 5, "high": 60}, "model.learning_rate": {"low": 0.01, "high": 0.3, "log": True}},
-}
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,7 @@ import pytest
 import sqlalchemy as sa
 import yaml
 from servers import SECRET
+from slice import SMALL_SEARCH
 
 from kiban.core.errors import KibanError
 from kiban.tune import study
@@ -30,17 +31,9 @@ study.BEAT, study.GRACE = 1, 3
 from kiban.cli import main
 main()
 """
-SEARCH = {
-    "overrides": ["model=hist_gradient_boosting", "model.min_samples_leaf=50"],
-    "metric": "roc_auc",
-    "trials": 40,
-    "folds": 2,
-    "seed": 0,
-    "space": {
-        "model.max_iter": {"low": 150, "high": 300},
-        "model.learning_rate": {"low": 0.01, "high": 0.3, "log": True},
-    },
-}
+# Of trials that take seconds.
+SPACE = {**SMALL_SEARCH["space"], "model.max_iter": {"low": 150, "high": 300}}
+SEARCH = {**SMALL_SEARCH, "trials": 40, "space": SPACE}
 Opened = Callable[[], Study]
 
 
