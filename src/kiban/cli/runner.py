@@ -34,15 +34,15 @@ def runner(name: str | None, write: bool, check: bool) -> None:
         contents = platforms.written(each, graph)
         if not contents and name:
             print(f"runners/{name}.yaml is read as it is, and it fits")
-        for number, (path, content) in enumerate(contents.items()):
-            if check:
-                if not path.is_file() or path.read_text() != content:
-                    raise KibanError(f"{path} is not what runners/{each}.yaml and dvc.lock give: run `make runners`")
-            elif write:
-                is_new = not path.is_file() or path.read_text() != content
+        if not write and not check:
+            print("---\n".join(contents.values()), end="")
+            continue
+        for path, content in contents.items():
+            is_same = path.is_file() and path.read_text() == content
+            if check and not is_same:
+                raise KibanError(f"{path} is not what runners/{each}.yaml and dvc.lock give: run `make runners`")
+            if write:
                 files.write(path, content.encode())
-                print(f"runner: {path} {'written' if is_new else 'unchanged'}")
-            else:
-                print(f"{'---' * bool(number)}\n{content}".lstrip("\n"), end="")
+                print(f"runner: {path} {'unchanged' if is_same else 'written'}")
     if check:
         platforms.check_pipeline(graph)

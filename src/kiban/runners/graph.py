@@ -40,11 +40,17 @@ class Stage(NamedTuple):
 
 def read(name: str) -> Stage:
     """The stage of that name."""
+    return next(each for each in read_all() if each.own.addressing == name)
+
+
+def read_all() -> Iterator[Stage]:
+    """All stages, in the order of dvc.yaml."""
     from dvc.repo import Repo
 
-    graph = Repo().index.graph
-    stage = next(each for each in graph if each.addressing == name)
-    return Stage(stage, list(graph.successors(stage)))
+    index = Repo().index
+    for stage in index.stages:
+        if stage.cmd:
+            yield Stage(stage, list(index.graph.successors(stage)))
 
 
 def is_changed(stage: Stage) -> bool:

@@ -103,6 +103,10 @@ class Airflow(Sized):
     retry_seconds: Annotated[int, Field(gt=0)]
     release: Word
 
+    def places(self) -> set[str]:
+        """Where the stages run."""
+        return {self.where, *(place.where for place in self.stages.values() if place.where)}
+
     @model_validator(mode="after")
     def _one_folder(self) -> Self:
         if self.where == "folder" and any(place.where for place in self.stages.values()):
@@ -199,13 +203,11 @@ def read(name: str, graph: Mapping[str, list[str]]) -> Any:
     if not path.is_file():
         raise KibanError(f"there is no {path}, which says what the platform needs: take it from the release")
     settings = parse(path.read_bytes(), TypeAdapter(PLATFORMS[name][0]), str(path), ADVICE)
-    if unknown := [stage for stage in getattr(settings, "stages", ()) if stage not in graph]:
-        raise KibanError(f"{path}: stages.{unknown[0]}: there is no such stage, but {', '.join(graph)}; {ADVICE}")
-    for other in {
-        getattr(place, "where", None) for place in getattr(settings, "stages", {}).values()
-    } & PLATFORMS.keys():
-        if not _settings_file(str(other)).is_file():
-            raise KibanError(f"{path}: a stage is to run in {other}, and there is no {_settings_file(str(other))}")
+    if isinstance(settings, Sized) and (unknown := settings.stages.keys() - graph.keys()):
+        raise KibanError(f"{path}: stages.{min(unknown)}: there is no such stage, but {', '.join(graph)}; {ADVICE}")
+    for other in settings.places() & PLATFORMS.keys() if isinstance(settings, Airflow) else ():
+        if not _settings_file(other).is_file():
+            raise KibanError(f"{path}: a stage is to run in {other}, and there is no {_settings_file(other)}")
     return settings
 
 
@@ -216,9 +218,10 @@ def check_pipeline(graph: Mapping[str, list[str]]) -> None:
     """
     if not PIPELINE.is_file() or not _settings_file("kubeflow").is_file():
         return
-    if sha256(_settings_file("kubeflow")) not in PIPELINE.read_text().partition("\n")[0]:
+    content = PIPELINE.read_text()
+    if sha256(_settings_file("kubeflow")) not in content.partition("\n")[0]:
         raise KibanError(f"{PIPELINE} is not of {_settings_file('kubeflow')} as it is: run `make kubeflow`")
-    tasks = next(iter(yaml.load_all(PIPELINE.read_bytes(), yaml.CSafeLoader)))["root"]["dag"]["tasks"]
+    tasks = next(iter(yaml.load_all(content, yaml.CSafeLoader)))["root"]["dag"]["tasks"]
     compiled = {name: set(each.get("dependentTasks", [])) for name, each in tasks.items()}
     if compiled != {task(stage): set(map(task, before)) for stage, before in {**graph, PUBLISH: last(graph)}.items()}:
         raise KibanError(f"{PIPELINE} has not the stages of dvc.lock: run `make kubeflow`")

@@ -58,9 +58,9 @@ def publish(run: str, branch: str | None, is_here: bool) -> None:
 
 def _check_run() -> None:
     """Raise KibanError if a stage has to run: the results are of other code, data or parameters then."""
-    for stage in graph.before():
-        if graph.is_changed(graph.read(stage)):
-            raise KibanError(f"the stage {stage} has not run with what is here: `dvc repro` comes first")
+    for stage in graph.read_all():
+        if graph.is_changed(stage):
+            raise KibanError(f"the stage {stage.own.addressing} has not run with what is here: `dvc repro` comes first")
 
 
 def _of_steps(run: str, base: str) -> tuple[str, int]:
