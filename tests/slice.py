@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +12,7 @@ import pyarrow as pa
 import yaml
 
 from kiban.config.composition import composed
-from kiban.data import prepared
+from kiban.data import pieces, prepared
 from kiban.validate.settings import History
 
 ROOT = Path(__file__).parents[1]
@@ -120,3 +121,8 @@ def take_new() -> None:
     from kiban.cli.ingest import ingest
 
     ingest.main(["--new"], standalone_mode=False)
+
+
+def whole(parts: Iterable[pa.Table]) -> pa.Table:
+    """The rows of a batch that a source reads in parts."""
+    return pieces.joined(list(parts), "test")

@@ -12,7 +12,7 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 import pytest
 from servers import Store
-from slice import ROOT
+from slice import ROOT, whole
 
 from kiban.core import files
 from kiban.core.errors import KibanError
@@ -37,7 +37,7 @@ def incoming(project: Path, slices: dict[str, list[str]]) -> Path:
 
 
 def digest(source: Files, batch: str, folder: Path) -> str:
-    rows = source.read(batch, bounds(batch, "America/New_York"))
+    rows = whole(source.read(batch, bounds(batch, "America/New_York")))
     path = folder / "taken.parquet"
     parquet.write(parquet.conform(parquet.with_nulls(rows, ["NA"]), FLIGHTS, "test"), path)
     return files.sha256(path)
@@ -108,7 +108,7 @@ def test_other_separators_and_encodings_are_options(incoming: Path, tmp_path: Pa
 )
 def test_options_that_cannot_be_are_one_line(incoming: Path, options: dict[str, str], message: str) -> None:
     with pytest.raises(KibanError, match=re.escape(message)):
-        Files("incoming/flights-{batch}.csv", **options).read("2013-01", None)
+        whole(Files("incoming/flights-{batch}.csv", **options).read("2013-01", None))
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -120,27 +120,27 @@ def test_files_of_a_batch_that_differ_in_columns_are_refused(tmp_path: Path, kin
         path.parent.mkdir(exist_ok=True)
         csv.write_csv(rows, path) if kind == "csv" else pq.write_table(rows, path)
     with pytest.raises(KibanError, match=rf"c\.{kind} has no column 'value', which another file of the batch has"):
-        Files(f"{tmp_path}/{{batch}}/*.{kind}").read("2013-01", None)
+        whole(Files(f"{tmp_path}/{{batch}}/*.{kind}").read("2013-01", None))
     (tmp_path / f"2013-01/c.{kind}").unlink()
-    assert Files(f"{tmp_path}/{{batch}}/*.{kind}").read("2013-01", None).num_rows == 4
+    assert whole(Files(f"{tmp_path}/{{batch}}/*.{kind}").read("2013-01", None)).num_rows == 4
 
 
 def test_a_quote_that_was_forgotten_is_no_value(tmp_path: Path) -> None:
     """Arrow reads two rows here, and so did we."""
     (tmp_path / "a.csv").write_text('key,value\n1,"alpha\n2,beta\n3,gamma"\n4,delta\n')
-    assert Files(f"{tmp_path}/a.csv").read("static", None).num_rows == 2  # a line end within quotes is no fault
+    assert whole(Files(f"{tmp_path}/a.csv").read("static", None)).num_rows == 2  # a line end within quotes is no fault
     (tmp_path / "a.csv").write_text('key,value\n1,"alpha\n2,beta\n3,gamma" \n4,delta\n')
     with pytest.raises(KibanError, match=r"a\.csv, row 1: wrong quotes"):
-        Files(f"{tmp_path}/a.csv").read("static", None)
+        whole(Files(f"{tmp_path}/a.csv").read("static", None))
     (tmp_path / "a.csv").write_text('key,value\n1,"alpha\n2,beta\n')
     with pytest.raises(KibanError, match=r"a\.csv, row 1: a quote is opened and not closed"):
-        Files(f"{tmp_path}/a.csv").read("static", None)
+        whole(Files(f"{tmp_path}/a.csv").read("static", None))
 
 
 def test_a_large_value_is_read(tmp_path: Path) -> None:
     for value in ("x" * 3_000_000, '"' + 'say ""x"", ' * 200_000 + '"'):
         (tmp_path / "a.csv").write_text(f"key,value\n1,{value}\n2,b\n")
-        rows = Files(f"{tmp_path}/a.csv").read("static", None)
+        rows = whole(Files(f"{tmp_path}/a.csv").read("static", None))
         assert rows["key"].to_pylist() == ["1", "2"]
         assert len(rows["value"][0].as_py()) > 1_500_000
 
@@ -148,7 +148,7 @@ def test_a_large_value_is_read(tmp_path: Path) -> None:
 def test_a_file_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"key,value\n" + b"1,x\n" * 10_000_000))
     with pytest.raises(KibanError, match=r"a\.csv\.gz has more than 100 times its packed size"):
-        Files(f"{tmp_path}/a.csv.gz").read("static", None)
+        whole(Files(f"{tmp_path}/a.csv.gz").read("static", None))
 
 
 def test_the_folder_of_the_repository_is_never_a_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +157,7 @@ def test_the_folder_of_the_repository_is_never_a_pattern(tmp_path: Path, monkeyp
     monkeypatch.chdir(folder)
     Path("2013-01.csv").write_text("key\n1\n")
     assert Files("{batch}.csv").batches() == ["2013-01"]
-    assert Files("2013-*.csv").read("static", None).num_rows == 1
+    assert whole(Files("2013-*.csv").read("static", None)).num_rows == 1
 
 
 def test_a_damaged_page_is_found(tmp_path: Path) -> None:
@@ -167,27 +167,27 @@ def test_a_damaged_page_is_found(tmp_path: Path) -> None:
     content[20_000] ^= 1
     path.write_bytes(content)
     with pytest.raises(KibanError, match=r"a\.parquet is not a whole Parquet file: .*CRC"):
-        Files(str(path)).read("static", None)
+        whole(Files(str(path)).read("static", None))
 
 
 def test_without_a_batch_in_its_name_a_table_is_static(project: Path, slices: dict[str, list[str]]) -> None:
     Path("planes.csv").write_text("\n".join(slices["planes"]) + "\n")
     source = Files("planes.csv")
     assert source.batches() == ["static"]
-    assert source.read("static", None).num_rows == len(slices["planes"]) - 1
+    assert whole(source.read("static", None)).num_rows == len(slices["planes"]) - 1
 
 
 def test_what_is_not_there_or_badly_named_is_said(incoming: Path) -> None:
     with pytest.raises(KibanError, match=r"no file matches incoming/trains-\{batch\}\.csv"):
         Files("incoming/trains-{batch}.csv").batches()
     with pytest.raises(KibanError, match=r"incoming/flights-\{batch\}\.csv has no batch 2013-09"):
-        Files("incoming/flights-{batch}.csv").read("2013-09", None)
+        whole(Files("incoming/flights-{batch}.csv").read("2013-09", None))
     (incoming / "flights-latest.csv").touch()
     with pytest.raises(KibanError, match=r"flights-latest\.csv matches .*, but names no batch such as 2013-01"):
         Files("incoming/flights-{batch}.csv").batches()
     (incoming / "flights-2013-01.xlsx").touch()
     with pytest.raises(KibanError, match=r"a name must end with \.csv, \.csv\.gz or \.parquet"):
-        Files("incoming/flights-{batch}.xlsx").read("2013-01", None)
+        whole(Files("incoming/flights-{batch}.xlsx").read("2013-01", None))
 
 
 def test_from_an_s3_store_the_bytes_are_the_same(incoming: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from kiban.data.batches import Period
 from kiban.data.contract import Column, Table
 from kiban.ingest.ledger import Entry
 from kiban.ingest.take import take
-from kiban.sources.kinds import KINDS, open_source
+from kiban.sources.kinds import KINDS, Opened, open_source
 from kiban.sources.settings import Source
 
 ZONE = "America/New_York"
@@ -50,7 +50,7 @@ def test_every_kind_can_be_named() -> None:
     }
     for kind in KINDS:
         settings = Source.model_validate({"_target_": f"kiban.sources.{kind}", "options": options[kind]})
-        assert type(open_source(settings)).__name__ == kind
+        assert type(open_source(settings).source).__name__ == kind
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_teams_own_file_needs_no_edit_of_ours(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "ours.py").write_text(f"class Ours:\n{methods}")
     monkeypatch.setattr(kiban.sources, "__path__", [*kiban.sources.__path__, str(tmp_path)])
     settings = {"_target_": "kiban.sources.ours.Ours", "options": {"table": "t"}}
-    assert type(open_source(Source.model_validate(settings))).__name__ == "Ours"
+    assert type(open_source(Source.model_validate(settings)).source).__name__ == "Ours"
     with pytest.raises(KibanError, match="kiban.sources.ours.Ours: .*unexpected keyword argument 'tabel'"):
         open_source(Source.model_validate({**settings, "options": {"tabel": "t"}}))
     for target in ("ours.Nobody", "nobody.Ours", "text.csv", "kinds.KINDS", "settings.Settings"):
@@ -92,12 +92,12 @@ class TwoRows:
 def test_take_keeps_a_snapshot_only_if_it_is_the_recorded_one(tmp_path: Path) -> None:
     contract = Table(description="", key=["id"], columns={"id": Column(type="integer", description="")})
     path = tmp_path / "table/2013-01.parquet"
-    entry = take(TwoRows(), contract, "2013-01", ZONE, path)
+    entry = take(Opened(TwoRows(), []), contract, "2013-01", ZONE, path)
     assert (entry.rows, entry.bytes, entry.source) == (2, path.stat().st_size, "memory")
     assert entry.sha256 == files.sha256(path)
     assert parquet.read(path)["id"].to_pylist() == [1, 2]
     path.unlink()
     other = Entry(rows=3, bytes=1, sha256="0" * 64, source="memory", taken_at="")
     with pytest.raises(KibanError, match=r"other rows now \(2\) than the snapshot in the ledger \(3\)"):
-        take(TwoRows(), contract, "2013-01", ZONE, path, expected=other)
+        take(Opened(TwoRows(), []), contract, "2013-01", ZONE, path, expected=other)
     assert list(path.parent.iterdir()) == []

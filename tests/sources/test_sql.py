@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
-from slice import ROOT, real_lines
+from slice import ROOT, real_lines, whole
 
 from kiban.core.errors import KibanError
 from kiban.data import contract
@@ -86,7 +86,7 @@ def test_a_database_that_does_not_answer_well_is_one_line_without_the_password(
     url = postgres.set(**change)
     monkeypatch.setenv("FLIGHTS_URL", url.render_as_string(hide_password=False))
     with pytest.raises(KibanError, match=f"SQL through FLIGHTS_URL failed: .*{cause}") as raised:
-        Sql("FLIGHTS_URL", "SELECT 1 AS one").read("static", None)
+        whole(Sql("FLIGHTS_URL", "SELECT 1 AS one").read("static", None))
     assert "\n" not in str(raised.value)
     assert str(url.password) not in str(raised.value)
 
@@ -94,23 +94,23 @@ def test_a_database_that_does_not_answer_well_is_one_line_without_the_password(
 def test_an_at_in_a_password_does_not_reach_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLIGHTS_URL", "postgresql+psycopg://user:p@geheim@127.0.0.1:1/db")
     with pytest.raises(KibanError, match="write @ in a password as %40") as raised:
-        Sql("FLIGHTS_URL", "SELECT 1 AS one").read("static", None)
+        whole(Sql("FLIGHTS_URL", "SELECT 1 AS one").read("static", None))
     assert "geheim" not in str(raised.value)
 
 
 def test_a_message_that_has_the_url_is_shown_without_it(monkeypatch: pytest.MonkeyPatch, driver: str) -> None:
     monkeypatch.setenv("FLIGHTS_URL", "postgresql+psycopg://user:p%40ss@[abc/db?passfile=geheim")
     with pytest.raises(KibanError, match="SQL through FLIGHTS_URL failed: ") as raised:
-        Sql("FLIGHTS_URL", "SELECT 1 AS one").read("static", None)
+        whole(Sql("FLIGHTS_URL", "SELECT 1 AS one").read("static", None))
     assert not [secret for secret in ("p%40ss", "p@ss", "geheim") if secret in str(raised.value)]
 
 
 def test_a_wrong_query_and_an_empty_batch_are_said(year: sa.URL, driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FLIGHTS_URL", year.render_as_string(hide_password=False))
     with pytest.raises(KibanError, match='relation "trains" does not exist'):
-        Sql("FLIGHTS_URL", "SELECT * FROM trains").read("static", None)
+        whole(Sql("FLIGHTS_URL", "SELECT * FROM trains").read("static", None))
     with pytest.raises(KibanError, match="SQL through FLIGHTS_URL has no rows of batch 2014-01"):
-        Sql("FLIGHTS_URL", QUERY.format(table="flights"), NAMES).read("2014-01", bounds("2014-01", ZONE))
+        whole(Sql("FLIGHTS_URL", QUERY.format(table="flights"), NAMES).read("2014-01", bounds("2014-01", ZONE)))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_url_that_is_none_is_not_shown(monkeypatch: pytest.MonkeyPatch, url: s
     if url:
         monkeypatch.setenv("FLIGHTS_URL", url)
     with pytest.raises(KibanError, match=message) as raised:
-        Sql("FLIGHTS_URL", "SELECT 1 AS one").read("static", None)
+        whole(Sql("FLIGHTS_URL", "SELECT 1 AS one").read("static", None))
     assert "geheim" not in str(raised.value)
 
 
@@ -141,7 +141,7 @@ def test_sqlite_is_read_in_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     names = "SELECT '2013-01' UNION ALL SELECT '2013-01' UNION ALL SELECT NULL"
     query = "SELECT * FROM numbers WHERE :start < :end"
     assert Sql("FLIGHTS_URL", query, names).batches() == ["2013-01"]
-    rows = Sql("FLIGHTS_URL", "SELECT * FROM numbers").read("static", None)
+    rows = whole(Sql("FLIGHTS_URL", "SELECT * FROM numbers").read("static", None))
     assert rows.to_pydict() == {"id": [1, 2, 3], "value": [None, None, 0.5]}
 
 

@@ -61,6 +61,18 @@ def whole(path: Path, beside: Path | None = None) -> Iterator[Path]:
         _remove(part)
 
 
+@contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """A new folder beside `path`, on the same file system, which is removed when the context ends."""
+    folder = path.with_name(f"{path.name}.scratch.part")
+    _remove(folder)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+
+
 def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -75,9 +75,20 @@ def conform(rows: pa.Table, contract: Table, where: str, earlier: Mapping[str, i
     Raises KibanError, which starts with `where`, if a column is missing, duplicated or not in the contract, or if a
     value cannot be converted to the type of its column without loss.
     """
+    table = fitted(rows, contract, where)
+    if table.column_names != list(contract.columns):
+        table = with_hash(table, contract, earlier).select(list(contract.columns))
+    order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in contract.key])
+    return table.take(order).combine_chunks()
+
+
+def fitted(rows: pa.Table, contract: Table, where: str, before: int = 0) -> pa.Table:
+    """`rows` as `conform` gives them, in their own order, and without the key if they get it by their hash.
+
+    `before` is the number of rows before these. Raises KibanError like `conform`.
+    """
     columns = dict(contract.columns)
-    is_hashed = contract.key == [ROW_HASH] and ROW_HASH not in rows.column_names
-    if is_hashed:
+    if contract.key == [ROW_HASH] and ROW_HASH not in rows.column_names:
         del columns[ROW_HASH]
     missing = [name for name in columns if name not in rows.column_names]
     extra = [name for name in rows.column_names if name not in columns]
@@ -88,21 +99,18 @@ def conform(rows: pa.Table, contract: Table, where: str, earlier: Mapping[str, i
         parts = [f"column {name!r} is missing" for name in missing]
         parts += [f"column {name!r} is not in the contract" for name in extra]
         raise KibanError(f"{where}: {', '.join(parts)}; correct the source, or the contract")
-    table = typed(rows, contract.model_copy(update={"columns": columns}), where)
-    if is_hashed:
-        table = with_hash(table, contract, earlier)
-    table = table.cast(schema(contract))
-    order = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in contract.key])
-    return table.take(order).combine_chunks()
+    kept = contract.model_copy(update={"columns": columns})
+    return typed(rows, kept, where, before).cast(schema(kept))
 
 
-def typed(rows: pa.Table, contract: Table, where: str) -> pa.Table:
+def typed(rows: pa.Table, contract: Table, where: str, before: int = 0) -> pa.Table:
     """The contract's columns of `rows` in its types, in the order of the rows. Empty text becomes null.
 
+    `before` is the number of rows before these, from which messages count.
     Raises KibanError, which starts with `where`, if a value cannot be converted without loss.
     """
     rows = with_nulls(rows, [""])
-    return pa.table({name: _cast(rows[name], name, column, where) for name, column in contract.columns.items()})
+    return pa.table({name: _cast(rows[name], name, column, where, before) for name, column in contract.columns.items()})
 
 
 def as_now(rows: pa.Table, contract: Table, batch: str, where: str) -> pa.Table:
@@ -124,27 +132,29 @@ def as_now(rows: pa.Table, contract: Table, batch: str, where: str) -> pa.Table:
     return pa.table(columns)
 
 
-def _cast(values: pa.ChunkedArray, name: str, column: Column, where: str) -> pa.ChunkedArray:
-    values = localized(values, column, f"{where}: column {name!r}")
+def _cast(values: pa.ChunkedArray, name: str, column: Column, where: str, before: int = 0) -> pa.ChunkedArray:
+    values = localized(values, column, f"{where}: column {name!r}", before)
     if pa.types.is_timestamp(values.type) and values.type.tz is None:
         raise KibanError(f"{where}: column {name!r} has times without a time zone; the contract's timestamps are UTC")
     if column.written is not None and rules.is_text(values.type):
         values, misread = canonical(values, column)
         for row in sorted(misread)[:1]:
-            raise KibanError(f"{where}: column {name!r}, row {row + 1}: {misread[row]}; correct it at its source")
+            place = f"column {name!r}, row {before + row + 1}"
+            raise KibanError(f"{where}: {place}: {misread[row]}; correct it at its source")
     try:
         return _converted(values, column.type)
     except MISFIT:
         row, value = _first_misfit(values, column.type)
-        reason = f"{where}: column {name!r}, row {row}: {value} is not of type {column.type}"
+        reason = f"{where}: column {name!r}, row {before + row}: {value} is not of type {column.type}"
         if column.type == "timestamp" and LOCAL_TIME.fullmatch(value.strip("'")):
             reason += ": it has no time zone, as in 2013-01-31T15:00:00Z or 2013-01-31 10:00:00-05:00"
         raise KibanError(reason) from None
 
 
-def localized(values: rules.Values, column: Column, where: str) -> rules.Values:
+def localized(values: rules.Values, column: Column, where: str, before: int = 0) -> rules.Values:
     """Times without a zone as those of the column's `written`. Other values are as they are.
 
+    `before` is the number of values before these.
     Raises KibanError, which starts with `where`, for a time that a clock change skips.
     """
     timezone = column.written.timezone if column.written else None
@@ -154,8 +164,8 @@ def localized(values: rules.Values, column: Column, where: str) -> rules.Values:
     if skipped:
         text = plain(str(values[skipped[0]].as_py()))
         raise KibanError(
-            f"{where}, row {skipped[0] + 1:,}: {text} does not exist in {timezone}: the clocks skip it; correct it at "
-            "its source"
+            f"{where}, row {before + skipped[0] + 1:,}: {text} does not exist in {timezone}: the clocks skip it; "
+            "correct it at its source"
         )
     return pc.assume_timezone(values.cast(pa.timestamp("us")), timezone, ambiguous="earliest")
 
@@ -246,10 +256,16 @@ def _first_misfit(values: pa.ChunkedArray, kind: Type) -> tuple[int, str]:
         return row + 1, values.slice(row, 1).cast(pa.string())[0].as_py()
 
 
+ROW_GROUP = 1 << 20
+"""The rows of each row group of a file but the last."""
+WRITTEN: Mapping[str, Any] = {"compression": "zstd", "compression_level": 3, "version": "2.6"}
+"""All other options that change the bytes of a file."""
+
+
 def write(rows: pa.Table, path: Path) -> None:
-    """Write `rows` to `path`, whole or not at all. All options that change the bytes are fixed here."""
+    """Write `rows` to `path`, whole or not at all."""
     with files.whole(path) as part:
-        pq.write_table(rows, part, compression="zstd", compression_level=3, version="2.6", row_group_size=1 << 20)
+        pq.write_table(rows, part, row_group_size=ROW_GROUP, **WRITTEN)
 
 
 def read(path: Path) -> pa.Table:

@@ -24,8 +24,7 @@ def with_hash(rows: pa.Table, contract: Table, earlier: Mapping[str, int] = NOTH
     Rows that are equal but for their target are numbered in the order of the target, from the number of `earlier` rows
     with their hash on.
     """
-    targets = [name for name, column in contract.columns.items() if column.role == "target"]
-    hashes = pa.array(_hashes(rows.drop_columns([name for name in targets if name in rows.column_names])), pa.string())
+    targets, hashes = targets_of(contract), hashes_of(rows, contract)
     order = pc.sort_indices(
         rows.append_column(ROW_HASH, hashes), sort_keys=[(name, "ascending") for name in [ROW_HASH, *targets]]
     )
@@ -36,6 +35,17 @@ def with_hash(rows: pa.Table, contract: Table, earlier: Mapping[str, int] = NOTH
         before = text
         numbered[place] = text if number == 1 else f"{text}{NUMBER}{number}"
     return rows.add_column(0, ROW_HASH, pa.array(numbered, pa.string()))
+
+
+def targets_of(contract: Table) -> list[str]:
+    """The columns that have no part in the hash, by which equal rows are numbered."""
+    return [name for name, column in contract.columns.items() if column.role == "target"]
+
+
+def hashes_of(rows: pa.Table, contract: Table) -> pa.Array:
+    """The hash of each row, in the contract's types, without a number."""
+    targets = targets_of(contract)
+    return pa.array(_hashes(rows.drop_columns([name for name in targets if name in rows.column_names])), pa.string())
 
 
 def without_number(hashes: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -12,18 +12,18 @@ from rich.progress import track
 
 from kiban.core import files, paths
 from kiban.core.errors import KibanError
-from kiban.data import parquet
+from kiban.data import ordering, parquet, pieces
 from kiban.data.batches import STATIC, base, period
 from kiban.data.contract import Table
 from kiban.ingest import forgotten, ledger, retention
 from kiban.ingest.forgotten import Forgotten
 from kiban.ingest.ledger import Entry, Ledger
-from kiban.sources.kinds import Source, open_source
+from kiban.sources.kinds import Opened, open_source
 from kiban.sources.settings import Dataset
 
 
 def take(
-    source: Source,
+    source: Opened,
     contract: Table,
     batch: str,
     timezone: str,
@@ -38,14 +38,15 @@ def take(
     differs; nothing is written then.
     """
     where = f"{path.parent.name} {batch} ({source.describe()})"
-    rows = parquet.conform(source.read(batch, period(batch, timezone)), contract.at(batch), where)
-    rows = forgotten.without(rows, gone)
-    with files.whole(path) as beside:
-        parquet.write(rows, beside)
-        entry = ledger.entry_of(beside, rows.num_rows, source.describe(), now)
+    layout = contract.at(batch)
+    with files.scratch(path) as scratch, files.whole(path) as beside:
+        rows = ordering.conformed(source.read(batch, period(batch, timezone)), layout, where, scratch)
+        kept = (forgotten.without(part, gone) for part in rows)
+        count = pieces.write(kept, parquet.schema(layout), beside)
+        entry = ledger.entry_of(beside, count, source.describe(), now)
         if expected is not None and entry.sha256 != expected.sha256:
             raise KibanError(
-                f"{where}: the source has other rows now ({rows.num_rows}) than the snapshot in the ledger "
+                f"{where}: the source has other rows now ({count}) than the snapshot in the ledger "
                 f"({expected.rows}); get the snapshot with `dvc pull` from a remote that has it"
             )
     return entry
@@ -93,7 +94,7 @@ def take_new(
 
 
 def new_batches(
-    source: Source, table: str, dataset: Dataset, recorded: Collection[str], now: datetime, until: str | None
+    source: Opened, table: str, dataset: Dataset, recorded: Collection[str], now: datetime, until: str | None
 ) -> list[str]:
     """The batches of a table's source that are not `recorded`, whose period is over, and which are not after `until`.
 

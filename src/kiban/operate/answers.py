@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from kiban.core import paths
 from kiban.core.errors import KibanError
-from kiban.data import contract, parquet, verdict
+from kiban.data import contract, parquet, pieces, verdict
 from kiban.data.batches import STATIC, base, period
 from kiban.data.contract import Table
 from kiban.data.settings import Engine
@@ -27,7 +27,7 @@ from kiban.score.check import check, check_columns
 from kiban.servable import columns
 from kiban.servable.load import Servable, load
 from kiban.serve.released import CURRENT, SERVABLE
-from kiban.sources.kinds import Source, open_source
+from kiban.sources.kinds import Opened, open_source
 from kiban.sources.settings import Dataset
 from kiban.tasks.metric import Scores
 
@@ -89,10 +89,10 @@ def new(dataset: Dataset, engine: Engine, now: datetime) -> Iterator[tuple[str, 
             yield batch, new_rows.features(dataset, engine, asked, recent)
 
 
-def _read(dataset: Dataset, table: Table, source: Source, name: str, batch: str, gone: Sequence[Forgotten]) -> pa.Table:
+def _read(dataset: Dataset, table: Table, source: Opened, name: str, batch: str, gone: Sequence[Forgotten]) -> pa.Table:
     where = f"{name} {batch} ({source.describe()})"
-    rows = parquet.conform(source.read(batch, period(batch, dataset.timezone)), table, where)
-    return forgotten.without(rows, gone)
+    rows = pieces.joined(list(source.read(batch, period(batch, dataset.timezone))), where)
+    return forgotten.without(parquet.conform(rows, table, where), gone)
 
 
 def past(dataset: Dataset, engine: Engine, first: str, last: str) -> Iterator[tuple[str, pa.Table]]:

@@ -1,6 +1,6 @@
 """Computing one batch of the prepared table from the raw batches that its features need."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import reduce
@@ -9,17 +9,19 @@ from typing import BinaryIO
 
 import ibis
 import ibis.expr.types as ir
+import pyarrow as pa
 from ibis.backends import BaseBackend
 from pydantic import BaseModel
 
 from kiban.core import files, paths
 from kiban.core.errors import KibanError
-from kiban.data import batches, parquet, verdict
+from kiban.data import batches, parquet, pieces, verdict
 from kiban.data.contract import ROW_HASH, Table, Type
 from kiban.data.prepared import Counts
 from kiban.data.settings import Engine, Identity
 from kiban.prepare.engine import compute, connect
 from kiban.prepare.features import Features
+from kiban.prepare.windows import in_cuts
 
 IBIS_TYPES: Mapping[Type, str] = {
     "string": "string",
@@ -101,41 +103,69 @@ def prepare(
     Raises KibanError if a raw file changed after validation, or if the features cannot be computed or do not fit the
     contract.
     """
+    where = f"prepared {batch}"
+    left_out = 0
+
+    def complete(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        nonlocal left_out
+        for rows in tables:
+            kept = rows.filter(rows[table.target()].is_valid())
+            left_out += rows.num_rows - kept.num_rows
+            yield kept
+
+    with ExitStack() as stack:
+        scratch = stack.enter_context(files.scratch(path))
+        session = connect(engine, scratch)
+
+        def opened(name: str, hashes: Mapping[str, str]) -> dict[str, BinaryIO]:
+            # The engine opens the file that was hashed, not what may stand at its path by then.
+            return {
+                part: stack.enter_context(verdict.opened(paths.raw_file(dataset.name, name, part), digest))
+                for part, digest in hashes.items()
+            }
+
+        snapshots = {name: opened(name, hashes) for name, hashes in needed.items()}
+        replacing = opened(features.rows_of, later)
+        of_batch = _features(session, dataset, raw, table, features, batch, snapshots, replacing)
+        is_large = sum(map(pieces.count, snapshots[features.rows_of].values())) > pieces.LARGE
+        if is_large:
+            computed = in_cuts(session, of_batch, table, where, scratch)
+        else:
+            computed = iter([parquet.conform(compute(session, of_batch, f"{where}: the features"), table, where)])
+        rows = pieces.write(complete(computed), parquet.schema(table), path)
+    counts = Counts(rows=rows, left_out_without_target=left_out)
+    return Prepared(counts=counts, sha256=files.sha256(path))
+
+
+def _features(
+    session: BaseBackend,
+    dataset: Identity,
+    raw: Mapping[str, Table],
+    table: Table,
+    features: Features,
+    batch: str,
+    needed: Mapping[str, Mapping[str, BinaryIO]],
+    later: Mapping[str, BinaryIO],
+) -> ir.Table:
+    """The expression of the prepared rows of a batch, from the open snapshots that it needs, by table and batch."""
     period = batches.period(batch, dataset.timezone)
     since = period[0] - timedelta(days=features.lookback_days) if period else None
-    session = connect(engine)
     tables = {}
-    with ExitStack() as stack:
-        for name, parts in needed.items():
-            # The engine opens the file that was hashed, not what may stand at its path by then.
-            files_of_table = {
-                part: stack.enter_context(verdict.opened(paths.raw_file(dataset.name, name, part), digest))
-                for part, digest in parts.items()
-            }
-            rows = _rows(session, raw[name], files_of_table)
-            time = raw[name].time
-            if name == features.rows_of and later:
-                files_of_later = {
-                    part: stack.enter_context(verdict.opened(paths.raw_file(dataset.name, name, part), digest))
-                    for part, digest in later.items()
-                }
-                keys = _rows(session, raw[name], files_of_later).select(raw[name].key)
-                rows = rows.anti_join(keys, raw[name].key)
-            tables[name] = rows.filter(rows[time] >= since) if time and since else rows
-        of_batch = features.compute(tables)
-        if period and features.lookback_days and table.time is None:
-            raise KibanError(
-                f"{paths.prepared_contract(dataset.name)}: time: missing; the features look back "
-                f"{features.lookback_days} days, and only a time tells the rows of a batch from earlier ones"
-            )
-        if table.time and period:
-            of_batch = of_batch.filter((of_batch[table.time] >= period[0]) & (of_batch[table.time] < period[1]))
-        result = compute(session, of_batch, f"prepared {batch}: the features")
-    computed = parquet.conform(result, table, f"prepared {batch}")
-    complete = computed.filter(computed[table.target()].is_valid())
-    parquet.write(complete, path)
-    counts = Counts(rows=complete.num_rows, left_out_without_target=computed.num_rows - complete.num_rows)
-    return Prepared(counts=counts, sha256=files.sha256(path))
+    for name, snapshots in needed.items():
+        rows, time = _rows(session, raw[name], snapshots), raw[name].time
+        if name == features.rows_of and later:
+            keys = _rows(session, raw[name], later).select(raw[name].key)
+            rows = rows.anti_join(keys, raw[name].key)
+        tables[name] = rows.filter(rows[time] >= since) if time and since else rows
+    of_batch = features.compute(tables)
+    if period and features.lookback_days and table.time is None:
+        raise KibanError(
+            f"{paths.prepared_contract(dataset.name)}: time: missing; the features look back "
+            f"{features.lookback_days} days, and only a time tells the rows of a batch from earlier ones"
+        )
+    if table.time and period:
+        of_batch = of_batch.filter((of_batch[table.time] >= period[0]) & (of_batch[table.time] < period[1]))
+    return of_batch
 
 
 def _rows(session: BaseBackend, contract: Table, files_of_table: Mapping[str, BinaryIO]) -> ir.Table:

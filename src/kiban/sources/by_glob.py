@@ -1,9 +1,9 @@
 """Source: CSV and Parquet files that match a pattern, on this machine or in a store."""
 
 import glob
-import io
 import posixpath
 import re
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import PurePosixPath
 
@@ -11,8 +11,8 @@ import pyarrow as pa
 from fsspec.spec import AbstractFileSystem
 from pydantic import validate_call
 
-from kiban.core.errors import KibanError, one_line
-from kiban.data import parquet
+from kiban.core.errors import KibanError
+from kiban.data import pieces
 from kiban.data.batches import STATIC, Period
 from kiban.sources import stores, text
 
@@ -46,22 +46,21 @@ class Files:
     def batches(self) -> list[str]:
         return sorted(self._files)
 
-    def read(self, batch: str, period: Period | None) -> pa.Table:
+    def read(self, batch: str, period: Period | None) -> Iterator[pa.Table]:
         files = self._files.get(batch)
         if not files:
             raise KibanError(f"{self.path} has no batch {batch}")
-        parts = [self._rows(file) for file in files]
-        for file, part in zip(files[1:], parts[1:], strict=True):
-            for name in sorted(set(part.column_names) ^ set(parts[0].column_names)):
-                lacking = files[0] if name in part.column_names else file
-                raise KibanError(
-                    f"{self.path}, batch {batch}: {PurePosixPath(lacking).name} has no column {name!r}, which another "
-                    "file of the batch has; correct the files"
-                )
-        try:
-            return pa.concat_tables(parts, promote_options="permissive")
-        except pa.ArrowException as error:
-            raise KibanError(f"the files of {self.path}, batch {batch}, differ: {one_line(error)}") from None
+        names: list[str] = []
+        for file in files:
+            for rows in self._rows(file):
+                names = names or rows.column_names
+                for name in sorted(set(rows.column_names) ^ set(names)):
+                    lacking = files[0] if name in rows.column_names else file
+                    raise KibanError(
+                        f"{self.path}, batch {batch}: {PurePosixPath(lacking).name} has no column {name!r}, which "
+                        "another file of the batch has; correct the files"
+                    )
+                yield rows
 
     def describe(self) -> str:
         return self.path
@@ -91,16 +90,17 @@ class Files:
             by_batch.setdefault(match[1], []).append(file)
         return by_batch
 
-    def _rows(self, file: str) -> pa.Table:
+    def _rows(self, file: str) -> Iterator[pa.Table]:
         where = f"{self.path}: {PurePosixPath(file).name}"
-        content: bytes = stores.reached(self.path, lambda: self._system.cat_file(file))
-        if file.endswith(".parquet"):
-            return parquet.read_foreign(content, where)
-        if file.endswith((".csv", ".csv.gz")):
-            if file.endswith(".gz"):
-                content = text.Unpacked(io.BytesIO(content), len(content), where).read()
-            return text.rows(content, where, self.delimiter, self.encoding)
-        raise KibanError(f"{where}: a name must end with .csv, .csv.gz or .parquet")
+        if not file.endswith((".csv", ".csv.gz", ".parquet")):
+            raise KibanError(f"{where}: a name must end with .csv, .csv.gz or .parquet")
+        with stores.reached(self.path, lambda: self._system.open(file, "rb")) as raw:
+            if file.endswith(".parquet"):
+                yield from stores.streamed(self.path, pieces.read_foreign(raw, where))
+                return
+            size = stores.reached(self.path, lambda: self._system.size(file))
+            stream = text.Unpacked(raw, size, where) if file.endswith(".gz") else raw
+            yield from stores.streamed(self.path, text.tables(stream, where, self.delimiter, self.encoding))
 
 
 def _as_pattern(path: str) -> str:

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TypeVar
 from urllib.parse import quote
@@ -46,9 +47,19 @@ class Database:
 
     def asked(self, ask: Callable[[], T]) -> T:
         """The result of `ask`, which asks the database. Raises KibanError, without the password, if that fails."""
+        with self._explained():
+            return ask()
+
+    def streamed(self, ask: Callable[[], Iterator[T]]) -> Iterator[T]:
+        """What the iterator of `ask` gives, which asks the database. Raises KibanError like `asked`."""
+        with self._explained():
+            yield from ask()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
         os.environ.setdefault("PGCONNECT_TIMEOUT", "10")  # seconds; without it libpq waits for ever
         try:
-            return ask()
+            yield
         except KibanError:
             raise
         except ImportError as error:

@@ -6,6 +6,7 @@ To add a kind, write a class with the three methods of `Source` in a file of thi
 """
 
 import importlib
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -28,10 +29,10 @@ class Source(Protocol):
         """The names of the batches that the source has, sorted."""
         ...
 
-    def read(self, batch: str, period: Period | None) -> pa.Table:
-        """The rows of one batch, which covers `period`, in the types of the source.
+    def read(self, batch: str, period: Period | None) -> pa.Table | Iterable[pa.Table]:
+        """The rows of one batch, which covers `period`, in the types of the source; in parts, if they may be many.
 
-        Raises KibanError if the source has no such batch or cannot be read.
+        Raises KibanError, perhaps only from the iterator, if the source has no such batch or cannot be read.
         """
         ...
 
@@ -40,8 +41,8 @@ class Source(Protocol):
         ...
 
 
-class _WithNulls:
-    """A source with null in the place of the texts that stand for it."""
+class Opened:
+    """A source, whose batches are read in parts, with null in the place of the texts that stand for it."""
 
     def __init__(self, source: Source, missing: list[str]) -> None:
         self.source = source
@@ -50,14 +51,16 @@ class _WithNulls:
     def batches(self) -> list[str]:
         return self.source.batches()
 
-    def read(self, batch: str, period: Period | None) -> pa.Table:
-        return parquet.with_nulls(self.source.read(batch, period), self.missing)
+    def read(self, batch: str, period: Period | None) -> Iterator[pa.Table]:
+        rows = self.source.read(batch, period)
+        for part in [rows] if isinstance(rows, pa.Table) else rows:
+            yield parquet.with_nulls(part, self.missing) if self.missing else part
 
     def describe(self) -> str:
         return self.source.describe()
 
 
-def open_source(settings: SourceSettings) -> Source:
+def open_source(settings: SourceSettings) -> Opened:
     """The source that the settings name. Raises KibanError if there is no such kind or if an option is wrong."""
     kind = _kind(settings.target)
     try:
@@ -67,7 +70,7 @@ def open_source(settings: SourceSettings) -> Source:
         raise KibanError(f"dataset source {settings.target}: option {explain(error, show_input=False)}") from None
     except TypeError as error:  # of a class that does not check its options by pydantic
         raise KibanError(f"dataset source {settings.target}: {one_line(error)}") from None
-    return _WithNulls(source, settings.missing) if settings.missing else source
+    return Opened(source, settings.missing)
 
 
 def _kind(target: str) -> type[Any]:

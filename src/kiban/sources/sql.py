@@ -1,6 +1,7 @@
 """Source: a SQL query for each batch, through SQLAlchemy, or through ADBC for PostgreSQL if its driver is installed."""
 
 import importlib.util
+from collections.abc import Iterator
 from datetime import UTC
 
 import pyarrow as pa
@@ -34,19 +35,21 @@ class Sql:
         if self.names is None:
             return [STATIC]
         query = sa.text(self.names)
-        names = self.database.asked(lambda: _fetched(self.database.engine, query))
-        return sorted({str(name) for name in names.column(0).to_pylist() if name is not None})
+        tables = self.database.streamed(lambda: _fetched(self.database.engine, query))
+        return sorted({str(name) for table in tables for name in table.column(0).to_pylist() if name is not None})
 
-    def read(self, batch: str, period: Period | None) -> pa.Table:
+    def read(self, batch: str, period: Period | None) -> Iterator[pa.Table]:
         query = statement(self.query, period)
         database = self.database
         by_adbc = database.url.get_backend_name() == "postgresql" and importlib.util.find_spec("adbc_driver_postgresql")
-        rows = database.asked(
+        count = 0
+        for rows in database.streamed(
             lambda: _fetched_by_adbc(database.url, query) if by_adbc else _fetched(database.engine, query)
-        )
-        if rows.num_rows == 0:
+        ):
+            count += rows.num_rows
+            yield rows
+        if not count:
             raise KibanError(f"{self.describe()} has no rows of batch {batch}")
-        return rows
 
     def describe(self) -> str:
         return self.database.name
@@ -61,18 +64,15 @@ def statement(query: str, period: Period | None) -> sa.TextClause:
     return sa.text(query).bindparams(*(sa.bindparam(name, time.astimezone(UTC), kind) for name, time in bound))
 
 
-def _fetched(engine: sa.Engine, query: sa.TextClause) -> pa.Table:
+def _fetched(engine: sa.Engine, query: sa.TextClause) -> Iterator[pa.Table]:
     with engine.connect() as connection:
         result = connection.execution_options(stream_results=True).execute(query)
         names = list(result.keys())
-        parts = [
-            pa.table([pa.array(values) for values in zip(*rows, strict=True)], names=names)
-            for rows in result.partitions(ROWS_AT_ONCE)
-        ]
-    return pa.concat_tables(parts, promote_options="permissive") if parts else pa.table({name: [] for name in names})
+        for rows in result.partitions(ROWS_AT_ONCE):
+            yield pa.table([pa.array(values) for values in zip(*rows, strict=True)], names=names)
 
 
-def _fetched_by_adbc(url: sa.URL, query: sa.TextClause) -> pa.Table:
+def _fetched_by_adbc(url: sa.URL, query: sa.TextClause) -> Iterator[pa.Table]:
     """Arrow columns as the server sends them, without a Python object for every value."""
     import adbc_driver_postgresql.dbapi
 
@@ -82,10 +82,10 @@ def _fetched_by_adbc(url: sa.URL, query: sa.TextClause) -> pa.Table:
     uri = url.set(drivername="postgresql").render_as_string(hide_password=False)
     with adbc_driver_postgresql.dbapi.connect(uri) as connection, connection.cursor() as cursor:
         cursor.execute(str(compiled), values or None)
-        rows: pa.Table = cursor.fetch_arrow_table()
-    # The driver gives a type that Arrow lacks, such as numeric, as text under an extension type.
-    return pa.table([_stored(column) for column in rows.columns], names=rows.column_names)
+        for batch in cursor.fetch_record_batch():
+            # The driver gives a type that Arrow lacks, such as numeric, as text under an extension type.
+            yield pa.table([_stored(column) for column in batch.columns], names=batch.schema.names)
 
 
-def _stored(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _stored(column: pa.Array) -> pa.Array:
     return column.cast(column.type.storage_type) if isinstance(column.type, pa.BaseExtensionType) else column

@@ -1,6 +1,6 @@
 """File systems, on this machine or in a store, and their errors as KibanError."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -95,5 +95,14 @@ def reached(path: str, ask: Callable[[], T], participle: str = "read") -> T:
     """
     try:
         return ask()
+    except KibanError:
+        raise
     except Exception as error:  # the clients of stores have no common type of error
         raise KibanError(f"{path} cannot be {participle}: {one_line(error)}; {advice(error)}") from None
+
+
+def streamed(path: str, parts: Iterator[T]) -> Iterator[T]:
+    """What is read from a file, as it is asked for. Raises KibanError like `reached`."""
+    end = object()
+    while (part := reached(path, lambda: next(parts, end))) is not end:
+        yield part  # type: ignore[misc]

@@ -83,7 +83,10 @@ class Recoded:
 
     def __init__(self, stream: Readable, encoding: str, where: str) -> None:
         self.stream = stream
-        self.decoder = codecs.getincrementaldecoder(encoding)()
+        try:
+            self.decoder = codecs.getincrementaldecoder(encoding)()
+        except LookupError as error:
+            raise KibanError(f"{where} is not text in {encoding}: {one_line(error)}") from None
         self.encoding = encoding
         self.where = where
 
@@ -101,20 +104,23 @@ def rows(content: bytes, where: str, delimiter: str = ",", encoding: str = "utf-
 
     Raises KibanError, which starts with `where`, if the content is not CSV or has no rows.
     """
-    try:
-        text = content if encoding.lower() in ("utf-8", "utf8") else content.decode(encoding).encode()
-    except (LookupError, ValueError) as error:
-        raise KibanError(f"{where} is not text in {encoding}: {one_line(error)}") from None
-    _, parts = read(io.BytesIO(text), where, delimiter, skip)
-    tables = []
+    return pa.concat_tables(tables(io.BytesIO(content), where, delimiter, encoding, skip))
+
+
+def tables(
+    stream: Readable, where: str, delimiter: str = ",", encoding: str = "utf-8", skip: int = 0
+) -> Iterator[pa.Table]:
+    """The rows of a CSV file in parts. Raises KibanError like `rows`."""
+    is_utf8 = encoding.lower() in ("utf-8", "utf8")
+    _, parts = read(stream if is_utf8 else Recoded(stream, encoding, where), where, delimiter, skip)
+    count = 0
     for part in parts:
         for line in part.malformed[:1]:
             raise KibanError(f"{where}, row {line.row:,}: {line.problem}; correct the file")
-        tables.append(part.rows)
-    table = pa.concat_tables(tables)
-    if table.num_rows == 0:
+        count += part.rows.num_rows
+        yield part.rows
+    if not count:
         raise KibanError(f"{where} has no rows")
-    return table
 
 
 def read(stream: Readable, where: str, delimiter: str = ",", skip: int = 0) -> tuple[list[str], Iterator[Part]]:

@@ -1,0 +1,107 @@
+"""Tables in pieces: what is larger than LARGE rows is read, sorted and written a piece at a time.
+
+The bytes of a file are the same, whether its rows were written at once or in pieces.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kiban.core import files
+from kiban.core.errors import KibanError, one_line
+from kiban.data import parquet
+
+AT_ONCE = 1 << 16
+"""The rows that are read at once of a file of others."""
+LARGE = 1 << 20
+"""The rows of a piece, which fit into memory: 100 to 300 bytes each."""
+
+
+def regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """The rows of all tables as tables of `rows` rows, each in one chunk. The last has fewer, and at least one."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        while sum(part.num_rows for part in waiting) >= rows:
+            joined = pa.concat_tables(waiting)
+            yield joined.slice(0, rows).combine_chunks()
+            waiting = [joined.slice(rows)]
+    if sum(part.num_rows for part in waiting):
+        yield pa.concat_tables(waiting).combine_chunks()
+
+
+def write(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> int:
+    """Write the rows of all tables, which have this schema, to `path`, whole or not at all. Returns their number."""
+    count = 0
+    with files.whole(path) as part, pq.ParquetWriter(part, schema, **parquet.WRITTEN) as writer:
+        for table in regrouped(tables, parquet.ROW_GROUP):
+            writer.write_table(table, parquet.ROW_GROUP)
+            count += table.num_rows
+        if not count:
+            writer.write_table(schema.empty_table())
+    return count
+
+
+def read(file: BinaryIO | Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The rows of a Parquet file of ours, LARGE at a time. Raises KibanError if it is not one."""
+    where = file.name if not isinstance(file, Path) else str(file)
+    try:
+        for batch in _opened(file).iter_batches(LARGE, columns=columns, use_threads=False):
+            yield pa.Table.from_batches([batch])
+    except (pa.ArrowException, OSError) as error:
+        raise KibanError(
+            f"{where} is not a whole Parquet file ({one_line(error)}): restore it with `dvc checkout`"
+        ) from None
+
+
+def read_foreign(file: BinaryIO, where: str) -> Iterator[pa.Table]:
+    """The rows of an open Parquet file that others wrote, without its metadata, AT_ONCE at a time; checksums are
+    compared.
+
+    Raises KibanError, which starts with `where`, if it is not one.
+    """
+    try:
+        # Without a buffer a whole column of a row group is in memory. A Python object is read, which no thread of Arrow
+        # may hold: see `_opened`.
+        rows = pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True)
+        empty = rows.schema_arrow.empty_table()
+        for batch in rows.iter_batches(AT_ONCE, use_threads=False):
+            yield pa.Table.from_batches([batch]).replace_schema_metadata()
+        if not rows.metadata.num_rows:
+            yield empty.replace_schema_metadata()
+    except (pa.ArrowException, OSError) as error:
+        raise KibanError(f"{where} is not a whole Parquet file: {one_line(error)}") from None
+
+
+def count(file: BinaryIO | Path) -> int:
+    """The number of rows of a Parquet file, from its end alone. Raises KibanError if it is not one."""
+    try:
+        rows: int = _opened(file).metadata.num_rows
+    except (pa.ArrowException, OSError) as error:
+        where = file.name if not isinstance(file, Path) else str(file)
+        raise KibanError(
+            f"{where} is not a whole Parquet file ({one_line(error)}): restore it with `dvc checkout`"
+        ) from None
+    return rows
+
+
+def _opened(file: BinaryIO | Path) -> pq.ParquetFile:
+    """Arrow itself opens the file by its path, or by the number of what is open: its threads may let go of a file
+    after the reader has returned, and a Python object that they hold then ends the process (parquet.py).
+    """
+    path = file if isinstance(file, Path) else Path(f"/dev/fd/{file.fileno()}")
+    return pq.ParquetFile(str(path), pre_buffer=False)
+
+
+def joined(tables: Sequence[pa.Table], where: str) -> pa.Table:
+    """The rows of all tables, which may have other types. Raises KibanError, which starts with `where`, if they differ
+    otherwise."""
+    if not tables:
+        raise KibanError(f"{where}: there are no rows")
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise KibanError(f"{where}: its parts differ: {one_line(error)}") from None
