@@ -128,3 +128,12 @@ def test_an_expectation_that_cannot_be_is_named(
     table = FLIGHTS.model_copy(update={"expectations": [Expectation(type=kind, kwargs=kwargs)]})
     with pytest.raises(KibanError, match=r"flights 2013-01: .*expect_"):
         validate(rows, tmp_path, table)
+
+
+def test_two_expectations_of_one_type_and_column_are_both_checked(rows: pa.Table) -> None:
+    own = Expectation(type="expect_column_values_to_be_between", kwargs={"column": "distance", "min_value": 1})
+    table = FLIGHTS.model_copy(update={"expectations": [own, own]})
+    assert table.columns["distance"].min
+    short = altered(rows, 5, distance=0)
+    found = expectations.check(short, table, "flights", "2013-01", ZONE)
+    assert [(finding.column, finding.rows) for finding in found] == [("distance", 1), ("distance", 1)]

@@ -15,7 +15,9 @@ import pyarrow as pa
 import pytest
 from slice import HISTORY, ROOT, run_stage
 
-from kiban.data import contract, parquet
+from kiban.core import files
+from kiban.data import contract, parquet, pieces
+from kiban.data.contract import Table
 from kiban.data.sketch import Sketch, sketch
 from kiban.data.verdict import Finding
 from kiban.sources.package import PackageCsv
@@ -319,9 +321,14 @@ def test_a_batch_is_sketched_once_and_judged_once(
     for batch in MONTHS[:5]:
         path = tmp_path / f"{batch}.parquet"
         parquet.write(month("weather", batch), path)
-        versions.append(compare.Version(path, batch, batch))
-    read_files = []
-    monkeypatch.setattr(parquet, "read_version", lambda path, _: read_files.append(path.stem) or parquet.read(path))
+        versions.append(compare.Version(path, batch, files.sha256(path)))
+    read_files: list[str] = []
+
+    def counted(rows: pieces.Columns, table: Table, batch: str, timezone: str) -> Sketch:
+        read_files.append(batch)
+        return sketch(rows, table, batch, timezone)
+
+    monkeypatch.setattr(compare, "sketch", counted)
     for expected in (MONTHS[:5], []):
         read_files.clear()
         assert compare.compared(versions, RAW["weather"], "weather", TIMEZONE, HISTORY) == []
@@ -329,12 +336,13 @@ def test_a_batch_is_sketched_once_and_judged_once(
     rejecting = HISTORY.model_copy(update={"checks": all_checks("reject")})
     lying = tmp_path / "lying.parquet"
     parquet.write(month("weather", "2013-05").slice(0, 1500), lying)
-    changed = [*versions[:4], compare.Version(lying, "2013-05", "f" * 64)]
-    accepting = rejecting.model_copy(update={"accept": ["f" * 64]})
+    changed = [*versions[:4], compare.Version(lying, "2013-05", files.sha256(lying))]
+    accepting = rejecting.model_copy(update={"accept": [files.sha256(lying)]})
     for settings, severity in ((rejecting, "reject"), (accepting, "warn")):
         found = compare.compared(changed, RAW["weather"], "weather", TIMEZONE, settings)
         assert {finding.severity for finding in found} == {severity}
     read_files.clear()
-    versions[0] = versions[0]._replace(sha256="corrected")
+    parquet.write(month("weather", MONTHS[0]).slice(1), versions[0].path)
+    versions[0] = versions[0]._replace(sha256=files.sha256(versions[0].path))
     compare.compared(versions, RAW["weather"], "weather", TIMEZONE, HISTORY)
     assert read_files == ["2013-01"]

@@ -4,6 +4,7 @@ The bytes of a file are the same, whether its rows were written at once or in pi
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from kiban.core import files
 from kiban.core.errors import KibanError, one_line
 from kiban.data import parquet
+from kiban.data.contract import Table
 
 AT_ONCE = 1 << 16
 """The rows that are read at once of a file of others."""
@@ -74,6 +76,31 @@ def read_foreign(file: BinaryIO, where: str) -> Iterator[pa.Table]:
             yield empty.replace_schema_metadata()
     except (pa.ArrowException, OSError) as error:
         raise KibanError(f"{where} is not a whole Parquet file: {one_line(error)}") from None
+
+
+class Columns:
+    """The columns of a Parquet file of ours by name, each read when it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __getitem__(self, name: str) -> pa.ChunkedArray:
+        return pa.chunked_array([part.column(0).combine_chunks() for part in read(self.path, [name])])
+
+
+@contextmanager
+def as_now(file: BinaryIO, contract: Table, batch: str, scratch: Path) -> Iterator[Path]:
+    """A path to the rows of an open snapshot with the contract's present columns, while the context is open.
+
+    It is that of the open file itself, unless its columns were otherwise. Raises KibanError like parquet.as_now.
+    """
+    if contract.at(batch) is contract:
+        yield Path(f"/dev/fd/{file.fileno()}")
+        return
+    path = scratch / "as_now.parquet"
+    rows = (parquet.as_now(part, contract, batch, file.name) for part in read(file))
+    write(rows, parquet.schema(contract), path)
+    yield path
 
 
 def count(file: BinaryIO | Path) -> int:

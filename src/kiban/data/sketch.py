@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +68,17 @@ class Sketch(_Model):
     levels: dict[str, dict[str, Level]]
 
 
-def sketch(rows: pa.Table, contract: Table, batch: str, timezone: str) -> Sketch:
+ByLevel = dict[str, dict[str, dict[str, tuple[Values, float | None]]]]
+"""By column, level and other column: the values, and how far they are from those of all rows."""
+
+
+class Columns(Protocol):
+    """The columns of a table by name, such as an Arrow table, or a file of which one column at a time is read."""
+
+    def __getitem__(self, name: str, /) -> pa.ChunkedArray: ...
+
+
+def sketch(rows: Columns, contract: Table, batch: str, timezone: str) -> Sketch:
     """The sketch of the rows of a batch, whose weeks are counted from its first day. The last takes what remains.
 
     The table has a time, and all rows are of the period that the batch is named after.
@@ -75,23 +86,62 @@ def sketch(rows: pa.Table, contract: Table, batch: str, timezone: str) -> Sketch
     period = bounds(batch, timezone)
     first, end = (bound.date() for bound in period)
     days = (end - first).days
-    local = pc.local_timestamp(rows[contract.time].cast(pa.timestamp("us", timezone)))
+    local = pc.local_timestamp(rows[contract.time or ""].cast(pa.timestamp("us", timezone)))
     day = pc.days_between(pa.scalar(first), local.cast(pa.date32())).to_numpy()
-    columns = {name: _comparable(rows, name, contract) for name in contract.columns if name != contract.time}
-    columns.setdefault(HOURS, pc.strftime(local, "%H"))
-    table = pa.table(columns)
+    hours = pc.strftime(local, "%H")
     starts = [7 * week for week in range(max(1, days // 7))]
-    weeks = []
-    for start, stop in zip(starts, [*starts[1:], days], strict=True):
-        inside = (day >= start) & (day < stop)
-        if inside.any():
-            part = table.filter(pa.array(inside))
-            by_day = _by_day(day[inside] - start, stop - start)
-            weeks.append(Week(first=first + timedelta(days=start), rows=by_day, columns=_values(part)))
-    compared = [name for name, column in contract.columns.items() if column.compare_by]
-    whole = _values(table) if compared else {}
-    levels = {name: dict(_levels(table, whole, day, days, name)) for name in compared}
-    return Sketch(first=first, rows=_by_day(day, days), hours=_hours(period), weeks=weeks, levels=levels)
+    stops = dict(zip(starts, [*starts[1:], days], strict=True))
+    weeks = {start: inside for start in starts if (inside := (day >= start) & (day < stops[start])).any()}
+    levels = {name: _levels(rows[name]) for name, column in contract.columns.items() if column.compare_by}
+    names = [name for name in contract.columns if name != contract.time]
+    by_week: dict[int, dict[str, Values]] = {start: {} for start in weeks}
+    by_level: ByLevel = {column: {level: {} for level in masks} for column, masks in levels.items()}
+    for name in [*names, *([HOURS] if HOURS not in names else [])]:
+        values = _comparable(rows, name, contract) if name in contract.columns else hours
+        for start, inside in weeks.items():
+            by_week[start][name] = values_of(values.filter(pa.array(inside)))
+        if levels:
+            whole = values_of(values)
+            for column, level, mask in _masks(levels, name):
+                part = values_of(values.filter(mask))
+                by_level[column][level][name] = part, between(part, whole)
+    return Sketch(
+        first=first,
+        rows=_by_day(day, days),
+        hours=_hours(period),
+        weeks=[
+            Week(
+                first=first + timedelta(days=start),
+                rows=_by_day(day[inside] - start, stops[start] - start),
+                columns=by_week[start],
+            )
+            for start, inside in weeks.items()
+        ],
+        levels={
+            column: {
+                level: _level(by_level[column][level], _by_day(day[mask.to_numpy()], days))
+                for level, mask in masks.items()
+            }
+            for column, masks in levels.items()
+        },
+    )
+
+
+def _masks(
+    levels: Mapping[str, Mapping[str, pa.ChunkedArray]], name: str
+) -> Iterator[tuple[str, str, pa.ChunkedArray]]:
+    """Which rows have a level, by column and level, but for those of the column `name` itself."""
+    for column, masks in levels.items():
+        for level, mask in masks.items() if column != name else ():
+            yield column, level, mask
+
+
+def _level(parts: Mapping[str, tuple[Values, float | None]], rows: list[int]) -> Level:
+    return Level(
+        rows=rows,
+        nulls={name: part.nulls for name, (part, _) in parts.items()},
+        distances={name: distance for name, (_, distance) in parts.items() if distance is not None},
+    )
 
 
 def _hours(period: Period) -> list[str]:
@@ -101,12 +151,14 @@ def _hours(period: Period) -> list[str]:
     return sorted(set(pc.strftime(times, "%H").to_pylist()))
 
 
-def _comparable(rows: pa.Table, name: str, contract: Table) -> pa.ChunkedArray:
+def _comparable(rows: Columns, name: str, contract: Table) -> pa.ChunkedArray:
     """The values of a column. Those of a further time are its seconds since the time of the row."""
     values = rows[name]
     if contract.columns[name].type not in ("timestamp", "date"):
         return values
-    since, until = (rows[column].cast(pa.timestamp("us", "UTC")).cast(pa.int64()) for column in (contract.time, name))
+    since, until = (
+        rows[column].cast(pa.timestamp("us", "UTC")).cast(pa.int64()) for column in (contract.time or "", name)
+    )
     return pc.divide(pc.subtract(until, since).cast(pa.float64()), SECOND)
 
 
@@ -114,25 +166,11 @@ def _by_day(days: npt.NDArray[np.int64], count: int) -> list[int]:
     return [int(number) for number in np.bincount(days, minlength=count)]
 
 
-def _values(rows: pa.Table) -> dict[str, Values]:
-    return {name: values_of(rows[name]) for name in rows.column_names}
-
-
-def _levels(
-    rows: pa.Table, whole: Mapping[str, Values], day: npt.NDArray[np.int64], days: int, name: str
-) -> Iterator[tuple[str, Level]]:
-    """The most frequent levels of the column `name`. `whole` are the values of all rows."""
-    shares = whole[name].shares or {}
-    texts = rows[name].cast(pa.string())
-    for level in sorted(shares, key=lambda level: (-shares[level], level))[:MOST_LEVELS]:
-        inside = pc.fill_null(pc.equal(texts, level), False)
-        parts = _values(rows.drop_columns(name).filter(inside))
-        distances = {other: between(part, whole[other]) for other, part in parts.items()}
-        yield (
-            level,
-            Level(
-                rows=_by_day(day[inside.to_numpy()], days),
-                nulls={other: part.nulls for other, part in parts.items()},
-                distances={other: distance for other, distance in distances.items() if distance is not None},
-            ),
-        )
+def _levels(values: pa.ChunkedArray) -> dict[str, pa.ChunkedArray]:
+    """Which rows have each of the most frequent levels of a column."""
+    shares = values_of(values).shares or {}
+    texts = values.cast(pa.string())
+    return {
+        level: pc.fill_null(pc.equal(texts, level), False)
+        for level in sorted(shares, key=lambda level: (-shares[level], level))[:MOST_LEVELS]
+    }

@@ -1,5 +1,6 @@
 """The verdict of validation, which later stages read."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -96,7 +97,20 @@ def as_text(value: Any) -> str:
         return value.strftime("%Y-%m-%dT%H:%M:%SZ")
     if isinstance(value, list) and len(value) > 8:
         return f"{len(value)} levels"
-    return plain(value)
+    return plain(_short(value))
+
+
+def _short(value: Any) -> Any:
+    """A value whose numbers, also within lists and mappings, have the digits that their text has alone."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, float) and math.isfinite(value):
+        return int(value) if value.is_integer() and abs(value) < 1e15 else float(f"{value:g}")
+    if isinstance(value, list):
+        return [_short(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _short(each) for name, each in value.items()}
+    return value
 
 
 @contextmanager

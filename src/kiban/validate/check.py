@@ -8,7 +8,7 @@ from rich.progress import track
 
 from kiban.core import files, memo
 from kiban.core.errors import KibanError
-from kiban.data import parquet
+from kiban.data import parquet, pieces
 from kiban.data.batches import STATIC
 from kiban.data.contract import Table
 from kiban.data.sketch import Sketch
@@ -41,7 +41,7 @@ def validate(
         if not path.exists():
             raise KibanError(f"{path} is missing: run `dvc repro`")
         with files.hashed(path) as (file, digest):
-            checked = _checked(file, digest, tables[table], table, batch, timezone)
+            checked = _checked(file, path, digest, tables[table], table, batch, timezone)
         expectations[table] = checked.expectations
         rows.setdefault(table, {})[batch] = checked.rows
         found = checked.findings
@@ -87,7 +87,9 @@ def _good(findings: list[Finding]) -> bool:
     return all(finding.severity == "warn" for finding in findings)
 
 
-def _checked(file: BinaryIO, digest: str, contract: Table, table: str, batch: str, timezone: str) -> Checked:
+def _checked(
+    file: BinaryIO, path: Path, digest: str, contract: Table, table: str, batch: str, timezone: str
+) -> Checked:
     key = memo.key(
         what="validate",
         file=digest,
@@ -101,18 +103,35 @@ def _checked(file: BinaryIO, digest: str, contract: Table, table: str, batch: st
         return remembered
     from kiban.validate import conditions, expectations  # the import takes seconds
 
-    rows = parquet.as_now(parquet.read_open(file), contract, batch, f"{table} {batch}")
-    parquet.check_types(rows, contract, f"{table} {batch}")
-    checked = Checked(
-        rows=rows.num_rows,
-        expectations=[*expectations.expected(contract, batch, timezone), *conditions.expected(contract)],
-        findings=[
+    where = f"{table} {batch}"
+    count = pieces.count(file)
+    if count > pieces.LARGE:
+        findings = _in_pieces(file, path, contract, table, batch, timezone)
+    else:
+        rows = parquet.as_now(parquet.read_open(file), contract, batch, where)
+        parquet.check_types(rows, contract, where)
+        findings = [
             *expectations.check(rows, contract, table, batch, timezone),
             *conditions.check(rows, contract, table, batch),
-        ],
+        ]
+    checked = Checked(
+        rows=count,
+        expectations=[*expectations.expected(contract, batch, timezone), *conditions.expected(contract)],
+        findings=findings,
     )
     memo.remember(key, checked)
     return checked
+
+
+def _in_pieces(file: BinaryIO, path: Path, contract: Table, table: str, batch: str, timezone: str) -> list[Finding]:
+    from kiban.validate import conditions, large
+
+    with files.scratch(path) as scratch, pieces.as_now(file, contract, batch, scratch) as now:
+        parquet.check_types(next(pieces.read(now)), contract, f"{table} {batch}")
+        return [
+            *large.check(now, contract, table, batch, timezone, scratch),
+            *conditions.check(now, contract, table, batch),
+        ]
 
 
 def absent(batches: Mapping[str, Collection[str]]) -> list[Finding]:

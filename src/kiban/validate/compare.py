@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from kiban.core import memo
+from kiban.core import files, memo
 from kiban.core.errors import KibanError
-from kiban.data import parquet
+from kiban.data import pieces
 from kiban.data.batches import DELIVERY, STATIC, base, bounds
 from kiban.data.contract import Table
 from kiban.data.sketch import Sketch, sketch
@@ -95,10 +95,13 @@ def _sketch(version: Version, contract: Table, timezone: str) -> Sketch:
     )
     if (remembered := memo.recall(key, Sketch)) is not None:
         return remembered
-    rows = parquet.read_version(version.path, version.sha256)
-    if rows is None:
-        raise KibanError(f"{version.path} was changed meanwhile: run `dvc repro`")
-    rows = parquet.as_now(rows, contract, version.batch, str(version.path))
-    made = sketch(rows, contract, version.batch, timezone)
+    problem = KibanError(f"{version.path} was changed meanwhile: run `dvc repro`")
+    if not version.path.is_file():
+        raise problem
+    with files.hashed(version.path) as (file, digest), files.scratch(version.path) as scratch:
+        if digest != version.sha256:
+            raise problem
+        with pieces.as_now(file, contract, version.batch, scratch) as path:
+            made = sketch(pieces.Columns(path), contract, version.batch, timezone)
     memo.remember(key, made)
     return made

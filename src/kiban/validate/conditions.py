@@ -4,6 +4,7 @@ A contract is data, not code: a condition must not read files, call Python, or g
 sqlglot parses a condition, and DuckDB runs the SQL that sqlglot writes from the parsed expression.
 """
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -29,8 +30,8 @@ VOCABULARY = (
 """The kinds of nodes that an expression may contain. None reads anything but the rows or changes from run to run."""
 
 
-def check(rows: pa.Table, contract: Table, table: str, batch: str) -> list[Finding]:
-    """A finding for each condition of the contract that is false in one row or more.
+def check(rows: pa.Table | Path, contract: Table, table: str, batch: str) -> list[Finding]:
+    """A finding for each condition of the contract that is false in one row or more, of a table or a Parquet file.
 
     Raises KibanError if a condition is not SQL, contains what VOCABULARY lacks, or cannot be computed.
     """
@@ -38,9 +39,14 @@ def check(rows: pa.Table, contract: Table, table: str, batch: str) -> list[Findi
     if not conditions:
         return []
     findings = []
-    with duckdb.connect(config={"enable_external_access": "false", "autoload_known_extensions": "false"}) as engine:
-        engine.execute("SET TimeZone = 'UTC'; SET lock_configuration = true")
-        engine.register("batch", rows)
+    with duckdb.connect(config={"autoload_known_extensions": "false"}) as engine:
+        engine.execute("SET TimeZone = 'UTC'")
+        if isinstance(rows, Path):
+            engine.execute("SET allowed_paths = [$path]", {"path": str(rows)})
+            engine.read_parquet(str(rows)).create_view("batch")
+        else:
+            engine.register("batch", rows)
+        engine.execute("SET enable_external_access = false; SET lock_configuration = true")
         for name, column in conditions.items():
             where = f"{table}.{name}: the condition {column.condition!r}"
             expression = _parsed(column.condition or "", contract, where)

@@ -3,9 +3,9 @@
 Great Expectations takes seconds to import: check.py imports this module only if there is a batch to check.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import great_expectations as gx
 import pandas as pd
@@ -42,7 +42,8 @@ def suite(contract: Table, batch: str, timezone: str) -> list[Config]:
         configs.append(_config("expect_column_values_to_be_between", column=contract.time, **limits))
     for name, column in contract.columns.items():
         configs.extend(_of_column(name, column))
-    return configs + [_config(extra.type, **extra.kwargs) for extra in _about(contract, batch)]
+    configs += [_config(extra.type, **extra.kwargs) for extra in _about(contract, batch)]
+    return [config for place, config in enumerate(configs) if config not in configs[:place]]
 
 
 def _about(contract: Table, batch: str) -> Iterable[Expectation]:
@@ -87,8 +88,59 @@ def check(rows: pa.Table, contract: Table, table: str, batch: str, timezone: str
 
     Raises KibanError if an expectation of the contract does not exist, or cannot be computed.
     """
-    failed = _failed(rows, contract.key, f"{table} {batch}", suite(contract, batch, timezone))
-    return [_finding(table, batch, contract.time, result) for result in failed]
+    configs = suite(contract, batch, timezone)
+    failed = _failed(rows, contract.key, f"{table} {batch}", configs, [])
+    return [finding(table, batch, contract.time, configs[place], result) for place, result in failed.items()]
+
+
+class Counted(NamedTuple):
+    """What an expectation about rows found: the rows that do not meet it, those that were looked at, and examples.
+
+    `shape` is the result of one about the columns, which no number of rows tells, if they do not meet it.
+    """
+
+    rows: int = 0
+    considered: int = 0
+    examples: tuple[Config, ...] = ()
+    shape: Config | None = None
+
+    def plus(self, other: "Counted") -> "Counted":
+        """What was found in the rows of both."""
+        return Counted(
+            self.rows + other.rows,
+            self.considered + other.considered,
+            (*self.examples, *other.examples)[:EXAMPLES],
+            self.shape or other.shape,
+        )
+
+    def failure(self, config: Config) -> Config | None:
+        """The result, in Great Expectations' words, if fewer rows than `mostly` meet the expectation."""
+        if self.shape is not None:
+            return self.shape
+        if not self.rows or (self.considered - self.rows) / self.considered >= config["kwargs"].get("mostly", 1):
+            return None
+        return {"unexpected_count": self.rows, "partial_unexpected_index_list": list(self.examples)}
+
+
+def counted(rows: pa.Table, key: list[str], where: str, configs: Sequence[Config]) -> list[Counted]:
+    """What each expectation about single rows finds in some rows of a batch. Raises KibanError like `check`."""
+    strict = [
+        {**config, "kwargs": {**config["kwargs"], "mostly": 1}} if _mostly(config) else config for config in configs
+    ]
+    shown = _failed(rows, key, where, strict, [place for place, config in enumerate(configs) if _mostly(config)])
+    return [_counted(shown[place]) if place in shown else Counted() for place in range(len(configs))]
+
+
+def _mostly(config: Config) -> bool:
+    return config["kwargs"].get("mostly", 1) != 1
+
+
+def _counted(result: Config) -> Counted:
+    rows = result.get("unexpected_count")
+    if rows is None:
+        return Counted(shape=result)
+    considered = result["element_count"] - result.get("missing_count", 0)
+    return Counted(rows, considered, tuple((result.get("partial_unexpected_index_list") or [])[:EXAMPLES]))
 
 
 @cache
@@ -100,42 +152,47 @@ def _definition() -> BatchDefinition:
     return asset.add_batch_definition_whole_dataframe("whole")
 
 
-def _failed(rows: pa.Table, key: list[str], where: str, configs: list[Config]) -> list[ExpectationValidationResult]:
-    """The results of the expectations that `rows` do not meet.
+def _failed(
+    rows: pa.Table, key: list[str], where: str, configs: Sequence[Config], always: Sequence[int]
+) -> dict[int, Config]:
+    """The results, by place, of the expectations that `rows` do not meet, and of those whose places are in `always`.
 
     Collecting examples costs more than checking, so only the expectations that fail are checked again with examples.
     """
     examples = {"result_format": "SUMMARY", "unexpected_index_column_names": key, "partial_unexpected_count": EXAMPLES}
     batch = _definition().get_batch(batch_parameters={"dataframe": rows.to_pandas()})
 
-    def run(configs: list[Config], result_format: dict[str, Any]) -> list[ExpectationValidationResult]:
-        failed = []
-        for start in range(0, len(configs), AT_ONCE):
-            some = _named_suite(where, configs[start : start + AT_ONCE])
-            for result in batch.validate(some, result_format=result_format).results:
+    def run(places: Sequence[int], result_format: dict[str, Any]) -> dict[int, ExpectationValidationResult]:
+        results = {}
+        for start in range(0, len(places), AT_ONCE):
+            some = places[start : start + AT_ONCE]
+            checks = _named_suite(where, [{**configs[place], "meta": {"place": place}} for place in some])
+            for result in batch.validate(checks, result_format=result_format).results:
                 _check_computed(result, where)
-                failed += [] if result.success else [result]
-        return failed
+                results[result.expectation_config.meta["place"]] = result
+        return {place: results[place] for place in places}
 
-    failed = run(configs, {"result_format": "BOOLEAN_ONLY"})
-    return run([result.expectation_config.to_json_dict() for result in failed], examples) if failed else []
+    once = [place for place in range(len(configs)) if place not in always]
+    failed = [place for place, result in run(once, {"result_format": "BOOLEAN_ONLY"}).items() if not result.success]
+    return {place: result.result for place, result in run(sorted([*failed, *always]), examples).items()}
 
 
 def _named_suite(where: str, configs: list[Config]) -> gx.ExpectationSuite:
-    """A suite of all `configs`.
+    """A suite of all `configs`. Raises KibanError if one is not valid.
 
-    Raises KibanError if one is not valid. Great Expectations would only log it and leave it out.
+    They are not added one by one: Great Expectations would put the second of a type and a column in the place of the
+    first.
     """
-    built = gx.ExpectationSuite(name=where, expectations=[])
+    expectations = []
     for config in configs:
         try:
-            built.add_expectation_configuration(ExpectationConfiguration(**config))
+            expectations.append(ExpectationConfiguration(**config).to_domain_obj())
         except (GreatExpectationsError, ValueError, TypeError) as error:
             kind, kwargs = config["type"], config["kwargs"]
             raise KibanError(
                 f"{where}: the contract's {kind} {kwargs} is not a valid expectation: {one_line(error)}"
             ) from None
-    return built
+    return gx.ExpectationSuite(name=where, expectations=expectations)
 
 
 def _check_computed(result: ExpectationValidationResult, where: str) -> None:
@@ -154,15 +211,15 @@ def _in_words(kind: str, arguments: Config, time: str | None) -> str:
     return f"{kind}({', '.join(f'{name}={as_text(value)}' for name, value in kept.items() if value is not None)})"
 
 
-def _finding(table: str, batch: str, time: str | None, failed: ExpectationValidationResult) -> Finding:
-    config, result = failed.expectation_config, failed.result
+def finding(table: str, batch: str, time: str | None, config: Config, result: Config) -> Finding:
+    """The finding that a batch does not meet an expectation, by its result in Great Expectations' words."""
     observed = result.get("observed_value")
     return Finding(
         table=table,
         batch=batch,
-        column=config.kwargs.get("column"),
-        expectation=_in_words(config.type, config.kwargs, time),
-        severity="warn" if config.severity == WARNING else "reject",
+        column=config["kwargs"].get("column"),
+        expectation=_in_words(config["type"], config["kwargs"], time),
+        severity="warn" if config["severity"] == WARNING else "reject",
         rows=result.get("unexpected_count"),
         observed=None if observed is None else f"observed {as_text(observed)}",
         examples=[
