@@ -67,13 +67,13 @@ def test_importance_ranks_what_the_score_uses() -> None:
     target = columns["used"] > 0.5
     alone = {name: [name] for name in columns}
     first, second = metrics.permutation_importance(
-        BINARY, lambda of: of["used"], columns, alone, Scored(target, columns["used"]), most_rows=1000, seed=0
+        BINARY, lambda of: of["used"], columns, alone, Scored(target, columns["used"]), random
     )
     assert (first["feature"], second["feature"], second["loss"]) == ("used", "idle", 0)
     assert first["loss"] > 0.4
     scores = lambda of: np.column_stack([of["used"], 1 - of["used"]])  # noqa: E731
     rows = Scored(1 - target, scores(columns))
-    first, second = metrics.permutation_importance(MULTICLASS, scores, columns, alone, rows, most_rows=1000, seed=0)
+    first, second = metrics.permutation_importance(MULTICLASS, scores, columns, alone, rows, random)
     assert (first["feature"], second["loss"]) == ("used", 0)
     assert first["loss"] > 0.4  # of log loss, of which less is better
 

@@ -1,14 +1,14 @@
 """The prepared data: its numbers of rows, and reading the batches that validation has accepted."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from kiban.core import files, paths
 from kiban.core.errors import KibanError
-from kiban.data import parquet, verdict
+from kiban.data import parquet, pieces, verdict
 
 TABLE = "prepared"
 """The name of the prepared table in its verdict."""
@@ -84,6 +84,14 @@ def accepted() -> dict[str, str]:
     return {
         name: digest for name, digest in sorted(known.accepted.get(TABLE, {}).items()) if name not in known.left_out
     }
+
+
+def in_pieces(dataset: str, batch: str, digest: str, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """The rows of a batch, or some of their columns, a piece at a time. Raises KibanError if its file has other bytes
+    than those of the SHA-256 `digest`.
+    """
+    with verdict.opened(paths.prepared_file(dataset, batch), digest) as file:
+        yield from pieces.read(file, columns)
 
 
 def read(dataset: str, hashes: Mapping[str, str]) -> pa.Table:

@@ -4,31 +4,29 @@ import json
 from collections.abc import Mapping
 
 import numpy as np
-from rich.progress import track
 
 from kiban.core.errors import KibanError
 from kiban.core.paths import METRICS, PREDICTIONS
 from kiban.core.settings import Sections, read
 from kiban.core.versions import run_stage
-from kiban.data import parquet, prepared
+from kiban.data import prepared
 from kiban.data.missing import Missing
-from kiban.data.split import SPLITS, Resolved, Split, SplitName, resolved
+from kiban.data.split import SPLITS, Split, SplitName, resolved
 from kiban.evaluate.measure import (
     Part,
+    Parts,
     compared_between_versions,
     joined,
     judged,
-    measured_batches,
-    predictions_of,
-    scored,
+    parts_of,
+    sample,
     terms_of,
     write_plots,
+    write_predictions,
 )
 from kiban.evaluate.metrics import summary
 from kiban.evaluate.settings import EvaluationSettings, Gate
-from kiban.servable import columns
-from kiban.servable.columns import Columns
-from kiban.servable.evaluation import BatchFigures, Evaluation, Figures
+from kiban.servable.evaluation import BatchFigures, Evaluation
 from kiban.servable.load import Servable, load
 from kiban.tasks.metric import Terms
 
@@ -45,51 +43,32 @@ def main() -> None:
     servable = load()
     hashes = prepared.accepted()
     split = resolved(params.split, hashes)
-    parts = _parts(servable, split, hashes)
-    of_split = {name: joined(name, [part for (each, _), part in parts.items() if each == name]) for name in SPLITS}
+    groups = params.missing.among(servable.contract).groups
+    parts = parts_of(servable, split, hashes, groups)
+    of_split = {name: joined([part for (each, _), part in parts.items() if each == name]) for name in SPLITS}
     if servable.task.name == "binary" and len(np.unique(of_split["test"].target)) < 2:
         raise KibanError(
             f"params.yaml: split.test: all its rows have the same {servable.contract.target()}: take more rows"
         )
     terms = terms_of(servable, of_split["train"])
-    test = columns.from_arrow(of_split["test"].rows, servable.contract.features())
-    evaluation = _evaluation(servable, params, parts, of_split, test, terms)
+    evaluation = _evaluation(servable, params, parts, of_split, terms)
     evaluation.write()
     METRICS.write_text(json.dumps(compared_between_versions(servable.task, evaluation.splits), indent=1) + "\n")
-    parquet.write(predictions_of(servable, of_split, params.gate.cluster), PREDICTIONS)
-    write_plots(servable, test, of_split["test"].scored(terms), evaluation.by_batch, params.evaluation)
+    write_predictions(servable, split, hashes, parts, params.gate.cluster, PREDICTIONS)
+    drawn = sample(servable, split, hashes, parts, terms, params.evaluation.importance)
+    write_plots(servable, of_split["test"].scored(terms), drawn, evaluation.by_batch)
     shown = servable.task.metrics[servable.task.compared[0]]
     figure = evaluation.test[shown.name]
     print(f"evaluate: model {servable.model_id[:12]}, test {shown.label} {figure}, gate {evaluation.gate.in_words()}")
 
 
-def _parts(servable: Servable, split: Resolved, hashes: Mapping[str, str]) -> dict[tuple[SplitName, str], Part]:
-    """The scored rows by split and batch."""
-    parts: dict[tuple[SplitName, str], Part] = {}
-    for batch in track(measured_batches(servable, split, hashes), description="evaluate", transient=True):
-        of_batch = prepared.read(servable.manifest.dataset, {batch: hashes[batch]})
-        for name, rows in split.parts(batch, of_batch, servable.contract.key).items():
-            if rows.num_rows:
-                parts[name, batch] = scored(servable, rows)
-    return parts
-
-
 def _evaluation(
-    servable: Servable,
-    params: Params,
-    parts: Mapping[tuple[SplitName, str], Part],
-    of_split: Mapping[SplitName, Part],
-    test: Columns,
-    terms: Terms,
+    servable: Servable, params: Params, parts: Parts, of_split: Mapping[SplitName, Part], terms: Terms
 ) -> Evaluation:
-    """The figures of the servable. `test` has the inputs of the test rows."""
-    task, features = servable.task, servable.contract.features()
+    """The figures of the servable."""
+    task, test = servable.task, of_split["test"]
     baseline = np.asarray(terms.baseline)
     results = {name: summary(task, part.scored(terms)) for name, part in of_split.items()}
-
-    def without(patterns: list[str]) -> Figures:
-        scores = servable.score(columns.without(test, features, patterns))
-        return summary(task, of_split["test"]._replace(scores=scores).scored(terms))
 
     return Evaluation(
         model_id=servable.model_id,
@@ -99,7 +78,9 @@ def _evaluation(
         baseline=baseline.tolist(),
         threshold=terms.threshold,
         prior={name: summary(task, part.answered(baseline, terms)) for name, part in of_split.items()},
-        without={name: without(patterns) for name, patterns in params.missing.among(servable.contract).groups.items()},
+        without={
+            name: summary(task, test._replace(scores=scores).scored(terms)) for name, scores in test.without.items()
+        },
         gate=judged(params.gate, task, results),
         by_batch={  # of a batch with rows of several splits, the last of them: the test rows
             batch: BatchFigures.model_validate({"split": name, **summary(task, part.scored(terms))})

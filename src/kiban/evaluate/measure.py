@@ -1,17 +1,23 @@
 """The results of evaluating a servable besides its metrics: batches by split, gate, predictions and plots."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from rich.progress import track
 
 from kiban.core.errors import KibanError
 from kiban.core.paths import PLOTS
-from kiban.data.split import SPLITS, Resolved, SplitName, batches_of
+from kiban.data import pieces, prepared
+from kiban.data.split import SPLITS, ByRow, Resolved, SplitName, batches_of
 from kiban.evaluate import metrics
-from kiban.evaluate.settings import EvaluationSettings, Gate
+from kiban.evaluate.settings import Gate, Importance
 from kiban.servable import columns
+from kiban.servable.columns import Columns
 from kiban.servable.evaluation import BatchFigures, Figures, GateResult
 from kiban.servable.load import Servable
 from kiban.tasks.metric import Cost, Scored, Scores, Target, Terms, Weights
@@ -20,12 +26,15 @@ from kiban.tasks.task import Task
 
 
 class Part(NamedTuple):
-    """Rows, their targets, their scores, and how much each counts."""
+    """The targets of n rows, their scores, and how much each row counts.
 
-    rows: pa.Table
+    `without` has the scores that the rows would have without each group of features that may be missing together.
+    """
+
     target: Target
     scores: Scores
     weights: Weights | None
+    without: Mapping[str, Scores]
 
     def scored(self, terms: Terms) -> Scored:
         return Scored(self.target, self.scores, self.weights, terms)
@@ -35,27 +44,60 @@ class Part(NamedTuple):
         return Scored(self.target, np.broadcast_to(answer, self.scores.shape), self.weights, terms)
 
 
-def scored(servable: Servable, rows: pa.Table) -> Part:
+Parts = Mapping[tuple[SplitName, str], Part]
+"""The parts by split and batch."""
+
+
+def scored(servable: Servable, rows: pa.Table, groups: Mapping[str, list[str]] = MappingProxyType({})) -> Part:
+    """The scored rows. `groups` are the patterns of features that may be missing together, by name."""
     contract = servable.contract
+    features = contract.features()
+    inputs = columns.from_arrow(rows, features)
     return Part(
-        rows,
         columns.target_from_arrow(rows[contract.target()], servable.target),
-        servable.score(columns.from_arrow(rows, contract.features())),
+        servable.score(inputs),
         columns.weights_from_arrow(rows, contract),
+        {name: servable.score(columns.without(inputs, features, patterns)) for name, patterns in groups.items()},
     )
 
 
-def joined(split: SplitName, parts: Sequence[Part]) -> Part:
-    """The rows of all parts. Raises KibanError if there are none."""
-    if not parts:
-        raise KibanError(f"params.yaml: split.{split}: it contains no row")
+def joined(parts: Sequence[Part]) -> Part:
+    """The rows of all parts, of which there is at least one."""
     weights = [part.weights for part in parts if part.weights is not None]
     return Part(
-        pa.concat_tables([part.rows for part in parts]),
         np.concatenate([part.target for part in parts]),
         np.concatenate([part.scores for part in parts]),
         np.concatenate(weights) if weights else None,
+        {name: np.concatenate([part.without[name] for part in parts]) for name in parts[0].without},
     )
+
+
+def parts_of(
+    servable: Servable, split: Resolved, hashes: Mapping[str, str], groups: Mapping[str, list[str]]
+) -> dict[tuple[SplitName, str], Part]:
+    """The scored rows of the batches in `hashes`, which has their SHA-256 by name; the test rows also without `groups`.
+
+    Raises KibanError if a split has no row.
+    """
+    parts: dict[tuple[SplitName, str], list[Part]] = {}
+    for batch in track(measured_batches(servable, split, hashes), description="evaluate", transient=True):
+        for name, rows in _pieces(servable, split, batch, hashes[batch]):
+            part = scored(servable, rows, groups if name == "test" else {})
+            parts.setdefault((name, batch), []).append(part)
+    for split_name in SPLITS:
+        if not any(name == split_name for name, _ in parts):
+            raise KibanError(f"params.yaml: split.{split_name}: it contains no row")
+    return {place: joined(each) for place, each in parts.items()}
+
+
+def _pieces(
+    servable: Servable, split: Resolved, batch: str, digest: str, names: Sequence[str] | None = None
+) -> Iterator[tuple[SplitName, pa.Table]]:
+    """The rows of a batch by split, a piece at a time, of all columns or some."""
+    for rows in prepared.in_pieces(servable.manifest.dataset, batch, digest, names):
+        for name, part in split.parts(batch, rows, servable.contract.key).items():
+            if part.num_rows:
+                yield name, part
 
 
 def terms_of(servable: Servable, training: Part) -> Terms:
@@ -110,27 +152,39 @@ def judged(gate: Gate, task: Task, results: dict[SplitName, Figures]) -> GateRes
     )
 
 
-def predictions_of(servable: Servable, of_split: Mapping[SplitName, Part], cluster: str) -> pa.Table:
-    """The key, time, cluster, split, target, scores and perhaps weight of each row of every split.
+def write_predictions(
+    servable: Servable, split: Resolved, hashes: Mapping[str, str], parts: Parts, cluster: str, path: Path
+) -> None:
+    """Write the key, time, cluster, split, target, scores and perhaps weight of each row of every split to `path`.
 
     The scores are one column, `score`, or one for each class, `score 0` and so on. The schema's metadata has the
     model's id.
     """
-    target = servable.contract.target()
-    time = [servable.contract.time] if servable.contract.time else []
-    clusters = [cluster] if cluster in servable.contract.columns else []
-    key = list(dict.fromkeys([*servable.contract.key, *time, *clusters]))
-    parts = []
-    for split in SPLITS:
-        rows, scores = of_split[split].rows, of_split[split].scores
-        part = rows.select([*key, target]).rename_columns([*key, "target"])
-        part = part.append_column("split", pa.repeat(split, len(scores)))
-        if of_split[split].weights is not None:
-            part = part.append_column("weight", pa.array(of_split[split].weights))
-        for name, values in score_columns(scores).items():
-            part = part.append_column(name, pa.array(values))
-        parts.append(part)
-    return pa.concat_tables(parts).replace_schema_metadata({"model_id": servable.model_id})
+    contract = servable.contract
+    time = [contract.time] if contract.time else []
+    clusters = [cluster] if cluster in contract.columns else []
+    key = list(dict.fromkeys([*contract.key, *time, *clusters]))
+    by = split.by if isinstance(split, ByRow) else []
+    read = list(dict.fromkeys([*key, *by, contract.target()]))
+
+    def tables() -> Iterator[pa.Table]:
+        for name, batch in sorted(parts, key=lambda place: (SPLITS.index(place[0]), place[1])):
+            part, start = parts[name, batch], 0
+            for of_split, rows in _pieces(servable, split, batch, hashes[batch], read):
+                if of_split == name:
+                    stop = start + rows.num_rows
+                    table = rows.select([*key, contract.target()]).rename_columns([*key, "target"])
+                    table = table.append_column("split", pa.repeat(name, rows.num_rows))
+                    if part.weights is not None:
+                        table = table.append_column("weight", pa.array(part.weights[start:stop]))
+                    for column, values in score_columns(part.scores[start:stop]).items():
+                        table = table.append_column(column, pa.array(values))
+                    yield table.replace_schema_metadata({"model_id": servable.model_id})
+                    start = stop
+
+    every = tables()
+    first = next(every)
+    pieces.write(chain([first], every), first.schema, path)
 
 
 def score_columns(scores: Scores) -> dict[str, Scores]:
@@ -140,26 +194,50 @@ def score_columns(scores: Scores) -> dict[str, Scores]:
     return {f"score {number}": scores[:, number] for number in range(scores.shape[1])}
 
 
-def write_plots(
-    servable: Servable,
-    test: columns.Columns,
-    rows: Scored,
-    by_batch: dict[str, BatchFigures],
-    settings: EvaluationSettings,
-) -> None:
+class Sample(NamedTuple):
+    """Random test rows: their inputs, and their targets, scores and weights. `random` has drawn them."""
+
+    columns: Columns
+    rows: Scored
+    random: np.random.Generator
+
+
+def sample(
+    servable: Servable, split: Resolved, hashes: Mapping[str, str], parts: Parts, terms: Terms, settings: Importance
+) -> Sample:
+    """Up to `settings.rows` of the test rows, in a random order."""
+    random = np.random.default_rng(settings.seed)
+    of_test = {batch: part for (name, batch), part in parts.items() if name == "test"}
+    count = sum(len(part.target) for part in of_test.values())
+    drawn = random.choice(count, size=min(settings.rows, count), replace=False)
+    places, taken, start = np.sort(drawn), [], 0
+    for batch in of_test:
+        for name, rows in _pieces(servable, split, batch, hashes[batch]):
+            if name == "test":
+                inside = places[(places >= start) & (places < start + rows.num_rows)]
+                taken.append(rows.take(pa.array(inside - start)))
+                start += rows.num_rows
+    rows = pa.concat_tables(taken).take(pa.array(np.argsort(np.argsort(drawn))))
+    whole = joined(list(of_test.values()))
+    weights = None if whole.weights is None else whole.weights[drawn]
+    scored_rows = Scored(whole.target[drawn], whole.scores[drawn], weights, terms)
+    return Sample(columns.from_arrow(rows, servable.contract.features()), scored_rows, random)
+
+
+def write_plots(servable: Servable, test: Scored, drawn: Sample, by_batch: Mapping[str, BatchFigures]) -> None:
+    """Write the tables that are plotted: of the `test` rows, of some that were `drawn`, and of each batch."""
     task, names = servable.task, metrics.BY_BATCH[servable.task.name]
     features = servable.contract.features()
     inputs = {name: columns.inputs_of(features, name) for name in features}
-    importance = metrics.permutation_importance(
-        task, servable.score, test, inputs, rows, settings.importance.rows, settings.importance.seed
-    )
     plots = {
-        **metrics.curves(task, rows, servable.target.levels or []),
+        **metrics.curves(task, test, servable.target.levels or []),
         "by_batch": [
             {"batch": batch, "split": batch_figures.split, **{name: batch_figures.figures.get(name) for name in names}}
             for batch, batch_figures in by_batch.items()
         ],
-        "importance": importance,
+        "importance": metrics.permutation_importance(
+            task, servable.score, drawn.columns, inputs, drawn.rows, drawn.random
+        ),
     }
     for name, table in plots.items():
         metrics.write_csv(table, PLOTS / f"{name}.csv")

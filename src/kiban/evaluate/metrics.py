@@ -184,29 +184,24 @@ def permutation_importance(
     columns: Columns,
     features: Mapping[str, Sequence[str]],
     rows: Scored,
-    most_rows: int,
-    seed: int,
+    random: np.random.Generator,
 ) -> list[Row]:
     """How much worse the task's metric is when the values of a feature are shuffled, for each, the most first.
 
-    `features` have the names of their inputs, whose values are shuffled together. It is measured on a random sample of
-    `most_rows` of the rows. Method: Breiman, Random Forests (2001), section 10.
-    scikit-learn's function needs an estimator, and a servable is not one.
+    `features` have the names of their inputs, whose values are shuffled together. Method: Breiman, Random Forests
+    (2001), section 10. scikit-learn's function needs an estimator, and a servable is not one.
     """
-    random = np.random.default_rng(seed)
-    sample = random.choice(len(rows.target), size=min(most_rows, len(rows.target)), replace=False)
-    drawn, labels = {name: values[sample] for name, values in columns.items()}, rows.target[sample]
-    weights = None if rows.weights is None else rows.weights[sample]
+    labels, weights = rows.target, rows.weights
     sign = 1 if task.importance.greater_is_better else -1
 
     def measured(columns: Columns) -> float:
         return sign * task.importance.value(Scored(labels, score(columns), weights).weighted())
 
-    full = measured(drawn)
+    full = measured(columns)
     losses = {}
     for name, inputs in features.items():
         order = random.permutation(len(labels))
-        losses[name] = full - measured({**drawn, **{each: drawn[each][order] for each in inputs}})
+        losses[name] = full - measured({**columns, **{each: columns[each][order] for each in inputs}})
     ordered = sorted(losses, key=lambda name: (-losses[name], name))
     return [{"feature": name, "loss": _rounded(float(losses[name]))} for name in ordered]
 
