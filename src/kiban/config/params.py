@@ -12,7 +12,7 @@ from kiban.serve.settings import Serving
 from kiban.sources.settings import Dataset
 from kiban.tasks.applies_to import AppliesTo
 from kiban.track.settings import Tracking
-from kiban.train.settings import Decision, Model, Preprocessing
+from kiban.train.settings import Decision, Model, Preprocessing, Sample
 from kiban.validate.settings import Validation
 
 
@@ -26,6 +26,7 @@ class Params(Settings):
     missing: Missing
     model: Model
     preprocessing: Preprocessing
+    sample: Sample
     decision: Decision
     evaluation: EvaluationSettings
     plots: Plots

@@ -26,9 +26,9 @@ from kiban.servable.manifest import Manifest
 from kiban.servable.reference import Reference, reference
 from kiban.tasks.metric import Scores
 from kiban.tasks.task import Task, task_of
-from kiban.train import calibrate, choose, decide, estimator, example, export, fit, missing, rows
+from kiban.train import calibrate, choose, decide, estimator, example, export, fit, missing, rows, size
 from kiban.train.rows import Rows
-from kiban.train.settings import Decision, Model, Preprocessing
+from kiban.train.settings import Decision, Model, Preprocessing, Sample
 
 # The code on which a fitted model depends. It also depends on the rows, the contract and the parameters.
 CODE = (
@@ -66,6 +66,7 @@ class Params(Sections):
     model: Model
     preprocessing: Preprocessing
     decision: Decision
+    sample: Sample
 
 
 def main() -> None:
@@ -77,7 +78,9 @@ def main() -> None:
     params = params.model_copy(update={"split": split})
     used = rows.batches(split, hashes)
     needed = {batch: hashes[batch] for batch in dict.fromkeys([*used["train"], *used["validation"]])}
-    training, validation = rows.read(params.dataset.name, table, split, needed)
+    count = rows.count(params.dataset.name, split, needed, params.sample)
+    size.check(count, table, params.missing)
+    training, validation = rows.read(params.dataset.name, table, split, needed, params.sample)
     with fit.threads(training.columns):
         manifest = _train(params, whole, table, training, validation, used["train"], needed)
     print(f"train: {training.table.num_rows:,} rows, served as {manifest.format}, {manifest.parity or 'no ONNX'}")
@@ -104,7 +107,7 @@ def _train(
         _check_answers(answers_of(model.pipeline, first, task.name))
     facts = {
         "dataset": params.dataset.name,
-        "parameters": params.model_dump(include={"split", "missing", "model", "preprocessing", "decision"}),
+        "parameters": params.model_dump(include={*_sections(params), "decision"}),
         "example": example.typical(training.table, table.features()),
         "prepared": dict(hashes),
         **_answering(params.decision, table.columns[table.target()], task, model, validation),
@@ -132,6 +135,11 @@ def _reference(
     return reference(rows, scores, table, params.dataset.timezone)
 
 
+def _sections(params: Params) -> set[str]:
+    """The sections on which the fitted model depends. A model of all rows is the same as before there were samples."""
+    return {"split", "missing", "model", "preprocessing", *(["sample"] if params.sample else [])}
+
+
 def _booster(model: Model) -> list[str]:
     """The package of the estimator, if it is not scikit-learn's."""
     module = str(model.get("_target_")).partition(".")[0]
@@ -147,7 +155,7 @@ def _fitted(params: Params, table: Table, task: Task, training: Rows, hashes: Ma
         rows=dict(hashes),
         key=table.key,
         columns={name: table.columns[name].model_dump(mode="json") for name in read_columns},
-        parameters=params.model_dump(mode="json", include={"split", "missing", "model", "preprocessing"}),
+        parameters=params.model_dump(mode="json", include=_sections(params)),
         code=memo.code(CODE, (*PACKAGES, *_booster(params.model))),
     )
     remembered = memo.recall(key, Fitted)

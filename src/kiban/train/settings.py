@@ -1,10 +1,14 @@
-"""The sections `model`, `preprocessing` and `decision`: the estimator, its inputs, and how its scores are answered."""
+"""The sections `model`, `preprocessing`, `decision` and `sample`: the estimator, its inputs, how its scores are
+answered, and the rows that it learns from."""
 
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from kiban.core.settings import Settings
+
+Sample = Annotated[float, Field(gt=0, lt=1)] | None
+"""The share of the rows of training and validation that the model learns from; None for all of them."""
 
 Model = dict[str, Any]
 """`_target_`, a scikit-learn class, and its arguments. estimator.py checks them: only scikit-learn knows them."""

@@ -101,7 +101,7 @@ def _digest(settings: Tune, params: dict[str, Any], training: Mapping[str, str])
     parts = (
         settings.model_dump(exclude={"trials", "applies_to"}),
         Trained.model_validate(params).model_dump(),
-        params["split"],
+        [params["split"], params.get("sample")],
         training,
         hashlib.sha256(contract.prepared_content(params["dataset"]["name"])).hexdigest(),
         code,

@@ -24,6 +24,7 @@ from kiban.tasks.metric import Cost, Scored, Target, Terms, Weights
 from kiban.tasks.own import metrics_of
 from kiban.tasks.task import task_of
 from kiban.train import choose, decide, estimator, fit, missing
+from kiban.train.rows import sampled
 from kiban.train.settings import Decision, Model, Preprocessing
 from kiban.tune.settings import Choice, Range, Tune
 from kiban.tune.study import Study
@@ -115,14 +116,14 @@ def cross_validate(
     metrics = metrics_of(task)
     if metric not in metrics:
         raise KibanError(f"metric: {metric} is not one of {task.title}: choose one of {', '.join(metrics)}")
-    split, names, scores = json.dumps(params["split"]), list(columns.inputs(features)), []
+    which, names, scores = json.dumps([params["split"], params.get("sample")]), list(columns.inputs(features)), []
     for fold in folds:
-        rows, target, weights = _rows(dataset, fold.train, split, names)
+        rows, target, weights = _rows(dataset, fold.train, which, names)
         repeated, origin = missing.repeat_without(rows, features, settings.missing.among(table))
         model = estimator.pipeline(features, settings.preprocessing, settings.model, task)
         some = None if weights is None else weights[origin]
         offset, scale = fit.fit(model, task, repeated, target[origin], some)
-        test_rows, test_target, test_weights = _rows(dataset, fold.test, split, names)
+        test_rows, test_target, test_weights = _rows(dataset, fold.test, which, names)
         answers = answers_of(model, test_rows, task.name)
         if task.name == "multiclass":
             answers = of_all_levels(answers, model.classes_, len(column.levels or []))
@@ -145,12 +146,16 @@ def cross_validate(
 
 
 @cache
-def _piece(dataset: str, piece: Piece, split: str) -> tuple[columns.Columns, Target, Weights | None]:
-    """The features, target and weights of some training rows. A process reads each piece once. `split` is JSON."""
+def _piece(dataset: str, piece: Piece, which: str) -> tuple[columns.Columns, Target, Weights | None]:
+    """The features, target and weights of some training rows. A process reads each piece once.
+
+    `which` are the sections `split` and `sample` in JSON.
+    """
     hashes = prepared.accepted()
-    table, rule = contract.prepared_of(dataset), parse(json.loads(split), hashes)
+    split, sample = json.loads(which)
+    table, rule = contract.prepared_of(dataset), parse(split, hashes)
     rows = prepared.read(dataset, {piece.batch: hashes[piece.batch]})
-    rows = rule.parts(piece.batch, rows, table.key)["train"]
+    rows = sampled(rule.parts(piece.batch, rows, table.key)["train"], table.key, sample)
     if isinstance(rule, ByRow):
         # Of another seed than the split's, by which the training rows lie below a limit.
         numbers = (place(rows, rule.by or table.key, rule.seed + 1) * piece.parts).astype(int)
@@ -160,10 +165,10 @@ def _piece(dataset: str, piece: Piece, split: str) -> tuple[columns.Columns, Tar
 
 
 def _rows(
-    dataset: str, pieces: tuple[Piece, ...], split: str, names: Sequence[str]
+    dataset: str, pieces: tuple[Piece, ...], which: str, names: Sequence[str]
 ) -> tuple[columns.Columns, Target, Weights | None]:
     """The inputs `names`, the target and the weights of some training rows."""
-    parts = [_piece(dataset, piece, split) for piece in pieces]
+    parts = [_piece(dataset, piece, which) for piece in pieces]
     rows = {name: np.concatenate([features[name] for features, _, _ in parts]) for name in names}
     weights = [each for _, _, each in parts if each is not None]
     return rows, np.concatenate([target for _, target, _ in parts]), np.concatenate(weights) if weights else None

@@ -130,7 +130,7 @@ def _in_pieces(file: BinaryIO, path: Path, contract: Table, table: str, batch: s
         parquet.check_types(next(pieces.read(now)), contract, f"{table} {batch}")
         return [
             *large.check(now, contract, table, batch, timezone, scratch),
-            *conditions.check(now, contract, table, batch),
+            *conditions.check(now, contract, table, batch, scratch),
         ]
 
 

@@ -15,6 +15,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from kiban.core.errors import KibanError, one_line
+from kiban.data import duck
 from kiban.data.contract import Table
 from kiban.data.verdict import Expected, Finding, as_text
 
@@ -30,8 +31,10 @@ VOCABULARY = (
 """The kinds of nodes that an expression may contain. None reads anything but the rows or changes from run to run."""
 
 
-def check(rows: pa.Table | Path, contract: Table, table: str, batch: str) -> list[Finding]:
+def check(rows: pa.Table | Path, contract: Table, table: str, batch: str, scratch: Path | None = None) -> list[Finding]:
     """A finding for each condition of the contract that is false in one row or more, of a table or a Parquet file.
+
+    What does not fit into memory is put into the folder `scratch`.
 
     Raises KibanError if a condition is not SQL, contains what VOCABULARY lacks, or cannot be computed.
     """
@@ -40,7 +43,7 @@ def check(rows: pa.Table | Path, contract: Table, table: str, batch: str) -> lis
         return []
     findings = []
     with duckdb.connect(config={"autoload_known_extensions": "false"}) as engine:
-        engine.execute("SET TimeZone = 'UTC'")
+        engine.execute(duck.set_up(scratch))
         if isinstance(rows, Path):
             engine.execute("SET allowed_paths = [$path]", {"path": str(rows)})
             engine.read_parquet(str(rows)).create_view("batch")
