@@ -25,7 +25,7 @@ repro: $(INSTALLED) ## run what has changed: data, checks, features, model, metr
 test: $(INSTALLED) ## run the tests of all that a change is likely to break, and print the coverage: ten minutes
 	pytest -m "not long and not platform"
 
-test-long: $(INSTALLED) .venv/estimators/installed ## run the rest: kills by the dozen, full disks, many like cases, what is slow and rarely breaks
+test-long: $(INSTALLED) .venv/estimators/installed .venv/spark/installed ## run the rest: kills by the dozen, full disks, many like cases, what is slow and rarely breaks
 	pytest -m "long and not platform" --cov-append
 
 test-airflow: .venv/airflow/installed ## run the graph under a real Airflow with PostgreSQL: five minutes
@@ -75,11 +75,11 @@ docs: $(INSTALLED) ## write docs/commands.md, the help of every command
 		> docs/commands.md
 
 store: ## with STORE=gs, azure or ssh: install what reads such a store, and keep it; commit .store
-	@test -f requirements.$(STORE).lock || { echo "error: STORE is one of gs, azure and ssh, EXTRA one of lightgbm and xgboost" >&2; exit 1; }
+	@test -f requirements.$(STORE).lock || { echo "error: STORE is one of gs, azure and ssh, EXTRA one of lightgbm, xgboost and spark" >&2; exit 1; }
 	@printf '%s\n' $(STORES) > .store
 	$(MAKE) $(INSTALLED) STORE=
 
-extra: ## with EXTRA=lightgbm or xgboost: install these estimators, and keep them; commit .store
+extra: ## with EXTRA=lightgbm, xgboost or spark: install it, and keep it; commit .store
 	$(MAKE) STORE=$(EXTRA)
 
 compose: $(INSTALLED) ## compose params.yaml from conf/
@@ -246,6 +246,12 @@ $(INSTALLED): requirements.lock pyproject.toml $(wildcard .store) $(if $(STORES)
 	rm -rf .venv/estimators && mkdir .venv/estimators
 	cat requirements.lightgbm.lock requirements.xgboost.lock | sed -nE '/^(lightgbm|xgboost-cpu|onnxmltools)==/,/[^\\]$$/p' > .venv/estimators/lock
 	uv pip install -q --target .venv/estimators --no-deps --require-hashes -r .venv/estimators/lock
+	touch $@
+# Spark alone, likewise.
+.venv/spark/installed: requirements.spark.lock $(INSTALLED)
+	rm -rf .venv/spark && mkdir .venv/spark
+	sed -nE '/^(pyspark|py4j)==/,/[^\\]$$/p' requirements.spark.lock > .venv/spark/lock
+	uv pip install -q --target .venv/spark --no-deps --require-hashes -r .venv/spark/lock
 	touch $@
 # An environment of its own, as the group of pyproject.toml says: make .venv/airflow/installed.
 .venv/%/installed: requirements.%.lock $(INSTALLED)

@@ -51,8 +51,8 @@ from kiban.data.batches import bounds
 from kiban.data.missing import Missing
 from kiban.ingest import ledger
 from kiban.operate import monitor, quality, truth
-from kiban.prepare.engine import compute, connect
 from kiban.prepare.features import load
+from kiban.prepare.on_duckdb import compute, connect
 from kiban.servable import columns
 from kiban.sources.settings import Dataset
 from kiban.tasks.binary import BRIER, ROC_AUC
@@ -194,7 +194,7 @@ def scheduled(params: Params, month: str) -> pa.Table:
         return ibis.memtable(pa.concat_tables(parts))
 
     tables = {table: recent(table) for table in raw}
-    rows = compute(connect("duckdb"), definition.compute(tables), month)
+    rows = compute(connect(), definition.compute(tables), month)
     start, end = (pa.scalar(bound, pa.timestamp("us", "UTC")) for bound in bounds(month, params.dataset.timezone))
     table = contract.prepared_of("flights")
     inside = pa.compute.and_(pa.compute.greater_equal(rows[table.time], start), pa.compute.less(rows[table.time], end))

@@ -108,7 +108,10 @@ SHAPES_NO_BYTES = {  # of an output: what reads settings, shows progress, locks 
 }
 CLIENTS = {"ingest": {"adbc-driver-postgresql", "numpy", "sqlalchemy"}}  # a snapshot is kept, whatever has taken it
 # What a package of the closure computes or compiles with, and what is not installed here.
-UNDERNEATH = {"train": {"scipy", *versions.OPTIONAL}, "prepare": {"sqlglot"}}
+UNDERNEATH = {
+    "train": {"scipy", *versions.BOOSTERS.values(), "onnxmltools"},
+    "prepare": {"sqlglot", "pyspark"},
+}
 WITH_PACKAGES = grimp.build_graph(
     "kiban", include_external_packages=True, exclude_type_checking_imports=True, cache_dir=None
 )

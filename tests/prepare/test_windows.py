@@ -11,7 +11,7 @@ from ibis import _
 from kiban.core import paths
 from kiban.core.settings import read
 from kiban.data import contract, pieces, verdict
-from kiban.prepare import batch, engine
+from kiban.prepare import batch, on_duckdb
 from kiban.prepare.__main__ import Params
 from kiban.prepare.batch import Prepared
 from kiban.prepare.features import load
@@ -33,7 +33,7 @@ def prepared(path: Path, change: Change = lambda rows: rows) -> Prepared:
     needed = batch.needed_by(verdict.read("raw").accepted, LAST, features.lookback_days, params.dataset.timezone)
     return batch.prepare(
         params.dataset,
-        "duckdb",
+        on_duckdb,
         raw,
         contract.prepared_of("flights"),
         features._replace(compute=compute),
@@ -48,13 +48,13 @@ def prepared(path: Path, change: Change = lambda rows: rows) -> Prepared:
 def queries(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """The columns of each query, which the engine streams."""
     asked: list[list[str]] = []
-    real = engine.rows
+    real = on_duckdb.rows
 
     def rows(session: Any, features: ir.Table, where: str) -> Iterator[pa.Table]:
         asked.append(list(features.columns))
         return real(session, features, where)
 
-    monkeypatch.setattr(engine, "rows", rows)
+    monkeypatch.setattr(on_duckdb, "rows", rows)
     return asked
 
 

@@ -29,7 +29,7 @@ def asked(project: Path) -> pa.Table:
 
 
 def test_data_raw_is_what_is_known_where_nothing_else_is_given(asked: pa.Table) -> None:
-    found = new_rows.features(FLIGHTS, "duckdb", asked, new_rows.recent_rows(FLIGHTS, asked, TABLES))
+    found = new_rows.features(FLIGHTS, asked, new_rows.recent_rows(FLIGHTS, asked, TABLES))
     assert found.num_rows == asked.num_rows > 3
     assert "late" not in found.column_names
     trained = prepared_rows("2013-03").join(found.select(KEY), KEY, join_type="left semi")
@@ -41,7 +41,7 @@ def test_data_raw_is_what_is_known_where_nothing_else_is_given(asked: pa.Table) 
 
 def test_without_recent_rows_the_state_of_the_day_is_not_known(asked: pa.Table) -> None:
     recent = new_rows.recent_rows(FLIGHTS, asked, TABLES)
-    found = new_rows.features(FLIGHTS, "duckdb", asked, {**recent, "flights": recent["flights"].slice(0, 0)})
+    found = new_rows.features(FLIGHTS, asked, {**recent, "flights": recent["flights"].slice(0, 0)})
     unknown = new_rows.null_throughout(found)
     assert [name for name in found.column_names if name.startswith("state_") and name.endswith(("h", "d"))] != []
     assert {name for name in found.column_names if "delay" in name} <= set(unknown)
@@ -75,7 +75,7 @@ def edited(rows: pa.Table, **columns: list[object]) -> pa.Table:
 )
 def test_rows_that_the_raw_contract_rejects_are_refused(asked: pa.Table, edit: object, message: str) -> None:
     with pytest.raises(KibanError, match=f"the rows that are asked about: {message}"):
-        new_rows.features(FLIGHTS, "duckdb", edit(asked), {})  # type: ignore[operator]
+        new_rows.features(FLIGHTS, edit(asked), {})  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -84,13 +84,13 @@ def test_recent_rows_that_overlap_are_refused(asked: pa.Table, table: str) -> No
     recent = new_rows.recent_rows(FLIGHTS, asked, TABLES)
     twice = {**recent, table: pa.concat_tables([recent[table], recent[table].slice(0, 1)])}
     with pytest.raises(KibanError, match=f"recent {table}: two rows have the same key"):
-        new_rows.features(FLIGHTS, "duckdb", asked, twice)
+        new_rows.features(FLIGHTS, asked, twice)
 
 
 def test_a_table_that_is_missing_is_named(asked: pa.Table) -> None:
     recent = new_rows.recent_rows(FLIGHTS, asked, ["flights", "weather"])
     with pytest.raises(KibanError, match="recent rows of table planes are missing"):
-        new_rows.features(FLIGHTS, "duckdb", asked, recent)
+        new_rows.features(FLIGHTS, asked, recent)
 
 
 def test_a_raw_file_that_was_not_validated_is_not_used(asked: pa.Table) -> None:
@@ -106,4 +106,4 @@ def test_an_impossible_date_is_one_sentence(asked: pa.Table) -> None:
         asked.column_names.index("month"), "month", pa.array([2] * asked.num_rows)
     )
     with pytest.raises(KibanError, match="cannot be computed"):
-        new_rows.features(FLIGHTS, "duckdb", impossible, recent)
+        new_rows.features(FLIGHTS, impossible, recent)

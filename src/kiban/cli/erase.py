@@ -9,7 +9,6 @@ from kiban.cli import reasons
 from kiban.cli.places import Place
 from kiban.core import paths
 from kiban.core.settings import Sections, read
-from kiban.data.settings import Engine
 from kiban.sources.settings import Dataset
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 class Params(Sections):
     dataset: Dataset
-    engine: Engine
 
 
 @click.command()
@@ -67,16 +65,16 @@ def erase(
             "--source-forgets"
         )
     params = read(Params)
-    dataset, engine = params.dataset, params.engine
+    dataset = params.dataset
     asked: Holding
     if path:
         asked, tables = holders.read(path, contract.read_raw(paths.raw_contract(dataset.name)))
     else:
         asked, tables = operation.too_old(dataset, now)
     if dry_run:
-        _show(operation.find(asked, dataset, engine, tables)[1], "hold")
+        _show(operation.find(asked, dataset, tables)[1], "hold")
         return
-    _show(operation.erase(asked, dataset, engine, tables, reason or "", now.date()), "held")
+    _show(operation.erase(asked, dataset, tables, reason or "", now.date()), "held")
     print("erase: now `dvc repro`, look, and commit data/, monitoring/ and dvc.lock; `kiban push` sends the rest")
 
 

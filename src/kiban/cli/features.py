@@ -11,7 +11,6 @@ from kiban.core.errors import KibanError
 from kiban.core.settings import Sections, read
 from kiban.data import contract
 from kiban.data.batches import STATIC
-from kiban.data.settings import Engine
 from kiban.sources.settings import Dataset
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ SUFFIXES = (".csv", ".parquet")
 
 class Params(Sections):
     dataset: Dataset
-    engine: Engine
 
 
 @click.command()
@@ -82,7 +80,7 @@ def features(raw: tuple[str, ...], rows_path: str | None, example: Path | None, 
     rows = read_as(new_rows.table_asked_about(dataset), rows_path)
     recent = {table: read_as(table, path) for table, path in recent_paths.items()}
     recent |= new_rows.recent_rows(dataset, rows, [table for table in tables if table not in recent_paths])
-    rows_for_model = new_rows.features(dataset, params.engine, rows, recent)
+    rows_for_model = new_rows.features(dataset, rows, recent)
     prepared = contract.prepared_of(dataset.name)
     if output:
         columns = [*prepared.key, *(name for name in prepared.features() if name not in prepared.key)]

@@ -13,7 +13,6 @@ from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.core.settings import Sections, read
 from kiban.core.text import plain
-from kiban.data.settings import Engine
 from kiban.sources.settings import Dataset
 
 MOST_LABELS = 3
@@ -21,7 +20,6 @@ MOST_LABELS = 3
 
 class Params(Sections):
     dataset: Dataset
-    engine: Engine
 
 
 @click.command()
@@ -142,9 +140,9 @@ def _to_table(
     database, run = Database(str(name)), f"score-{secrets.token_hex(8)}"
     if backfill:
         first, dots, last = backfill.partition("..")
-        asked = answers.past(dataset, params.engine, first, last if dots else first)
+        asked = answers.past(dataset, first, last if dots else first)
     else:
-        asked = answers.new(dataset, params.engine, now)
+        asked = answers.new(dataset, now)
     is_empty = True
     with answers.model(version) as servable:
         for batch, rows in asked:

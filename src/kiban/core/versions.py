@@ -11,7 +11,7 @@ from kiban.core.settings import parse
 
 BOOSTERS = {"lightgbm": "lightgbm", "xgboost": "xgboost-cpu"}
 """By module: the package of estimators that few need, which has a lock of its own extra."""
-OPTIONAL = (*BOOSTERS.values(), "onnxmltools")
+OPTIONAL = (*BOOSTERS.values(), "onnxmltools", "pyspark")
 
 
 def read(content: bytes, where: str) -> dict[str, str]:

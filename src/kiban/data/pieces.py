@@ -95,7 +95,7 @@ def as_now(file: BinaryIO, contract: Table, batch: str, scratch: Path) -> Iterat
     It is that of the open file itself, unless its columns were otherwise. Raises KibanError like parquet.as_now.
     """
     if contract.at(batch) is contract:
-        yield Path(f"/dev/fd/{file.fileno()}")
+        yield path_of(file)
         return
     path = scratch / "as_now.parquet"
     rows = (parquet.as_now(part, contract, batch, file.name) for part in read(file))
@@ -115,12 +115,16 @@ def count(file: BinaryIO | Path) -> int:
     return rows
 
 
+def path_of(file: BinaryIO) -> Path:
+    """A path by which others open what is open here, whatever stands at its own path by now."""
+    return Path(f"/dev/fd/{file.fileno()}")
+
+
 def _opened(file: BinaryIO | Path) -> pq.ParquetFile:
-    """Arrow itself opens the file by its path, or by the number of what is open: its threads may let go of a file
-    after the reader has returned, and a Python object that they hold then ends the process (parquet.py).
+    """Arrow itself opens the file: its threads may let go of one after the reader has returned, and a Python object
+    that they hold then ends the process (parquet.py).
     """
-    path = file if isinstance(file, Path) else Path(f"/dev/fd/{file.fileno()}")
-    return pq.ParquetFile(str(path), pre_buffer=False)
+    return pq.ParquetFile(str(file if isinstance(file, Path) else path_of(file)), pre_buffer=False)
 
 
 def joined(tables: Sequence[pa.Table], where: str) -> pa.Table:

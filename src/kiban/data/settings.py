@@ -30,4 +30,5 @@ class Featured(Identity):
     features: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\.py$")]
 
 
-Engine = Literal["duckdb"]
+Engine = Literal["duckdb", "pyspark"]
+"""The engine that computes the features of batches, by its name in Ibis."""

@@ -9,6 +9,8 @@ import ibis
 import ibis.expr.types as ir
 from ibis import _
 
+from kiban.data import exact
+
 ROWS_OF = "flights"  # each prepared row comes from one row of this table; `kiban features` takes new rows of it
 LOOKBACK_DAYS = 17  # the longest window of 14 days, the hour before departure, and departures two days late
 
@@ -19,7 +21,6 @@ CUT_OFF = HOUR
 DELAY_RANGE = (-15, 180)  # minutes; a delay of a day says no more about the next flight than one of three hours
 WEATHER_AGE = 2 * HOUR  # an hour of observation ends before the cut-off, at whatever minute the flight departs
 MOST_WIND = 200  # mph; above it the instrument is wrong (one row of 2013 has 1048)
-SCALE = 100  # a mean has two decimals; delays are whole minutes, so their sums are exact in any order
 
 
 def features(tables: Mapping[str, ir.Table]) -> ir.Table:
@@ -123,9 +124,7 @@ def _state_of_the_day(flights: ir.Table) -> ir.Table:
         return value.over(ibis.range_window(group_by=by, order_by="at", preceding=seconds, following=0))
 
     def mean(by: list[str], seconds: int) -> ir.NumericValue:
-        # In whole numbers, half away from zero: engines round a tie in floating point differently.
-        total, number = over(_.delay.sum(), by, seconds), over(_.delay.count(), by, seconds).nullif(0)
-        return total.sign() * ((2 * SCALE * total.abs() + number) // (2 * number)) / SCALE
+        return exact.mean(over(_.delay.sum(), by, seconds), over(_.delay.count(), by, seconds))
 
     means = {name: mean(by, seconds) for name, (by, seconds) in _MEAN_DELAYS.items()}
     waiting = {name: over(_.queue.sum(), by, seconds) for name, (by, seconds) in _WAITING.items()}

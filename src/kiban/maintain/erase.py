@@ -20,7 +20,7 @@ from kiban.core.errors import KibanError, one_line
 from kiban.core.git import git
 from kiban.core.tombstones import Tombstone
 from kiban.data import contract, parquet
-from kiban.data.settings import Engine, Featured
+from kiban.data.settings import Featured
 from kiban.ingest import forgotten, ledger, retention
 from kiban.ingest.ledger import Entry
 from kiban.maintain import holders
@@ -110,7 +110,7 @@ class Objects:
                 raise KibanError(f"{name} does not let {digest} be removed: {what}") from None
 
 
-def find(asked: Holding, dataset: Featured, engine: Engine, tables: Collection[str]) -> tuple[Holding, Erased]:
+def find(asked: Holding, dataset: Featured, tables: Collection[str]) -> tuple[Holding, Erased]:
     """All that holds something of what is to be forgotten; of keys, those of the prepared rows are found first.
 
     Raises KibanError if a store cannot be read.
@@ -118,7 +118,7 @@ def find(asked: Holding, dataset: Featured, engine: Engine, tables: Collection[s
     objects = Objects()
     digests = objects.every()
     if isinstance(asked, Keys):
-        asked = _with_prepared(asked, dataset, engine, tables, map(objects.content, digests))
+        asked = _with_prepared(asked, dataset, tables, map(objects.content, digests))
     holding = [
         digest
         for digest in track(digests, description="objects", transient=True)
@@ -141,9 +141,7 @@ def _copies() -> list[str]:
     return [logged.copied_to(address, name.removesuffix(logged.COPY)) for name in names]
 
 
-def _with_prepared(
-    keys: Keys, dataset: Featured, engine: Engine, tables: Collection[str], contents: Iterable[bytes | None]
-) -> Keys:
+def _with_prepared(keys: Keys, dataset: Featured, tables: Collection[str], contents: Iterable[bytes | None]) -> Keys:
     """The keys, and those of the prepared rows that were made of their rows in any version."""
     name = new_rows.table_asked_about(dataset)
     if name not in tables:
@@ -163,7 +161,7 @@ def _with_prepared(
         return keys
     rows = rows.group_by(rows.column_names).aggregate([])
     others = new_rows.recent_rows(dataset, rows, [table for table in raw if table != name])
-    return keys.also(new_rows.keys_of(dataset, engine, rows, others))
+    return keys.also(new_rows.keys_of(dataset, rows, others))
 
 
 def too_old(dataset: Dataset, now: datetime) -> tuple[Older, list[str]]:
@@ -188,9 +186,7 @@ def too_old(dataset: Dataset, now: datetime) -> tuple[Older, list[str]]:
     return Older(tuple(aged)), chosen
 
 
-def erase(
-    asked: Holding, dataset: Featured, engine: Engine, tables: Collection[str], reason: str, today: date
-) -> Erased:
+def erase(asked: Holding, dataset: Featured, tables: Collection[str], reason: str, today: date) -> Erased:
     """Erase all that holds something of what is to be forgotten, and say what it was.
 
     The list of the objects is written before the first of them is removed, and they are removed last, so that one that
@@ -198,18 +194,16 @@ def erase(
     promotion runs, if something is left, or if a store cannot be read.
     """
     with turns.alone("cycle"), promote.alone():
-        return _erase(asked, dataset, engine, tables, reason, today)
+        return _erase(asked, dataset, tables, reason, today)
 
 
-def _erase(
-    asked: Holding, dataset: Featured, engine: Engine, tables: Collection[str], reason: str, today: date
-) -> Erased:
+def _erase(asked: Holding, dataset: Featured, tables: Collection[str], reason: str, today: date) -> Erased:
     secret = forgotten.secret()
     if isinstance(asked, Keys) and secret:
         forgotten.check(dataset.name, secret)
     _complete(dataset)
     runs, problem = _runs()  # they too name objects of DVC
-    every, plan = find(asked, dataset, engine, tables)
+    every, plan = find(asked, dataset, tables)
     known = tombstones.dates(tombstones.read())
     if new := [digest for digest in plan.objects if digest not in known]:
         tombstones.add(Tombstone(date=today, reason=reason, objects=new))
@@ -226,7 +220,7 @@ def _erase(
     remove_again()
     if (archive.FOLDER.with_suffix(".dvc")).exists() and archive.FOLDER.exists():
         tree.dvc("add", "--quiet", str(archive.FOLDER))
-    _, left = find(every, dataset, engine, tables)
+    _, left = find(every, dataset, tables)
     if not left.is_nothing:
         names = [*left.objects, *map(str, left.files), *left.copies][:3]
         raise KibanError(f"something is still in {', '.join(names)}: is it being written? Do it again")

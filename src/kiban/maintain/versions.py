@@ -7,7 +7,8 @@ from kiban.core import files, paths
 from kiban.core.errors import KibanError, exit_on_error
 from kiban.core.versions import read
 
-LOCKS = ("requirements.lightgbm.lock", "requirements.xgboost.lock", "requirements.lock")
+EXTRAS = ("lightgbm", "xgboost", "spark")
+LOCKS = (*(f"requirements.{name}.lock" for name in EXTRAS), "requirements.lock")
 HEADER = "# The versions of what shapes bytes: `make lock` writes them, and dvc.yaml says which stage uses what.\n"
 
 

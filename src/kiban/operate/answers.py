@@ -14,7 +14,6 @@ from kiban.core.errors import KibanError
 from kiban.data import contract, parquet, pieces, verdict
 from kiban.data.batches import STATIC, base, period
 from kiban.data.contract import Table
-from kiban.data.settings import Engine
 from kiban.ingest import forgotten, ledger, take
 from kiban.ingest.forgotten import Forgotten
 from kiban.operate import promote, registry, release
@@ -62,7 +61,7 @@ def model(version: str | None) -> Iterator[Servable]:
         yield load(Path(folder) / SERVABLE)
 
 
-def new(dataset: Dataset, engine: Engine, now: datetime) -> Iterator[tuple[str, pa.Table]]:
+def new(dataset: Dataset, now: datetime) -> Iterator[tuple[str, pa.Table]]:
     """The features of the rows of each batch that the source has and the ledger lacks, as they are known now.
 
     What an ingest would not take, because it is too old or to be forgotten, is left out. Raises KibanError if a source
@@ -86,7 +85,7 @@ def new(dataset: Dataset, engine: Engine, now: datetime) -> Iterator[tuple[str, 
             further = [rows for each, rows in parts.items() if each < batch or (each == batch and table != name)]
             recent[table] = pa.concat_tables([recent[table], *further])
         if asked.num_rows:
-            yield batch, new_rows.features(dataset, engine, asked, recent)
+            yield batch, new_rows.features(dataset, asked, recent)
 
 
 def _read(dataset: Dataset, table: Table, source: Opened, name: str, batch: str, gone: Sequence[Forgotten]) -> pa.Table:
@@ -95,7 +94,7 @@ def _read(dataset: Dataset, table: Table, source: Opened, name: str, batch: str,
     return forgotten.without(parquet.conform(rows, table, where), gone)
 
 
-def past(dataset: Dataset, engine: Engine, first: str, last: str) -> Iterator[tuple[str, pa.Table]]:
+def past(dataset: Dataset, first: str, last: str) -> Iterator[tuple[str, pa.Table]]:
     """The features of the rows of accepted batches, from the first to the last, as they were known at their time.
 
     Raises KibanError if there is no such batch, or if its file changed after validation.
@@ -109,7 +108,7 @@ def past(dataset: Dataset, engine: Engine, first: str, last: str) -> Iterator[tu
     for batch in batches:
         with verdict.opened(paths.raw_file(dataset.name, name, batch), accepted[batch]) as file:
             asked = parquet.as_now(parquet.read_open(file), tables[name], batch, file.name)
-        yield batch, new_rows.features(dataset, engine, asked, new_rows.recent_rows(dataset, asked, list(tables)))
+        yield batch, new_rows.features(dataset, asked, new_rows.recent_rows(dataset, asked, list(tables)))
 
 
 def answered(servable: Servable, batch: str, rows: pa.Table) -> Answered:

@@ -12,6 +12,7 @@ from kiban.data.contract import Table
 from kiban.data.prepared import Counts
 from kiban.data.settings import Engine, Featured
 from kiban.prepare.batch import Prepared, batches_of, needed_by, prepare, superseding_of
+from kiban.prepare.engine import engine
 from kiban.prepare.features import load
 
 # The code on which a prepared batch depends. It also depends on the module of features, the bytes of its raw files,
@@ -27,7 +28,7 @@ class Params(Sections):
 
 def main() -> None:
     params = read(Params)
-    dataset = params.dataset
+    dataset, on = params.dataset, engine(params.engine)
     table = contract.prepared_of(dataset.name)
     raw = contract.read_raw(paths.raw_contract(dataset.name))
     known = verdict.read("raw")
@@ -37,7 +38,7 @@ def main() -> None:
         for name, hashes in accepted.items()
     }
     features = load(dataset.features, raw)
-    code = memo.code((*CODE, features.module), PACKAGES)
+    code = memo.code((*CODE, features.module), (*PACKAGES, *(["pyspark"] if params.engine == "pyspark" else [])))
     counts: dict[str, Counts] = {}
     computed = 0
     for batch in track(batches_of(raw, accepted), description="prepare", transient=True):
@@ -55,7 +56,7 @@ def main() -> None:
         )
         result = memo.recall(key, Prepared)
         if result is None or not files.is_file(path, result.sha256):
-            result = prepare(dataset, params.engine, raw, table, features, batch, needed, later, path)
+            result = prepare(dataset, on, raw, table, features, batch, needed, later, path)
             memo.remember(key, result)
             computed += 1
         counts[batch] = result.counts

@@ -18,10 +18,9 @@ from kiban.core.errors import KibanError
 from kiban.data import batches, parquet, pieces, verdict
 from kiban.data.contract import ROW_HASH, Table, Type
 from kiban.data.prepared import Counts
-from kiban.data.settings import Engine, Identity
-from kiban.prepare.engine import compute, connect
+from kiban.data.settings import Identity
+from kiban.prepare.engine import Engine
 from kiban.prepare.features import Features
-from kiban.prepare.windows import in_cuts
 
 IBIS_TYPES: Mapping[Type, str] = {
     "string": "string",
@@ -87,7 +86,7 @@ def superseding_of(raw: Mapping[str, Table], accepted: Hashes, table: str, batch
 
 def prepare(
     dataset: Identity,
-    engine: Engine,
+    on: Engine,
     raw: Mapping[str, Table],
     table: Table,
     features: Features,
@@ -96,7 +95,7 @@ def prepare(
     later: Mapping[str, str],
     path: Path,
 ) -> Prepared:
-    """Write the prepared rows of `batch` to `path`, without those that have no target.
+    """Write the prepared rows of `batch`, computed on an engine, to `path`, without those that have no target.
 
     Rows whose key is in one of the `later` batches, given by name with their hash, are left out: those replace them.
 
@@ -115,7 +114,6 @@ def prepare(
 
     with ExitStack() as stack:
         scratch = stack.enter_context(files.scratch(path))
-        session = connect(engine, scratch)
 
         def opened(name: str, hashes: Mapping[str, str]) -> dict[str, BinaryIO]:
             # The engine opens the file that was hashed, not what may stand at its path by then.
@@ -124,39 +122,41 @@ def prepare(
                 for part, digest in hashes.items()
             }
 
+        session = on.connect(scratch)
+
+        def rows_of(name: str, snapshots: Mapping[str, BinaryIO], called: str) -> ir.Table:
+            return _rows(on, session, called, raw[name], snapshots)
+
         snapshots = {name: opened(name, hashes) for name, hashes in needed.items()}
-        replacing = opened(features.rows_of, later)
-        of_batch = _features(session, dataset, raw, table, features, batch, snapshots, replacing)
-        is_large = sum(map(pieces.count, snapshots[features.rows_of].values())) > pieces.LARGE
-        if is_large:
-            computed = in_cuts(session, of_batch, table, where, scratch)
-        else:
-            computed = iter([parquet.conform(compute(session, of_batch, f"{where}: the features"), table, where)])
+        tables = {name: rows_of(name, parts, name) for name, parts in snapshots.items()}
+        if later:
+            keys = rows_of(features.rows_of, opened(features.rows_of, later), f"later {features.rows_of}")
+            key = raw[features.rows_of].key
+            tables[features.rows_of] = tables[features.rows_of].anti_join(keys.select(key), key)
+        of_batch = _features(dataset, raw, table, features, batch, tables)
+        count = sum(map(pieces.count, snapshots[features.rows_of].values()))
+        computed = on.in_order(session, of_batch, table, count, where, scratch)
         rows = pieces.write(complete(computed), parquet.schema(table), path)
     counts = Counts(rows=rows, left_out_without_target=left_out)
     return Prepared(counts=counts, sha256=files.sha256(path))
 
 
 def _features(
-    session: BaseBackend,
     dataset: Identity,
     raw: Mapping[str, Table],
     table: Table,
     features: Features,
     batch: str,
-    needed: Mapping[str, Mapping[str, BinaryIO]],
-    later: Mapping[str, BinaryIO],
+    tables: Mapping[str, ir.Table],
 ) -> ir.Table:
-    """The expression of the prepared rows of a batch, from the open snapshots that it needs, by table and batch."""
+    """The expression of the prepared rows of a batch, from the raw rows that it needs, by table."""
     period = batches.period(batch, dataset.timezone)
-    since = period[0] - timedelta(days=features.lookback_days) if period else None
-    tables = {}
-    for name, snapshots in needed.items():
-        rows, time = _rows(session, raw[name], snapshots), raw[name].time
-        if name == features.rows_of and later:
-            keys = _rows(session, raw[name], later).select(raw[name].key)
-            rows = rows.anti_join(keys, raw[name].key)
-        tables[name] = rows.filter(rows[time] >= since) if time and since else rows
+    if period:
+        since = period[0] - timedelta(days=features.lookback_days)
+        times = {name: raw[name].time for name in tables}
+        tables = {
+            name: rows.filter(rows[time] >= since) if (time := times[name]) else rows for name, rows in tables.items()
+        }
     of_batch = features.compute(tables)
     if period and features.lookback_days and table.time is None:
         raise KibanError(
@@ -168,13 +168,13 @@ def _features(
     return of_batch
 
 
-def _rows(session: BaseBackend, contract: Table, files_of_table: Mapping[str, BinaryIO]) -> ir.Table:
+def _rows(on: Engine, session: BaseBackend, name: str, contract: Table, snapshots: Mapping[str, BinaryIO]) -> ir.Table:
     """The rows of open snapshots by batch, with the present columns: those of earlier layouts as they are now."""
-    paths_now = [f"/dev/fd/{file.fileno()}" for batch, file in files_of_table.items() if contract.at(batch) is contract]
-    parts = [session.read_parquet(paths_now)] if paths_now else []
-    for batch, file in files_of_table.items():
+    now = [file for batch, file in snapshots.items() if contract.at(batch) is contract]
+    parts = [on.table(session, name, now)] if now else []
+    for batch, file in snapshots.items():
         if contract.at(batch) is not contract:
-            parts.append(_as_now(session.read_parquet(f"/dev/fd/{file.fileno()}"), contract, batch))
+            parts.append(_as_now(on.table(session, f"{name} {batch}", [file]), contract, batch))
     return reduce(lambda one, other: one.union(other), parts)
 
 

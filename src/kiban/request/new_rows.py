@@ -11,14 +11,14 @@ from kiban.core import paths
 from kiban.core.errors import KibanError
 from kiban.data import batches, contract, parquet, rules, verdict
 from kiban.data.contract import Table
-from kiban.data.settings import Engine, Featured
-from kiban.prepare.engine import compute, connect
+from kiban.data.settings import Featured
 from kiban.prepare.features import Features, load
+from kiban.prepare.on_duckdb import compute, connect
 
 ASKED = "the rows that are asked about"
 
 
-def features(dataset: Featured, engine: Engine, asked: pa.Table, recent: Mapping[str, pa.Table]) -> pa.Table:
+def features(dataset: Featured, asked: pa.Table, recent: Mapping[str, pa.Table]) -> pa.Table:
     """The prepared columns, without the target, of the rows in `asked`, sorted by the prepared table's key.
 
     `asked` has rows of the raw table that the dataset's module names in ROWS_OF. A value that is not known yet, such as
@@ -43,8 +43,8 @@ def features(dataset: Featured, engine: Engine, asked: pa.Table, recent: Mapping
     recorded = tables[definition.rows_of]
     others = recorded.join(asked.select(table.key), table.key, join_type="left anti").select(asked.column_names)
     both = pa.concat_tables([others, _filled(asked, recorded, table.key)])
-    everything = _computed(definition, engine, {**tables, definition.rows_of: both})
-    keys = _computed(definition, engine, {**tables, definition.rows_of: asked}).select(prepared.key)
+    everything = _computed(definition, {**tables, definition.rows_of: both})
+    keys = _computed(definition, {**tables, definition.rows_of: asked}).select(prepared.key)
     rows = everything.join(keys, prepared.key, join_type="left semi")
     if rows.num_rows != asked.num_rows:  # a fault of the expression: answers would go to the wrong rows
         raise KibanError(
@@ -53,15 +53,13 @@ def features(dataset: Featured, engine: Engine, asked: pa.Table, recent: Mapping
     return parquet.conform(rows, prepared, "the features").drop_columns(prepared.target())
 
 
-def keys_of(dataset: Featured, engine: Engine, rows: pa.Table, others: Mapping[str, pa.Table]) -> pa.Table:
+def keys_of(dataset: Featured, rows: pa.Table, others: Mapping[str, pa.Table]) -> pa.Table:
     """The keys of the prepared rows that come of rows of the raw table that the dataset's module names in ROWS_OF.
 
     `others` are the rows of the other raw tables.
     """
     definition = load(dataset.features, contract.read_raw(paths.raw_contract(dataset.name)))
-    return _computed(definition, engine, {**others, definition.rows_of: rows}).select(
-        contract.prepared_of(dataset.name).key
-    )
+    return _computed(definition, {**others, definition.rows_of: rows}).select(contract.prepared_of(dataset.name).key)
 
 
 def _filled(asked: pa.Table, recorded: pa.Table, key: list[str]) -> pa.Table:
@@ -74,9 +72,10 @@ def _filled(asked: pa.Table, recorded: pa.Table, key: list[str]) -> pa.Table:
     return pa.table(columns)
 
 
-def _computed(definition: Features, engine: Engine, tables: Mapping[str, pa.Table]) -> pa.Table:
+def _computed(definition: Features, tables: Mapping[str, pa.Table]) -> pa.Table:
+    """The features of few rows: on DuckDB, whatever engine computes those of batches."""
     expression = definition.compute({name: ibis.memtable(rows) for name, rows in tables.items()})
-    return compute(connect(engine), expression, f"the features of {ASKED}")
+    return compute(connect(), expression, f"the features of {ASKED}")
 
 
 _TIME = pa.timestamp("us", tz="UTC")

@@ -1,0 +1,208 @@
+"""The features on a real Spark: on this machine, on a cluster whose workers see no folder of ours, and behind Connect.
+
+`make test-long` installs Spark beside the environment; Java is the machine's.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pytest
+from slice import ROOT, compose_here
+
+from kiban.core import files, paths
+
+SPARK = ROOT / ".venv/spark"
+NOBODY = 65534
+BATCHES = ["2013-01", "2013-02", "2013-03"]
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(not (SPARK / "pyspark").is_dir(), reason="no Spark: make .venv/spark/installed"),
+    pytest.mark.skipif(shutil.which("java") is None, reason="no Java"),
+]
+
+
+OF_LAST_MONTH = """
+from kiban.core import paths
+from kiban.core.settings import read
+from kiban.data import contract, verdict
+from kiban.prepare.__main__ import Params
+from kiban.prepare.batch import needed_by, prepare
+from kiban.prepare.engine import engine
+from kiban.prepare.features import load
+params, raw = read(Params), contract.read_raw(paths.raw_contract("flights"))
+features, last = load("flights.py", raw), "2013-03"
+needed = needed_by(verdict.read("raw").accepted, last, features.lookback_days, params.dataset.timezone)
+path, table = paths.prepared_file("flights", last), contract.prepared_of("flights")
+print(prepare(params.dataset, engine(params.engine), raw, table, features, last, needed, {}, path).sha256)
+"""
+
+
+def prepare(status: int = 0, program: str | None = None, **variables: str) -> str:
+    """The output of the stage, or of a program, in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(SPARK), "SPARK_LOCAL_IP": "127.0.0.1", **variables}
+    command = [sys.executable, *(["-m", "kiban.prepare"] if program is None else ["-c", program])]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout if program else done.stdout + done.stderr
+
+
+def hashes() -> dict[str, str]:
+    return {batch: files.sha256(paths.prepared_file("flights", batch)) for batch in BATCHES}
+
+
+@pytest.fixture
+def expected(project: Path) -> dict[str, str]:
+    """The hashes of what DuckDB has prepared, which is gone, and Spark is the engine."""
+    made = hashes()
+    shutil.rmtree(paths.prepared_folder("flights"))
+    compose_here("engine=pyspark")
+    return made
+
+
+@pytest.fixture(scope="module")
+def home() -> Iterator[Path]:
+    """A copy of Spark that every account may read."""
+    folder = Path(mkdtemp(prefix="kiban_spark_"))
+    folder.chmod(0o755)
+    shutil.copytree(SPARK / "pyspark", folder / "pyspark", copy_function=_linked)
+    yield folder / "pyspark"
+    shutil.rmtree(folder)
+
+
+def _linked(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def running(
+    home: Path, log: Path, *arguments: str, account: int | None = None, **variables: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of Spark, in a group of its own, which ends with the context."""
+    environment = {"PATH": os.environ["PATH"], "SPARK_HOME": str(home), "SPARK_LOCAL_IP": "127.0.0.1", "HOME": "/"}
+    environment |= variables
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [str(home / "bin/spark-class"), *arguments],
+            cwd="/",
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            user=account,
+            group=account,
+            extra_groups=None if account is None else [],
+        )
+    try:
+        yield process
+    finally:
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_on_this_machine_spark_gives_the_bytes_of_duckdb(expected: dict[str, str]) -> None:
+    """Of one month, as the stage prepares it."""
+    last = prepare(program=OF_LAST_MONTH, KIBAN_SPARK="local[2]", KIBAN_MEMORY="2GB")
+    assert last.split()[-1] == expected[BATCHES[-1]]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="another account needs root")
+def test_workers_of_another_account_share_no_folder_and_one_may_be_killed(
+    expected: dict[str, str], home: Path, tmp_path: Path
+) -> None:
+    assert subprocess.run(["ls", str(Path.cwd())], user=NOBODY, group=NOBODY, capture_output=True).returncode
+    port = free_port()
+    url, place = f"spark://127.0.0.1:{port}", ["--host", "127.0.0.1", "--webui-port", "0"]
+    work = [home.parent / f"work{number}" for number in range(2)]
+    for folder in work:
+        folder.mkdir()
+        os.chown(folder, NOBODY, NOBODY)
+    with ExitStack() as stack:
+        master = ["org.apache.spark.deploy.master.Master", *place, "--port", str(port)]
+        stack.enter_context(running(home, tmp_path / "master.log", *master))
+        wait_for(lambda: answers(port))
+        first, _ = [
+            stack.enter_context(
+                running(
+                    home,
+                    tmp_path / f"{folder.name}.log",
+                    *("org.apache.spark.deploy.worker.Worker", *place, "--cores", "1", "--memory", "1g"),
+                    *("--work-dir", str(folder), url),
+                    account=NOBODY,
+                    SPARK_LOCAL_DIRS=str(folder),
+                )
+            )
+            for folder in work
+        ]
+        stage = subprocess.Popen(
+            [sys.executable, "-c", OF_LAST_MONTH],
+            env={**os.environ, "PYTHONPATH": str(SPARK), "SPARK_LOCAL_IP": "127.0.0.1", "KIBAN_SPARK": url},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        wait_for(lambda: all(any(folder.rglob("shuffle_*.data")) for folder in work), 120)
+        end(first)
+        output, _ = stage.communicate(timeout=300)
+    assert output.split()[-1] == expected[BATCHES[-1]]
+
+
+def test_behind_connect_spark_reads_the_store_itself(expected: dict[str, str], home: Path, tmp_path: Path) -> None:
+    port, store = free_port(), tmp_path / "store"
+    for raw in paths.raw_folder("flights").rglob("*.parquet"):
+        digest = files.md5(raw)
+        (store / "files/md5" / digest[:2]).mkdir(parents=True, exist_ok=True)
+        shutil.copy(raw, store / "files/md5" / digest[:2] / digest[2:])
+    server = [
+        *("org.apache.spark.deploy.SparkSubmit", "--class", "org.apache.spark.sql.connect.service.SparkConnectServer"),
+        *("--master", "local[2]", "--conf", f"spark.connect.grpc.binding.port={port}"),
+        *("--conf", "spark.ui.enabled=false", "spark-internal"),
+    ]
+    with running(home, tmp_path / "connect.log", *server):
+        wait_for(lambda: answers(port))
+        variables = {"KIBAN_SPARK": f"sc://127.0.0.1:{port}", "KIBAN_SPARK_STORE": store.as_uri()}
+        assert prepare(program=OF_LAST_MONTH, **variables).split()[-1] == expected[BATCHES[-1]]
+        shutil.rmtree(store)
+        assert "the rows of flights cannot be given to Spark" in prepare(1, **variables)
+
+
+def test_what_is_not_there_is_said(expected: dict[str, str]) -> None:
+    without = prepare(1, PYTHONPATH="", KIBAN_SPARK="local[1]")
+    assert "params.yaml: engine: pyspark is not installed: `make extra EXTRA=spark`" in without
+    without = prepare(1, JAVA_HOME="/nowhere", KIBAN_SPARK="local[1]")
+    assert "Spark at local[1] cannot be used (local Spark needs Java 17)" in without
