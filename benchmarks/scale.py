@@ -12,6 +12,7 @@ DuckDB, for the batches of the table.
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -70,6 +71,7 @@ class Measured(NamedTuple):
 
 def measured(folder: Path, memory: str, *command: str) -> Measured:
     environment = {**os.environ, "PYTHONPATH": str(folder / "src"), "OMP_NUM_THREADS": "2", "KIBAN_MEMORY": memory}
+    environment["PYTHONPATH"] += f":{ROOT / '.venv/estimators'}"  # of `make .venv/estimators/installed`
     environment |= {"PYTHONHASHSEED": "0", "OPENBLAS_CORETYPE": "Haswell", "GOMP_SPINCOUNT": "1000"}
     with tempfile.TemporaryFile("w+") as output:
         started = time.monotonic()
@@ -121,6 +123,19 @@ def clone(folder: Path, times: int, is_month: bool) -> list[str]:
     return months
 
 
+def train_in_pieces(folder: Path, memory: str, share: str, is_month: bool) -> Measured:
+    """Train XGBoost on all rows, from disk, and put the model of the sample in its place again."""
+    kiban, stage = str(Path(sys.executable).with_name("kiban")), [sys.executable, "-m", "kiban.train"]
+    settings = [f"sample={share}", *(SPLIT_OF_MONTH if is_month else [])]
+    shutil.copytree(folder / "models", folder / "kept")
+    run(folder, memory, kiban, "compose", "model=xgboost_in_pieces", "model.n_estimators=50", *settings)
+    done = run(folder, memory, *stage)
+    shutil.rmtree(folder / "models")
+    (folder / "kept").rename(folder / "models")
+    run(folder, memory, kiban, "compose", *settings)
+    return done
+
+
 def scale(millions: int, is_month: bool, memory: str) -> Table:
     times = max(1, round(millions * 1e6 / A_YEAR))
     title = f"{times * A_YEAR / 1e6:.1f} million flights a year{', March' if is_month else ''}, {memory}"
@@ -148,6 +163,7 @@ def scale(millions: int, is_month: bool, memory: str) -> Table:
         for stage in STAGES:
             done = measured(folder, memory, python, "-m", f"kiban.{stage}")
             note = ""
+            share = None
             if stage == "train" and (share := re.search(r"sample: ([\d.]+)", done.output)):
                 run(folder, memory, kiban, "compose", f"sample={share[1]}", *(SPLIT_OF_MONTH if is_month else []))
                 run(folder, memory, python, "-m", "kiban.config")
@@ -155,6 +171,8 @@ def scale(millions: int, is_month: bool, memory: str) -> Table:
             if done.status:
                 raise SystemExit(f"{stage} ended with {done.status}:\n{done.output}")
             add(stage, rows, done, note)
+            if stage == "train" and share:
+                add("train, XGBoost", rows, train_in_pieces(folder, memory, share[1], is_month), "all, 50 trees")
         last = f"data/prepared/flights/{months[-1]}.parquet"
         of_last = pq.read_metadata(folder / last).num_rows
         add("kiban score", of_last, run(folder, memory, kiban, "score", last, "scored.parquet"), months[-1])

@@ -1,6 +1,7 @@
 """LightGBM and XGBoost: what is served answers as they do, or train refuses; cores do not change their bytes."""
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from clones import environment
 from slice import ROOT, compose_here, prepared_rows
 
 from kiban.core.errors import KibanError
-from kiban.core.paths import MODEL
+from kiban.core.paths import METRICS, MODEL
 from kiban.data import contract
 from kiban.servable import columns, skops_file
 from kiban.servable.columns import Columns
@@ -113,6 +114,25 @@ def test_what_is_shipped_trains_is_served_as_onnx_and_has_the_same_bytes_with_ot
         assert "served as onnx" in done.stdout
         found.add((hashlib.sha256(MODEL.read_bytes()).hexdigest(), load().model_id))
     assert len(found) == 1
+
+
+@long
+def test_xgboost_learns_from_all_rows_in_pieces_while_a_sample_is_in_memory(project: Path, installed: None) -> None:
+    small = ["model.n_estimators=60", "model.min_child_weight=10"]
+    found, aucs = set(), {}
+    for model, sample in (("xgboost", "null"), ("xgboost_in_pieces", "0.2"), ("xgboost_in_pieces", "0.2")):
+        compose_here(f"model={model}", f"sample={sample}", *small)
+        shutil.rmtree(".kiban_cache", ignore_errors=True)
+        given = environment(PYTHONPATH=f"{FOLDER}:{ROOT / 'src'}", PYTHONHASHSEED="0")
+        for stage in ("train", "evaluate"):
+            done = subprocess.run([sys.executable, "-m", f"kiban.{stage}"], env=given, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+        aucs[model] = json.loads(METRICS.read_text())["test"]["roc_auc"]
+        if sample != "null":
+            found.add((hashlib.sha256(MODEL.read_bytes()).hexdigest(), load().model_id))
+            assert load().manifest.format == "onnx"
+    assert len(found) == 1
+    assert aucs["xgboost_in_pieces"] == pytest.approx(aucs["xgboost"], abs=0.015)
 
 
 @pytest.mark.parametrize("model", [CASES[0][1], CASES[4][1]])

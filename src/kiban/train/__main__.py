@@ -26,14 +26,14 @@ from kiban.servable.manifest import Manifest
 from kiban.servable.reference import Reference, reference
 from kiban.tasks.metric import Scores
 from kiban.tasks.task import Task, task_of
-from kiban.train import calibrate, choose, decide, estimator, example, export, fit, missing, rows, size
+from kiban.train import calibrate, choose, decide, estimator, example, export, fit, in_pieces, missing, rows, size
 from kiban.train.rows import Rows
-from kiban.train.settings import Decision, Model, Preprocessing, Sample
+from kiban.train.settings import EXTERNAL, Decision, Model, Preprocessing, Sample
 
 # The code on which a fitted model depends. It also depends on the rows, the contract and the parameters.
 CODE = (
     *("kiban.data.split", "kiban.servable.columns", "kiban.servable.skops_file"),
-    *("kiban.train.estimator", "kiban.train.fit", "kiban.train.missing"),
+    *("kiban.train.estimator", "kiban.train.fit", "kiban.train.in_pieces", "kiban.train.missing"),
 )
 MOST_ASKED = 20_000  # training rows, for whether the model gives more than one answer
 PACKAGES = ("numpy", "pandas", "pyarrow", "scikit-learn", "scipy", "skops")
@@ -165,6 +165,11 @@ def _fitted(params: Params, table: Table, task: Task, training: Rows, hashes: Ma
             skops_file.loads(content, str(MODEL), skops_file.TRAINED), content, remembered.offset, remembered.scale
         )
     pipeline = estimator.pipeline(features, params.preprocessing, params.model, task)
+    if params.model.get(EXTERNAL):
+        offset, scale = in_pieces.fit_in_pieces(
+            pipeline, task, params.dataset.name, table, resolved(params.split, hashes), hashes, groups, training
+        )
+        return _kept(pipeline, key, offset, scale)
     repeated, origin = missing.repeat_without(training.columns, features, groups)
     target = training.target[origin]
     weights = None if training.weights is None else training.weights[origin]
@@ -173,6 +178,11 @@ def _fitted(params: Params, table: Table, task: Task, training: Rows, hashes: Ma
         offset, scale = fit.fit(pipeline, task, repeated, target, weights)
     except ValueError as error:
         raise KibanError(f"params.yaml: model: {one_line(error)}") from None
+    return _kept(pipeline, key, offset, scale)
+
+
+def _kept(pipeline: Pipeline, key: str, offset: float, scale: float) -> FittedModel:
+    """A fitted model, which is remembered."""
     content = skops_file.dumps(pipeline)
     memo.remember(key, Fitted(sha256=hashlib.sha256(content).hexdigest(), offset=offset, scale=scale))
     return FittedModel(pipeline, content, offset, scale)

@@ -17,8 +17,7 @@ from kiban.core.errors import KibanError, one_line
 from kiban.data.contract import Column
 from kiban.servable import columns
 from kiban.tasks.task import Task
-from kiban.train import choose
-from kiban.train.settings import Model, Preprocessing
+from kiban.train.settings import OURS, Model, Preprocessing
 
 BOOSTERS = ("lightgbm.LGBMClassifier", "lightgbm.LGBMRegressor", "xgboost.XGBClassifier", "xgboost.XGBRegressor")
 """Estimators of other packages, which are not in requirements.lock: `make extra EXTRA=lightgbm` installs one."""
@@ -86,7 +85,7 @@ def _estimator(model: Model) -> BaseEstimator:
     if "_target_" not in model:
         raise KibanError("params.yaml: model._target_: missing; choose one with `kiban compose model=NAME`")
     try:
-        estimator = _built({name: value for name, value in model.items() if name != choose.KEY}, "model")
+        estimator = _built({name: value for name, value in model.items() if name not in OURS}, "model")
         # One of a stack tells only after the fit that it gives probabilities, if it has the final estimator by default.
         gives_probabilities = hasattr(estimator, "predict_proba") or isinstance(estimator, StackingClassifier)
         is_suited = is_regressor(estimator) or (is_classifier(estimator) and gives_probabilities)

@@ -63,16 +63,17 @@ def fit(
         if not has_fit_parameter(model[-1], "sample_weight"):
             raise ValueError(f"{type(model[-1]).__name__} takes no weights, and the contract has a column of them")
         arguments[f"{model.steps[-1][0]}__sample_weight"] = weights / weights.mean()
-    if task.name != "regression":
-        model.fit(frame(columns), target, **arguments)
-        return 0.0, 1.0
-    offset, scale = _scale(model, target)
-    model.fit(frame(columns), (target - offset) / scale, **arguments)
+    offset, scale = scale_of(model, task, target)
+    model.fit(frame(columns), (target - offset) / scale if task.name == "regression" else target, **arguments)
     return offset, scale
 
 
-def _scale(model: Pipeline, target: Target) -> tuple[float, float]:
-    """The mean and the standard deviation, or 0 and the mean for a model of positive numbers."""
+def scale_of(model: Pipeline, task: Task, target: Target) -> tuple[float, float]:
+    """The mean and the standard deviation of numbers, or 0 and the mean for a model of positive ones; 0 and 1 for
+    classes.
+    """
+    if task.name != "regression":
+        return 0.0, 1.0
     parts = [model[-1], *model[-1].get_params(deep=True).values()]
     losses = [part for part in parts if isinstance(part, str)]
     if {"poisson", "gamma"} & set(losses) or any(isinstance(part, POSITIVE) for part in parts):

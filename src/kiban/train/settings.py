@@ -12,6 +12,9 @@ Sample = Annotated[float, Field(gt=0, lt=1)] | None
 
 Model = dict[str, Any]
 """`_target_`, a scikit-learn class, and its arguments. estimator.py checks them: only scikit-learn knows them."""
+EXTERNAL = "external_memory"
+OURS = ("features", EXTERNAL)
+"""The keys of the section `model` that are no arguments of the estimator."""
 
 
 class Preprocessing(Settings):
