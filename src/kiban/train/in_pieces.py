@@ -49,7 +49,7 @@ def fit_in_pieces(
         raise KibanError("params.yaml: model.external_memory: only XGBoost reads rows from disk: leave it out")
     offset, scale = fit.scale_of(model, task, some.target)
     preprocessing.fit(columns.frame(some.columns), some.target)
-    mean_weight = None if some.weights is None else some.weights.mean()
+    mean_weight = 1.0 if some.weights is None else some.weights.mean()
 
     def piece_of(number: int, rows: pa.Table) -> dict[str, Any]:
         """What XGBoost learns of some rows, of which a share is repeated without what may be missing."""
@@ -67,9 +67,8 @@ def fit_in_pieces(
 
     def training(batch: str, digest: str) -> Iterator[pa.Table]:
         for rows in prepared.in_pieces(dataset, batch, digest):
-            of_training = split.parts(batch, rows, table.key).get("train")
-            for start in range(0, 0 if of_training is None else of_training.num_rows, ROWS):
-                yield of_training.slice(start, ROWS)
+            part = split.parts(batch, rows, table.key).get("train", rows.slice(0, 0))
+            yield from (part.slice(start, ROWS) for start in range(0, part.num_rows, ROWS))
 
     def pieces_of() -> Iterator[dict[str, Any]]:
         rows = (part for batch, digest in sorted(hashes.items()) for part in training(batch, digest))
