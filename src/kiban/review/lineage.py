@@ -19,7 +19,7 @@ from kiban.request import origin
 from kiban.review.revision import Batch, Revision
 from kiban.servable.evaluation import Figures
 
-PARAMETERS = ("engine", "split", "missing", "model", "preprocessing", "decision")
+PARAMETERS = ("engine", "split", "sample", "missing", "model", "preprocessing", "decision")
 """The sections of params.yaml on which a model depends, besides its data."""
 
 
@@ -70,7 +70,7 @@ def lineage(model_id: str) -> Lineage:
         commit=_described(commit) if commit else None,
         batches=revision.batches,
         split=split,
-        parameters={name: revision.params[name] for name in PARAMETERS if name in revision.params},
+        parameters={name: revision.params[name] for name in PARAMETERS if revision.params.get(name) is not None},
         metrics=revision.evaluation.splits,
         verdicts=revision.verdicts,
     )
