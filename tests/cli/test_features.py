@@ -9,6 +9,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
+from slice import compose_here
 
 from kiban.cli import commands
 from kiban.core.errors import KibanError
@@ -37,6 +38,12 @@ def test_it_prints_a_request_that_the_model_takes(asked: pa.Table) -> None:
     assert body.keys() == {"records"}
     assert len(body["records"]) == 5
     assert all(list(record) == names for record in body["records"])
+
+
+def test_requests_are_answered_without_spark_where_it_computes_the_batches(asked: pa.Table) -> None:
+    expected = features("--for", "asked.csv").stdout
+    compose_here("engine=pyspark")
+    assert features("--for", "asked.csv").stdout == expected
 
 
 def test_a_table_has_the_key_too(asked: pa.Table) -> None:

@@ -206,3 +206,7 @@ def test_what_is_not_there_is_said(expected: dict[str, str]) -> None:
     assert "params.yaml: engine: pyspark is not installed: `make extra EXTRA=spark`" in without
     without = prepare(1, JAVA_HOME="/nowhere", KIBAN_SPARK="local[1]")
     assert "Spark at local[1] cannot be used (local Spark needs Java 17)" in without
+    nobody = free_port()
+    without = prepare(1, KIBAN_SPARK=f"sc://127.0.0.1:{nobody}/;token=geheim;user_id=us")
+    assert f"KIBAN_SPARK: nobody answers at sc://127.0.0.1:{nobody}: [Errno 111] Connection refused" in without
+    assert "geheim" not in without

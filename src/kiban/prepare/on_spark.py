@@ -6,12 +6,14 @@ Python. This module is imported only if the engine is Spark: pyspark is an extra
 """
 
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import reduce
 from math import ceil
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 import ibis
 import ibis.expr.types as ir
@@ -35,6 +37,7 @@ CLUSTER = "KIBAN_SPARK"
 STORE = "KIBAN_SPARK_STORE"
 """That with the address of DVC's store as the workers see it, such as s3a://bucket/path; without it rows are sent."""
 ROWS_OF_A_PART = 100_000  # of what Spark computes at once: each of its tasks costs some ten milliseconds
+PORTS = {"sc": 15002, "spark": 7077}
 INSTANT = pa.timestamp("us", "UTC")
 FAILED = (PySparkException, Py4JError, IbisError, pa.ArrowException, OSError)
 SETTINGS = {  # whatever the cluster's own are, the same rows come of the same expression
@@ -49,6 +52,7 @@ def connect(scratch: Path | None = None) -> BaseBackend:
     Raises KibanError if Spark cannot be reached, or does not start.
     """
     url = os.environ.get(CLUSTER) or "local[*]"
+    _check_reached(url)
     builder = SparkSession.builder
     if url.startswith("sc://"):
         builder = builder.remote(url)
@@ -64,11 +68,28 @@ def connect(scratch: Path | None = None) -> BaseBackend:
             }
         for name, value in own.items():
             builder = builder.config(name, value)
-    with _explained(f"engine: pyspark: Spark at {url} cannot be used (local Spark needs Java 17)"):
+    address, _, secrets = url.partition(";")  # sc://HOST:15002/;token=…
+    where = f"engine: pyspark: Spark at {address} cannot be used (local Spark needs Java 17)"
+    with _explained(where, secrets):
         spark = builder.getOrCreate()
         for name, value in SETTINGS.items():
             spark.conf.set(name, value)
         return ibis.pyspark.connect(spark)
+
+
+def _check_reached(url: str) -> None:
+    """Raise KibanError if nobody answers at a cluster's address: Spark itself would try for ten minutes."""
+    scheme, separator, rest = url.partition("://")
+    places = [urlsplit(f"//{place}") for place in rest.partition("/")[0].split(",")] if separator else []
+    for place in places:
+        try:
+            with socket.create_connection((place.hostname, place.port or PORTS.get(scheme, 0)), timeout=10):
+                return
+        except (OSError, ValueError) as error:
+            problem = error
+    if places:
+        names = ", ".join(f"{place.netloc}" for place in places)
+        raise KibanError(f"{CLUSTER}: nobody answers at {scheme}://{names}: {one_line(problem)}") from None
 
 
 def table(session: BaseBackend, name: str, files: Sequence[BinaryIO]) -> ir.Table:
@@ -106,19 +127,12 @@ def in_order(
 def _rows(features: ir.Table, session: BaseBackend, count: int, where: str) -> Iterator[pa.Table]:
     """The rows of the features in their order, in the types that Ibis says that they have.
 
-    Spark keeps them on the disks of its workers until they are fetched. What
-    is lost with a worker is computed again, in the same order if that has no ties.
+    Spark keeps them on the disks of its workers until they are fetched. What is lost with a worker is computed again,
+    in the same order if that has no ties.
     """
-    spark, schema = (
-        SparkSession.active(),
-        pa.schema(
-            # Ibis knows of no zone of Spark's times, which are instants.
-            [
-                field.with_type(INSTANT) if pa.types.is_timestamp(field.type) else field
-                for field in features.schema().to_pyarrow()
-            ]
-        ),
-    )
+    spark = SparkSession.active()
+    fields = features.schema().to_pyarrow()  # which know of no zone of Spark's times: these are instants
+    schema = pa.schema([each.with_type(INSTANT) if pa.types.is_timestamp(each.type) else each for each in fields])
     with _explained(f"{where} cannot be computed from the raw rows"):
         spark.conf.set("spark.sql.shuffle.partitions", str(max(4, ceil(count / ROWS_OF_A_PART))))
         session.to_pyarrow(features.limit(0))  # makes functions of Python known
@@ -145,8 +159,12 @@ def _groups(sizes: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def _explained(where: str) -> Iterator[None]:
+def _explained(where: str, secrets: str = "") -> Iterator[None]:
+    """Raise KibanError, which starts with `where` and does not contain `secrets`, in the place of what Spark raises."""
     try:
         yield
     except FAILED as error:
-        raise KibanError(f"{where}: {one_line(error)}") from None
+        text = str(error)
+        for secret in filter(None, (secrets, *(each.partition("=")[2] for each in secrets.split(";")))):
+            text = text.replace(secret, "***")
+        raise KibanError(f"{where}: {one_line(text)}") from None
