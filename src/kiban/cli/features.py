@@ -57,7 +57,7 @@ def features(raw: tuple[str, ...], rows_path: str | None, example: Path | None, 
       kiban features --example upcoming.csv
       kiban features --for upcoming.csv -o upcoming.parquet
     """
-    from kiban.data import parquet
+    from kiban.data import parquet, pieces
     from kiban.request import new_rows
     from kiban.sources.by_glob import Files
 
@@ -75,7 +75,8 @@ def features(raw: tuple[str, ...], rows_path: str | None, example: Path | None, 
     recent_paths = _paths(raw, list(tables))
 
     def read_as(table: str, path: str) -> "pa.Table":
-        return parquet.with_nulls(Files(path).read(STATIC, None), dataset.tables[table].source.missing)
+        rows = pieces.joined(list(Files(path).read(STATIC, None)), path)
+        return parquet.with_nulls(rows, dataset.tables[table].source.missing)
 
     rows = read_as(new_rows.table_asked_about(dataset), rows_path)
     recent = {table: read_as(table, path) for table, path in recent_paths.items()}
