@@ -128,7 +128,7 @@ def train_in_pieces(folder: Path, memory: str, share: str, is_month: bool) -> Me
     kiban, stage = str(Path(sys.executable).with_name("kiban")), [sys.executable, "-m", "kiban.train"]
     settings = [f"sample={share}", *(SPLIT_OF_MONTH if is_month else [])]
     shutil.copytree(folder / "models", folder / "kept")
-    run(folder, memory, kiban, "compose", "model=xgboost_in_pieces", "model.n_estimators=50", *settings)
+    run(folder, memory, kiban, "compose", "model=xgboost_on_disk", "model.n_estimators=50", *settings)
     done = run(folder, memory, *stage)
     shutil.rmtree(folder / "models")
     (folder / "kept").rename(folder / "models")

@@ -109,7 +109,7 @@ SHAPES_NO_BYTES = {  # of an output: what reads settings, shows progress, locks 
 CLIENTS = {"ingest": {"adbc-driver-postgresql", "numpy", "sqlalchemy"}}  # a snapshot is kept, whatever has taken it
 # What a package of the closure computes or compiles with, and what is not installed here.
 UNDERNEATH = {
-    "train": {"scipy", *versions.BOOSTERS.values(), "onnxmltools"},
+    "train": {"scipy", *versions.OPTIONAL},
     "prepare": {"sqlglot", "pyspark"},
 }
 WITH_PACKAGES = grimp.build_graph(

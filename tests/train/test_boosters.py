@@ -25,6 +25,7 @@ from kiban.train import boosters, estimator, export, fit
 from kiban.train.settings import Preprocessing
 
 FOLDER = ROOT / ".venv/estimators"
+SPARK = ROOT / ".venv/spark"
 TABLE = contract.read_prepared(ROOT / "conf/contract/flights/prepared.yaml").columns
 TARGETS: dict[Name, str] = {"binary": "late", "multiclass": "origin", "regression": "distance"}
 INPUTS = ["dest", "carrier", "departure_minute", "weather_wind_speed", "weather_visibility"]
@@ -117,22 +118,26 @@ def test_what_is_shipped_trains_is_served_as_onnx_and_has_the_same_bytes_with_ot
 
 
 @long
-def test_xgboost_learns_from_all_rows_in_pieces_while_a_sample_is_in_memory(project: Path, installed: None) -> None:
+def test_xgboost_learns_from_all_rows_on_disk_or_on_spark_while_a_sample_is_in_memory(
+    project: Path, installed: None
+) -> None:
     small = ["model.n_estimators=60", "model.min_child_weight=10"]
+    ways = ["xgboost", "xgboost_on_disk", "xgboost_on_disk", *(["xgboost_on_spark"] if SPARK.is_dir() else [])]
     found, aucs = set(), {}
-    for model, sample in (("xgboost", "null"), ("xgboost_in_pieces", "0.2"), ("xgboost_in_pieces", "0.2")):
+    for model in ways:
+        sample = "null" if model == "xgboost" else "0.2"
         compose_here(f"model={model}", f"sample={sample}", *small)
         shutil.rmtree(".kiban_cache", ignore_errors=True)
-        given = environment(PYTHONPATH=f"{FOLDER}:{ROOT / 'src'}", PYTHONHASHSEED="0")
+        given = environment(PYTHONPATH=f"{FOLDER}:{SPARK}:{ROOT / 'src'}", PYTHONHASHSEED="0", KIBAN_SPARK="local[2]")
         for stage in ("train", "evaluate"):
             done = subprocess.run([sys.executable, "-m", f"kiban.{stage}"], env=given, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr
         aucs[model] = json.loads(METRICS.read_text())["test"]["roc_auc"]
-        if sample != "null":
+        assert load().manifest.format == "onnx"
+        if model == "xgboost_on_disk":
             found.add((hashlib.sha256(MODEL.read_bytes()).hexdigest(), load().model_id))
-            assert load().manifest.format == "onnx"
     assert len(found) == 1
-    assert aucs["xgboost_in_pieces"] == pytest.approx(aucs["xgboost"], abs=0.015)
+    assert all(auc == pytest.approx(aucs["xgboost"], abs=0.015) for auc in aucs.values()), aucs
 
 
 @pytest.mark.parametrize("model", [CASES[0][1], CASES[4][1]])

@@ -28,7 +28,7 @@ from kiban.tasks.metric import Scores
 from kiban.tasks.task import Task, task_of
 from kiban.train import calibrate, choose, decide, estimator, example, export, fit, in_pieces, missing, rows, size
 from kiban.train.rows import Rows
-from kiban.train.settings import EXTERNAL, Decision, Model, Preprocessing, Sample
+from kiban.train.settings import FIT_ON, Decision, Model, Preprocessing, Sample
 
 # The code on which a fitted model depends. It also depends on the rows, the contract and the parameters.
 CODE = (
@@ -165,9 +165,9 @@ def _fitted(params: Params, table: Table, task: Task, training: Rows, hashes: Ma
             skops_file.loads(content, str(MODEL), skops_file.TRAINED), content, remembered.offset, remembered.scale
         )
     pipeline = estimator.pipeline(features, params.preprocessing, params.model, task)
-    if params.model.get(EXTERNAL):
+    if fit_on := params.model.get(FIT_ON):
         offset, scale = in_pieces.fit_in_pieces(
-            pipeline, task, params.dataset.name, table, resolved(params.split, hashes), hashes, groups, training
+            pipeline, task, params.dataset.name, table, resolved(params.split, hashes), hashes, groups, training, fit_on
         )
         return _kept(pipeline, key, offset, scale)
     repeated, origin = missing.repeat_without(training.columns, features, groups)

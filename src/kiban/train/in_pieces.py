@@ -1,15 +1,19 @@
-"""Fitting XGBoost to more rows than memory holds: all training rows, a piece at a time, from disk (external memory).
+"""Fitting XGBoost to more rows than memory holds: all training rows, a piece at a time, from disk or on Spark.
 
 All else, such as the medians of the preprocessing, the threshold and the reference, comes of the sample that train
-reads (`sample`). XGBoost's own account: https://xgboost.readthedocs.io/en/stable/tutorials/external_memory.html.
+reads (`sample`). XGBoost's own account: https://xgboost.readthedocs.io/en/stable/tutorials/external_memory.html and
+spark_estimator.html beside it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+from sklearn.base import is_regressor
 from sklearn.pipeline import Pipeline
 
 from kiban.core import files
@@ -24,6 +28,7 @@ from kiban.tasks.metric import Target, Weights
 from kiban.tasks.task import Task
 from kiban.train import fit, missing
 from kiban.train.rows import Rows
+from kiban.train.settings import FIT_ON
 
 ROWS = 1 << 18
 """The rows that are converted at once: about 100 MB for each hundred inputs."""
@@ -38,15 +43,22 @@ def fit_in_pieces(
     hashes: Mapping[str, str],
     gaps: Missing,
     some: Rows,
+    where: Any,
 ) -> tuple[float, float]:
     """Fit the pipeline to all training rows of the batches in `hashes`, and return offset and scale as fit.fit does.
 
-    `some` are the rows of the sample, to which the preprocessing is fitted. Raises KibanError if the estimator is not
-    of XGBoost, which alone of those that are known reads its rows from disk.
+    `some` are the rows of the sample, to which the preprocessing is fitted, `where` is `disk` or `spark`. Raises
+    KibanError if it is neither, or if the estimator is not of XGBoost, which alone of those that are known does this.
     """
     preprocessing, booster = model[0], model[-1]
+    if where not in ("disk", "spark"):
+        raise KibanError(f"params.yaml: model.{FIT_ON}: {where!r} is neither disk nor spark")
     if not type(booster).__module__.startswith("xgboost."):
-        raise KibanError("params.yaml: model.external_memory: only XGBoost reads rows from disk: leave it out")
+        raise KibanError(
+            f"params.yaml: model.{FIT_ON}: only XGBoost learns from rows that are not in memory: leave it out"
+        )
+    if where == "spark" and find_spec("pyspark") is None:
+        raise KibanError(f"params.yaml: model.{FIT_ON}: pyspark is not installed: `make extra EXTRA=spark`")
     offset, scale = fit.scale_of(model, task, some.target)
     preprocessing.fit(columns.frame(some.columns), some.target)
     mean_weight = 1.0 if some.weights is None else some.weights.mean()
@@ -74,12 +86,15 @@ def fit_in_pieces(
         rows = (part for batch, digest in sorted(hashes.items()) for part in training(batch, digest))
         return (piece_of(number, part) for number, part in enumerate(rows))
 
-    with files.scratch(MODEL) as scratch:
-        _boost(booster, task, pieces_of, scratch)
+    if where == "spark":
+        _fit_on_spark(booster, pieces_of())
+    else:
+        with files.scratch(MODEL) as scratch:
+            _fit_on_disk(booster, task, pieces_of, scratch)
     return offset, scale
 
 
-def _boost(estimator: Any, task: Task, pieces_of: Callable[[], Iterator[dict[str, Any]]], scratch: Path) -> None:
+def _fit_on_disk(estimator: Any, task: Task, pieces_of: Callable[[], Iterator[dict[str, Any]]], scratch: Path) -> None:
     """Train the booster of the estimator on pieces, which are kept in the folder `scratch`."""
     import xgboost
 
@@ -105,3 +120,33 @@ def _boost(estimator: Any, task: Task, pieces_of: Callable[[], Iterator[dict[str
         parameters |= {"objective": "multi:softprob", "num_class": classes}
     booster = xgboost.train({**parameters, "max_bin": bins}, rows, estimator.get_num_boosting_rounds())
     estimator.load_model(booster.save_raw("ubj"))
+
+
+def _fit_on_spark(estimator: Any, rows: Iterator[dict[str, Any]]) -> None:
+    """Train the booster of the estimator on as many of Spark's workers as it has jobs (`n_jobs`)."""
+    from xgboost.spark import SparkXGBClassifier, SparkXGBRegressor
+
+    from kiban.data import spark
+
+    spark.connected()
+    kind, own = (SparkXGBRegressor, ()) if is_regressor(estimator) else (SparkXGBClassifier, ("objective",))
+    given = {name: value for name, value in estimator.get_xgb_params().items() if value is not None}
+    parameters = {name: value for name, value in given.items() if name not in ("n_jobs", *own)}
+    parameters["n_estimators"] = estimator.get_num_boosting_rounds()
+    with spark.explained("train on Spark, whose workers need Python with xgboost, pyarrow, pandas and scikit-learn"):
+        tables = (_as_table(**piece) for piece in rows)
+        frame = spark.sent(tables)
+        names = [name for name in frame.columns if name not in ("label", "weight")]
+        weight = {"weight_col": "weight"} if "weight" in frame.columns else {}
+        columns_of = {"features_col": names, "label_col": "label", **weight}
+        fitted = kind(**columns_of, num_workers=estimator.n_jobs or 1, **parameters).fit(frame)
+    booster = fitted.get_booster()
+    booster.feature_names = booster.feature_types = None
+    estimator.load_model(booster.save_raw("ubj"))
+
+
+def _as_table(data: npt.NDArray[np.float32], label: Target, weight: Weights | None) -> pa.Table:
+    """A piece as an Arrow table, with a column for each input."""
+    inputs = {f"f{number}": pa.array(values) for number, values in enumerate(data.T)}
+    weights = {} if weight is None else {"weight": pa.array(weight)}
+    return pa.table({**inputs, "label": pa.array(label.astype(np.float64)), **weights})

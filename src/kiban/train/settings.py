@@ -12,8 +12,9 @@ Sample = Annotated[float, Field(gt=0, lt=1)] | None
 
 Model = dict[str, Any]
 """`_target_`, a scikit-learn class, and its arguments. estimator.py checks them: only scikit-learn knows them."""
-EXTERNAL = "external_memory"
-OURS = ("features", EXTERNAL)
+FIT_ON = "fit_on"
+"""The key of the section `model` that says where more rows than memory holds are fitted: `disk` or `spark`."""
+OURS = ("features", FIT_ON)
 """The keys of the section `model` that are no arguments of the estimator."""
 
 

@@ -26,7 +26,7 @@ def check(rows: int, table: Table, missing: Missing) -> None:
     share = share if share * needed <= room else float(f"{0.8 * room / needed:.1g}")
     raise KibanError(
         f"train needs about {_gb(needed)} for {rows:,} rows, and there are {_gb(memory.available())}: "
-        f"give a share of the rows (sample: {share:g}), with which model=xgboost_in_pieces still learns from all of "
+        f"give a share of the rows (sample: {share:g}), with which model=xgboost_on_disk still learns from all of "
         f"them; or {memory.VARIABLE} if there is more"
     )
 

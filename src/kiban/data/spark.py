@@ -1,0 +1,93 @@
+"""Spark: a session on this machine, on a cluster, or behind Spark Connect, and its errors as KibanError.
+
+This module is imported only where Spark is asked for: pyspark is an extra.
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import reduce
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame, SparkSession
+
+from kiban.core import memory
+from kiban.core.errors import KibanError, one_line
+
+CLUSTER = "KIBAN_SPARK"
+"""The environment variable that says where Spark is: local[4], spark://HOST:7077, or sc://HOST:15002 (Connect)."""
+PORTS = {"sc": 15002, "spark": 7077}
+FAILED = (PySparkException, Py4JError, pa.ArrowException, OSError)
+SETTINGS = {  # whatever the cluster's own are, the same rows come of the same expression
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+}
+
+
+def connected() -> SparkSession:
+    """The session of this process. Raises KibanError if Spark cannot be reached, or does not start."""
+    url = os.environ.get(CLUSTER) or "local[*]"
+    _check_reached(url)
+    builder = SparkSession.builder
+    if url.startswith("sc://"):
+        builder = builder.remote(url)
+    else:
+        builder = builder.master(url).appName("kiban")
+        own = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
+        if url.startswith("local"):
+            os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+            size = f"{int(memory.available() / 2 / 1e6)}m"
+            own |= {
+                "spark.driver.memory": size,
+                "spark.driver.bindAddress": "127.0.0.1",
+                "spark.driver.host": "127.0.0.1",
+            }
+        for name, value in own.items():
+            builder = builder.config(name, value)
+    address, _, secrets = url.partition(";")  # sc://HOST:15002/;token=…
+    where = f"Spark at {address} cannot be used (local Spark needs Java 17)"
+    with explained(where, secrets):
+        spark = builder.getOrCreate()
+        for name, value in SETTINGS.items():
+            spark.conf.set(name, value)
+        return spark
+
+
+def _check_reached(url: str) -> None:
+    """Raise KibanError if nobody answers at a cluster's address: Spark itself would try for ten minutes."""
+    scheme, separator, rest = url.partition("://")
+    places = [urlsplit(f"//{place}") for place in rest.partition("/")[0].split(",")] if separator else []
+    for place in places:
+        try:
+            with socket.create_connection((place.hostname, place.port or PORTS.get(scheme, 0)), timeout=10):
+                return
+        except (OSError, ValueError) as error:
+            problem = error
+    if places:
+        names = ", ".join(f"{place.netloc}" for place in places)
+        raise KibanError(f"{CLUSTER}: nobody answers at {scheme}://{names}: {one_line(problem)}") from None
+
+
+def sent(tables: Iterable[pa.Table]) -> DataFrame:
+    """The rows of all tables, of one schema, as Spark has them: they go there as Arrow, and are kept by the driver."""
+    spark = SparkSession.active()
+    return reduce(lambda one, other: one.union(other), (spark.createDataFrame(table) for table in tables))
+
+
+@contextmanager
+def explained(where: str, secrets: str = "", also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Raise KibanError, which starts with `where` and does not contain `secrets`, in the place of what Spark raises, or
+    of one of `also`.
+    """
+    try:
+        yield
+    except (*FAILED, *also) as error:
+        text = str(error)
+        for secret in filter(None, (secrets, *(each.partition("=")[2] for each in secrets.split(";")))):
+            text = text.replace(secret, "***")
+        raise KibanError(f"{where}: {one_line(text)}") from None
