@@ -46,6 +46,48 @@ path, table = paths.prepared_file("flights", last), contract.prepared_of("flight
 print(prepare(params.dataset, engine(params.engine), raw, table, features, last, needed, {}, path).sha256)
 """
 
+PLANTED = """
+import tempfile
+from pathlib import Path
+import ibis
+import pyarrow as pa
+from kiban.data import exact, parquet
+from kiban.data.contract import Table
+from kiban.prepare import on_duckdb, on_spark
+columns = {"id": "integer", "name": "string", "at": "integer", "by": "string", "delay": "integer", "when": "timestamp"}
+def described(columns):
+    filled = ("id", "name")
+    return {name: {"type": kind, "nullable": name not in filled, "description": ""} for name, kind in columns.items()}
+raw = Table(description="", key=["id"], columns=described(columns))
+# Both ends of a window of two hours, rows at one time, nulls in each column, and means that end in a half.
+at = [0, 0, 3600, 7200, 7200, 7201, 7201, 14400, 14401, None]
+rows = {"id": list(range(10)), "at": at, "by": ["a", "b", None, "a", "b", None, "a", "b", "a", "a"]}
+rows |= {"name": ["a", "b", "ä", "A", "Z", "é", "aa", "B", "_", "z"]}
+rows |= {"delay": [1, -2, None, 2, -1, 5, 4, None, 7, 3], "when": [None, *range(0, 9_000_000_000, 1_000_000_000)]}
+with tempfile.TemporaryDirectory() as folder:
+    scratch, path = Path(folder), Path(folder) / "rows.parquet"
+    parquet.write(pa.table(rows, parquet.schema(raw)), path)
+    found = []
+    for engine in (on_duckdb, on_spark):
+        session = engine.connect(scratch)
+        with path.open("rb") as file:
+            table = engine.table(session, "planted", [file])
+            made = {}
+            for name, group in (("all", []), ("group", ["by"])):
+                window = ibis.range_window(group_by=group, order_by="at", preceding=7200, following=0)
+                total, count = table.delay.sum().over(window), table.delay.count().over(window)
+                made |= {f"{name}_mean": exact.mean(total, count, 0), f"{name}_count": count, f"{name}_sum": total}
+            features = table.select("id", "name", "by", "when", day=table.when.day_of_week.full_name(), **made)
+            kinds = {"id": "integer", "name": "string", "by": "string", "when": "timestamp", "day": "string"}
+            kinds |= {name: "number" if name.endswith("mean") else "integer" for name in made}
+            prepared = Table(description="", key=["name", "id"], columns=described(kinds))
+            parts = engine.in_order(session, features, prepared, 10, "planted", scratch)
+            found.append(pa.concat_tables(parts).combine_chunks())
+    one, other = found
+    assert one["group_mean"].null_count and 2 in one["group_mean"].to_pylist() and -2 in one["group_mean"].to_pylist()
+    assert one.equals(other), f"{one.to_pylist()} {other.to_pylist()}"
+"""
+
 
 def prepare(status: int = 0, program: str | None = None, **variables: str) -> str:
     """The output of the stage, or of a program, in a process of its own."""
@@ -137,8 +179,8 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def test_on_this_machine_spark_gives_the_bytes_of_duckdb(expected: dict[str, str]) -> None:
-    """Of one month, as the stage prepares it."""
-    last = prepare(program=OF_LAST_MONTH, KIBAN_SPARK="local[2]", KIBAN_MEMORY="2GB")
+    """Of planted rows, and of one month."""
+    last = prepare(program=PLANTED + OF_LAST_MONTH, KIBAN_SPARK="local[2]", KIBAN_MEMORY="2GB")
     assert last.split()[-1] == expected[BATCHES[-1]]
 
 
