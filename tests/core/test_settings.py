@@ -52,7 +52,7 @@ def test_the_committed_params_are_valid() -> None:
         ("plots.one", {}, "plots.one: Dictionary should have at least 1 item"),
         ("plots.seven", SAME_NAME, "plots: two plots have the same name"),
         ("gate.metric", "nosuch", "gate: metric must be one of roc_auc, "),
-        ("engine", "spark", "engine: Input should be 'duckdb', not 'spark'"),
+        ("engine", "spark", "engine: Input should be 'duckdb' or 'pyspark', not 'spark'"),
         ("dataset.timezone", "Mars/Olympus", "dataset.timezone: must be a time zone"),
         ("dataset.name", "../secrets", "dataset.name: String should match"),
         ("dataset.tables.planes.source._target_", "os.system", "source._target_: String should match"),
