@@ -9,8 +9,9 @@ from kiban.core.errors import KibanError
 from kiban.core.settings import read
 from kiban.data import contract, pieces, prepared
 from kiban.data.split import resolved
+from kiban.servable import columns
 from kiban.servable.load import load
-from kiban.train import rows
+from kiban.train import rows, size
 from kiban.train.__main__ import Params
 
 
@@ -39,3 +40,19 @@ def test_a_sample_has_the_same_rows_whatever_the_pieces_are(project: Path, monke
     assert not set(map(str, less.table.select(table.key).to_pylist())) - set(
         map(str, some.table.select(table.key).to_pylist())
     )
+
+
+@pytest.mark.parametrize(
+    ("memory", "sample", "share"), [("19MB", None, "0.1"), ("20MB", None, "0.2"), ("10MB", 0.5, "0.05")]
+)
+def test_the_share_that_is_named_fits(
+    project: Path, monkeypatch: pytest.MonkeyPatch, memory: str, sample: float | None, share: str
+) -> None:
+    """90 MB are needed, and 90 % of the memory may be used."""
+    table = contract.prepared_of("flights")
+    inputs, params = len(columns.inputs(table.features())), read(Params)
+    repeated = 1 + params.missing.share * len(params.missing.among(table).groups)
+    rows_needed = round(90_000_000 / (inputs * repeated * size.BYTES))
+    monkeypatch.setenv("KIBAN_MEMORY", memory)
+    with pytest.raises(KibanError, match=rf"\(sample: {share}\)"):
+        size.check(rows_needed, table, params.missing, sample)

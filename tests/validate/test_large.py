@@ -101,6 +101,11 @@ def test_what_pieces_cannot_tell_is_refused_by_name(tmp_path: Path) -> None:
     for kind, kwargs, reason in [
         ("expect_column_value_z_scores_to_be_less_than", {"column": "number", "threshold": 3}, "cannot be checked"),
         ("expect_column_max_to_be_between", {"column": "text", "max_value": "b"}, "can be checked of numbers only"),
+        (
+            "expect_compound_columns_to_be_unique",
+            {"column_list": ["number", "text"], "ignore_row_if": "never"},
+            "can be checked with ignore_row_if all_values_are_missing only",
+        ),
     ]:
         table = TABLE.model_copy(update={"expectations": [Expectation(type=kind, kwargs=kwargs)]})
         with pytest.raises(KibanError, match=f"orders static: {kind} {reason} in a batch of more than 1,048,576 rows"):
@@ -124,3 +129,12 @@ def test_real_batches_have_one_verdict_whether_they_are_large_or_not(
     monkeypatch.setattr(pieces, "LARGE", 300)
     monkeypatch.setattr(memo, "recall", lambda key, kind: None)
     assert check.validate(tables, files, ZONE, HISTORY) == at_once
+
+
+def test_a_wrong_argument_is_no_expectation_of_a_large_batch_either(tmp_path: Path) -> None:
+    own = Expectation(type="expect_column_max_to_be_between", kwargs={"column": "number", "max": 3})
+    table = TABLE.model_copy(update={"expectations": [own]})
+    with pytest.raises(
+        KibanError, match="the contract's expect_column_max_to_be_between .* is not a valid expectation"
+    ):
+        large.check(tmp_path / "batch.parquet", table, "orders", "static", ZONE, tmp_path)

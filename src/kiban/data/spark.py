@@ -4,6 +4,7 @@ This module is imported only where Spark is asked for: pyspark is an extra.
 """
 
 import os
+import re
 import socket
 import sys
 from collections.abc import Iterable, Iterator
@@ -49,9 +50,8 @@ def connected() -> SparkSession:
             }
         for name, value in own.items():
             builder = builder.config(name, value)
-    address, _, secrets = url.partition(";")  # sc://HOST:15002/;token=…
-    where = f"Spark at {address} cannot be used (local Spark needs Java 17)"
-    with explained(where, secrets):
+    address = url.partition(";")[0].rpartition("@")[2]  # sc://HOST:15002/;token=…
+    with explained(f"Spark at {address} cannot be used (local Spark needs Java 17)"):
         spark = builder.getOrCreate()
         for name, value in SETTINGS.items():
             spark.conf.set(name, value)
@@ -60,17 +60,18 @@ def connected() -> SparkSession:
 
 def _check_reached(url: str) -> None:
     """Raise KibanError if nobody answers at a cluster's address: Spark itself would try for ten minutes."""
-    scheme, separator, rest = url.partition("://")
-    places = [urlsplit(f"//{place}") for place in rest.partition("/")[0].split(",")] if separator else []
+    scheme, _, rest = url.partition("://")
+    if scheme not in PORTS:
+        return
+    places = [urlsplit(f"//{place}") for place in re.split("[/;]", rest)[0].split(",")]
     for place in places:
         try:
-            with socket.create_connection((place.hostname, place.port or PORTS.get(scheme, 0)), timeout=10):
+            with socket.create_connection((place.hostname, place.port or PORTS[scheme]), timeout=10):
                 return
         except (OSError, ValueError) as error:
             problem = error
-    if places:
-        names = ", ".join(f"{place.netloc}" for place in places)
-        raise KibanError(f"{CLUSTER}: nobody answers at {scheme}://{names}: {one_line(problem)}") from None
+    names = ", ".join(str(place.hostname) for place in places)
+    raise KibanError(f"{CLUSTER}: nobody answers at {scheme}://{names}: {one_line(problem)}")
 
 
 def sent(tables: Iterable[pa.Table]) -> DataFrame:
@@ -80,14 +81,15 @@ def sent(tables: Iterable[pa.Table]) -> DataFrame:
 
 
 @contextmanager
-def explained(where: str, secrets: str = "", also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Raise KibanError, which starts with `where` and does not contain `secrets`, in the place of what Spark raises, or
-    of one of `also`.
+def explained(where: str, also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Raise KibanError, which starts with `where`, in the place of what Spark raises, or of one of `also`.
+
+    What follows the address in KIBAN_SPARK, such as a token, is not shown.
     """
     try:
         yield
     except (*FAILED, *also) as error:
-        text = str(error)
+        text, secrets = str(error), os.environ.get(CLUSTER, "").partition(";")[2]
         for secret in filter(None, (secrets, *(each.partition("=")[2] for each in secrets.split(";")))):
             text = text.replace(secret, "***")
         raise KibanError(f"{where}: {one_line(text)}") from None

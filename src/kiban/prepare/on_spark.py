@@ -7,6 +7,7 @@ Python. This module is imported only if the engine is Spark: pyspark is an extra
 
 import os
 from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from math import ceil
 from pathlib import Path
 from typing import BinaryIO
@@ -48,8 +49,9 @@ def table(session: BaseBackend, name: str, files: Sequence[BinaryIO]) -> ir.Tabl
             )
         else:
             frame = spark.sent(part for file in files for part in pieces.read(file))
-        frame.createOrReplaceTempView(name)
-        return session.table(name)
+        view = f"kiban_{sha256(name.encode()).hexdigest()[:16]}"  # of any name, such as that of a later delivery
+        frame.createOrReplaceTempView(view)
+        return session.table(view)
 
 
 def in_order(

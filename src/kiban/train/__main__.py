@@ -79,7 +79,7 @@ def main() -> None:
     used = rows.batches(split, hashes)
     needed = {batch: hashes[batch] for batch in dict.fromkeys([*used["train"], *used["validation"]])}
     count = rows.count(params.dataset.name, split, needed, params.sample)
-    size.check(count, table, params.missing)
+    size.check(count, table, params.missing, params.sample)
     training, validation = rows.read(params.dataset.name, table, split, needed, params.sample)
     with fit.threads(training.columns):
         manifest = _train(params, whole, table, training, validation, used["train"], needed)
@@ -166,9 +166,13 @@ def _fitted(params: Params, table: Table, task: Task, training: Rows, hashes: Ma
         )
     pipeline = estimator.pipeline(features, params.preprocessing, params.model, task)
     if fit_on := params.model.get(FIT_ON):
-        offset, scale = in_pieces.fit_in_pieces(
-            pipeline, task, params.dataset.name, table, resolved(params.split, hashes), hashes, groups, training, fit_on
-        )
+        try:
+            offset, scale = in_pieces.fit_in_pieces(
+                *(pipeline, task, params.dataset.name, table, resolved(params.split, hashes), hashes),
+                *(groups, training, fit_on),
+            )
+        except ValueError as error:  # XGBoost's own is one
+            raise KibanError(f"params.yaml: model: {one_line(error)}") from None
         return _kept(pipeline, key, offset, scale)
     repeated, origin = missing.repeat_without(training.columns, features, groups)
     target = training.target[origin]

@@ -1,19 +1,23 @@
 """How much memory a fit needs, said before it begins."""
 
+from math import floor, log10
+
 from kiban.core import memory
 from kiban.core.errors import KibanError
 from kiban.data.contract import Table
 from kiban.data.missing import Missing
 from kiban.servable import columns
+from kiban.train.settings import Sample
 
 BYTES = 60
-"""Of memory for each row and each input: benchmarks/scale.py measures it, docs/scale.md has the table."""
+"""Of memory for each row and each input: 1.64 kB for a row of the flights, with 24 inputs and a fifth repeated."""
 SHARE = 0.9
 """Of the memory that there is; the rest is that of Python and its packages."""
 
 
-def check(rows: int, table: Table, missing: Missing) -> None:
-    """Raise KibanError if a fit of so many rows, some repeated with what is `missing`, needs more memory than there is.
+def check(rows: int, table: Table, missing: Missing, sample: Sample) -> None:
+    """Raise KibanError if a fit needs more memory than there is: of so many rows, which are a `sample` of all, and of
+    which some are repeated with what is `missing`.
 
     Estimators differ: the trees of scikit-learn were measured, which convert all numbers to double precision.
     """
@@ -22,8 +26,9 @@ def check(rows: int, table: Table, missing: Missing) -> None:
     room = SHARE * memory.available()
     if needed <= room:
         return
-    share = float(f"{room / needed:.1g}")
-    share = share if share * needed <= room else float(f"{0.8 * room / needed:.1g}")
+    most = (sample or 1) * room / needed
+    digit = 10 ** floor(log10(most))
+    share = floor(most / digit) * digit
     raise KibanError(
         f"train needs about {_gb(needed)} for {rows:,} rows, and there are {_gb(memory.available())}: "
         f"give a share of the rows (sample: {share:g}), with which model=xgboost_on_disk still learns from all of "

@@ -177,6 +177,11 @@ def _failed(
     return {place: result.result for place, result in run(sorted([*failed, *always]), examples).items()}
 
 
+def check_valid(configs: Sequence[Config], where: str) -> None:
+    """Raise KibanError if one of the expectations is not valid."""
+    _named_suite(where, list(configs))
+
+
 def _named_suite(where: str, configs: list[Config]) -> gx.ExpectationSuite:
     """A suite of all `configs`. Raises KibanError if one is not valid.
 

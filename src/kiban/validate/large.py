@@ -15,7 +15,7 @@ from kiban.data import duck, pieces
 from kiban.data.contract import Table
 from kiban.data.duck import quoted
 from kiban.data.verdict import Finding
-from kiban.validate.expectations import EXAMPLES, Config, Counted, counted, finding, suite
+from kiban.validate.expectations import EXAMPLES, Config, Counted, check_valid, counted, finding, suite
 
 COLUMN, VALUES, LENGTHS = "expect_column_", "expect_column_values_to_", "expect_column_value_lengths_to_"
 ROW_WISE = {
@@ -53,6 +53,7 @@ OF_ANY_TYPE = {kind for kind, sql in AGGREGATES.items() if "count(" in sql}
 QUANTILES = f"{COLUMN}quantile_values_to_be_between"
 UNIQUE = {f"{VALUES}be_unique": "column", "expect_compound_columns_to_be_unique": "column_list"}
 """The types about rows that repeat others, and the argument that names their columns."""
+IGNORED = ("all_values_are_missing",)  # of ignore_row_if
 
 
 def check(path: Path, contract: Table, table: str, batch: str, timezone: str, scratch: Path) -> list[Finding]:
@@ -63,6 +64,7 @@ def check(path: Path, contract: Table, table: str, batch: str, timezone: str, sc
     where, configs = f"{table} {batch}", suite(contract, batch, timezone)
     for config in configs:
         _check_kind(config, contract, where)
+    check_valid(configs, where)
     of_rows = [config for config in configs if config["type"] in ROW_WISE | OF_SHAPE]
     totals = [Counted() for _ in of_rows]
     for rows in pieces.read(path):
@@ -92,6 +94,8 @@ def _check_kind(config: Config, contract: Table, where: str) -> None:
     numbers = ("integer", "number", *(["boolean"] if kind == f"{COLUMN}mean_to_be_between" else []))
     if not is_of_all and kind not in ROW_WISE | OF_SHAPE:
         reason = "cannot be checked"
+    elif kind in UNIQUE and config["kwargs"].get("ignore_row_if", "all_values_are_missing") not in IGNORED:
+        reason = f"can be checked with ignore_row_if {' or '.join(IGNORED)} only"
     elif kind in {*AGGREGATES, QUANTILES} - OF_ANY_TYPE and (column is None or column.type not in numbers):
         reason = "can be checked of numbers only"
     else:
