@@ -81,3 +81,15 @@ def test_a_wrong_value_of_a_large_table_is_named_by_its_row(
     with pytest.raises(KibanError, match="column 'distance', row 1235: 'far'") as in_pieces:
         list(ordering.conformed(cut(wrong, 200), FLIGHTS, "here", tmp_path))
     assert str(in_pieces.value) == str(at_once.value)
+
+
+def test_what_does_not_fit_or_is_empty_is_no_traceback(
+    rows: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert list(ordering.conformed(iter([]), FLIGHTS, "here", tmp_path)) == []
+    monkeypatch.setattr(pieces, "LARGE", 500)
+    monkeypatch.setenv("KIBAN_MEMORY", "2MB")
+    with pytest.raises(
+        KibanError, match="here: the rows cannot be sorted: they do not fit into the memory .* set KIBAN_MEMORY"
+    ):
+        list(ordering.conformed(cut(rows, 200), FLIGHTS, "here", tmp_path))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kiban.core import memory
+from kiban.core.errors import KibanError, one_line
 
 if TYPE_CHECKING:
     import duckdb
@@ -31,6 +32,22 @@ def connected(scratch: Path) -> Iterator["duckdb.DuckDBPyConnection"]:
     with duckdb.connect() as session:
         session.execute(set_up(scratch))
         yield session
+
+
+@contextmanager
+def explained(where: str) -> Iterator[None]:
+    """Raise KibanError, which starts with `where`, in the place of what DuckDB raises. It raises OSError too, while its
+    rows are streamed.
+    """
+    import duckdb
+
+    try:
+        yield
+    except (duckdb.Error, OSError) as error:
+        reason = one_line(error)
+        if "Out of Memory" in reason:
+            reason = f"they do not fit into the memory that there is: take smaller batches, or set {memory.VARIABLE}"
+        raise KibanError(f"{where}: the rows cannot be sorted: {reason}") from None
 
 
 def quoted(*names: str) -> str:

@@ -28,12 +28,13 @@ def conformed(tables: Iterable[pa.Table], contract: Table, where: str, scratch: 
         if sum(part.num_rows for part in waiting) > pieces.LARGE:
             break
     else:
-        yield parquet.conform(pieces.joined(waiting, where), contract, where)
+        if waiting:
+            yield parquet.conform(pieces.joined(waiting, where), contract, where)
         return
     file = scratch / "unordered.parquet"
     pieces.write(_fitted(chain(waiting, rest), contract, where), parquet.schema(contract), file)
     is_hashed = contract.key == [ROW_HASH] and ROW_HASH not in waiting[0].column_names
-    with duck.connected(scratch) as engine:
+    with duck.connected(scratch) as engine, duck.explained(where):
         query = _numbered(contract) if is_hashed else "SELECT * FROM read_parquet($file, file_row_number = true)"
         names = duck.quoted(*contract.columns)
         order = f"ORDER BY {duck.quoted(*contract.key)}, file_row_number"

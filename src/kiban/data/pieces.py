@@ -75,6 +75,8 @@ def read_foreign(file: BinaryIO, where: str) -> Iterator[pa.Table]:
         if not rows.metadata.num_rows:
             yield empty.replace_schema_metadata()
     except (pa.ArrowException, OSError) as error:
+        if getattr(error, "errno", None):  # of the store, and not of Arrow
+            raise
         raise KibanError(f"{where} is not a whole Parquet file: {one_line(error)}") from None
 
 
