@@ -125,4 +125,4 @@ def take_new() -> None:
 
 def whole(parts: Iterable[pa.Table]) -> pa.Table:
     """The rows of a batch that a source reads in parts."""
-    return pieces.joined(list(parts), "test")
+    return pieces.joined(parts, "test")

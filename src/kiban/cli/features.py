@@ -57,9 +57,10 @@ def features(raw: tuple[str, ...], rows_path: str | None, example: Path | None, 
       kiban features --example upcoming.csv
       kiban features --for upcoming.csv -o upcoming.parquet
     """
-    from kiban.data import parquet, pieces
+    from kiban.data import pieces
     from kiban.request import new_rows
     from kiban.sources.by_glob import Files
+    from kiban.sources.kinds import Opened
 
     if output and output.suffix not in SUFFIXES:
         raise KibanError(f"--output {output}: a name must end with {' or '.join(SUFFIXES)}")
@@ -75,8 +76,7 @@ def features(raw: tuple[str, ...], rows_path: str | None, example: Path | None, 
     recent_paths = _paths(raw, list(tables))
 
     def read_as(table: str, path: str) -> "pa.Table":
-        rows = pieces.joined(list(Files(path).read(STATIC, None)), path)
-        return parquet.with_nulls(rows, dataset.tables[table].source.missing)
+        return pieces.joined(Opened(Files(path), dataset.tables[table].source.missing).read(STATIC, None), path)
 
     rows = read_as(new_rows.table_asked_about(dataset), rows_path)
     recent = {table: read_as(table, path) for table, path in recent_paths.items()}

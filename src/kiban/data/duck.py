@@ -35,19 +35,21 @@ def connected(scratch: Path) -> Iterator["duckdb.DuckDBPyConnection"]:
 
 
 @contextmanager
-def explained(where: str) -> Iterator[None]:
-    """Raise KibanError, which starts with `where`, in the place of what DuckDB raises. It raises OSError too, while its
-    rows are streamed.
+def explained(what: str, also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Raise KibanError, which starts with `what`, in the place of what DuckDB raises, or of one of `also`.
+
+    DuckDB raises OSError too, while its rows are streamed.
     """
     import duckdb
 
+    failures: tuple[type[Exception], ...] = (duckdb.Error, OSError, *also)
     try:
         yield
-    except (duckdb.Error, OSError) as error:
+    except failures as error:
         reason = one_line(error)
         if "Out of Memory" in reason:
             reason = f"they do not fit into the memory that there is: take smaller batches, or set {memory.VARIABLE}"
-        raise KibanError(f"{where}: the rows cannot be sorted: {reason}") from None
+        raise KibanError(f"{what}: {reason}") from None
 
 
 def quoted(*names: str) -> str:

@@ -23,18 +23,20 @@ def conformed(tables: Iterable[pa.Table], contract: Table, where: str, scratch: 
     Raises KibanError like parquet.conform.
     """
     waiting: list[pa.Table] = []
+    count = 0
     for table in (rest := iter(tables)):
         waiting.append(table)
-        if sum(part.num_rows for part in waiting) > pieces.LARGE:
+        count += table.num_rows
+        if count > pieces.LARGE:
             break
     else:
         if waiting:
             yield parquet.conform(pieces.joined(waiting, where), contract, where)
         return
     file = scratch / "unordered.parquet"
-    pieces.write(_fitted(chain(waiting, rest), contract, where), parquet.schema(contract), file)
+    pieces.write(fitted(chain(waiting, rest), contract, where), parquet.schema(contract), file)
     is_hashed = contract.key == [ROW_HASH] and ROW_HASH not in waiting[0].column_names
-    with duck.connected(scratch) as engine, duck.explained(where):
+    with duck.connected(scratch) as engine, duck.explained(f"{where}: the rows cannot be sorted"):
         query = _numbered(contract) if is_hashed else "SELECT * FROM read_parquet($file, file_row_number = true)"
         names = duck.quoted(*contract.columns)
         order = f"ORDER BY {duck.quoted(*contract.key)}, file_row_number"
@@ -58,7 +60,7 @@ def _numbered(contract: Table) -> str:
     return f"SELECT * REPLACE ({text}) FROM (SELECT *, {window} FROM {rows})"  # noqa: S608  names only
 
 
-def _fitted(tables: Iterable[pa.Table], contract: Table, where: str) -> Iterator[pa.Table]:
+def fitted(tables: Iterable[pa.Table], contract: Table, where: str) -> Iterator[pa.Table]:
     """The rows of each table as parquet.fitted gives them, with the hash as their key if they lack it."""
     before = 0
     for table in tables:

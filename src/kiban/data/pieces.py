@@ -25,13 +25,15 @@ LARGE = 1 << 20
 def regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
     """The rows of all tables as tables of `rows` rows, each in one chunk. The last has fewer, and at least one."""
     waiting: list[pa.Table] = []
+    count = 0
     for table in tables:
         waiting.append(table)
-        while sum(part.num_rows for part in waiting) >= rows:
+        count += table.num_rows
+        while count >= rows:
             joined = pa.concat_tables(waiting)
             yield joined.slice(0, rows).combine_chunks()
-            waiting = [joined.slice(rows)]
-    if sum(part.num_rows for part in waiting):
+            waiting, count = [joined.slice(rows)], count - rows
+    if count:
         yield pa.concat_tables(waiting).combine_chunks()
 
 
@@ -49,14 +51,18 @@ def write(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> int:
 
 def read(file: BinaryIO | Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
     """The rows of a Parquet file of ours, LARGE at a time. Raises KibanError if it is not one."""
-    where = file.name if not isinstance(file, Path) else str(file)
-    try:
+    with _explained(file):
         for batch in _opened(file).iter_batches(LARGE, columns=columns, use_threads=False):
             yield pa.Table.from_batches([batch])
+
+
+@contextmanager
+def _explained(file: BinaryIO | Path) -> Iterator[None]:
+    try:
+        yield
     except (pa.ArrowException, OSError) as error:
-        raise KibanError(
-            f"{where} is not a whole Parquet file ({one_line(error)}): restore it with `dvc checkout`"
-        ) from None
+        where, reason = file if isinstance(file, Path) else file.name, one_line(error)
+        raise KibanError(f"{where} is not a whole Parquet file ({reason}): restore it with `dvc checkout`") from None
 
 
 def read_foreign(file: BinaryIO, where: str) -> Iterator[pa.Table]:
@@ -107,13 +113,8 @@ def as_now(file: BinaryIO, contract: Table, batch: str, scratch: Path) -> Iterat
 
 def count(file: BinaryIO | Path) -> int:
     """The number of rows of a Parquet file, from its end alone. Raises KibanError if it is not one."""
-    try:
+    with _explained(file):
         rows: int = _opened(file).metadata.num_rows
-    except (pa.ArrowException, OSError) as error:
-        where = file.name if not isinstance(file, Path) else str(file)
-        raise KibanError(
-            f"{where} is not a whole Parquet file ({one_line(error)}): restore it with `dvc checkout`"
-        ) from None
     return rows
 
 
@@ -129,12 +130,13 @@ def _opened(file: BinaryIO | Path) -> pq.ParquetFile:
     return pq.ParquetFile(str(file if isinstance(file, Path) else path_of(file)), pre_buffer=False)
 
 
-def joined(tables: Sequence[pa.Table], where: str) -> pa.Table:
+def joined(tables: Iterable[pa.Table], where: str) -> pa.Table:
     """The rows of all tables, which may have other types. Raises KibanError, which starts with `where`, if they differ
     otherwise."""
-    if not tables:
+    parts = list(tables)
+    if not parts:
         raise KibanError(f"{where}: there are no rows")
     try:
-        return pa.concat_tables(tables, promote_options="permissive")
+        return pa.concat_tables(parts, promote_options="permissive")
     except pa.ArrowException as error:
         raise KibanError(f"{where}: its parts differ: {one_line(error)}") from None

@@ -55,8 +55,9 @@ def main() -> None:
     evaluation.write()
     METRICS.write_text(json.dumps(compared_between_versions(servable.task, evaluation.splits), indent=1) + "\n")
     write_predictions(servable, split, hashes, parts, params.gate.cluster, PREDICTIONS)
-    drawn = sample(servable, split, hashes, parts, terms, params.evaluation.importance)
-    write_plots(servable, of_split["test"].scored(terms), drawn, evaluation.by_batch)
+    test = of_split["test"].scored(terms)
+    drawn = sample(servable, split, hashes, test, params.evaluation.importance)
+    write_plots(servable, test, drawn, evaluation.by_batch)
     shown = servable.task.metrics[servable.task.compared[0]]
     figure = evaluation.test[shown.name]
     print(f"evaluate: model {servable.model_id[:12]}, test {shown.label} {figure}, gate {evaluation.gate.in_words()}")

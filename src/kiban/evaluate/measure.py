@@ -203,24 +203,21 @@ class Sample(NamedTuple):
 
 
 def sample(
-    servable: Servable, split: Resolved, hashes: Mapping[str, str], parts: Parts, terms: Terms, settings: Importance
+    servable: Servable, split: Resolved, hashes: Mapping[str, str], test: Scored, settings: Importance
 ) -> Sample:
     """Up to `settings.rows` of the test rows, in a random order."""
-    random = np.random.default_rng(settings.seed)
-    of_test = {batch: part for (name, batch), part in parts.items() if name == "test"}
-    count = sum(len(part.target) for part in of_test.values())
+    random, count = np.random.default_rng(settings.seed), len(test.target)
     drawn = random.choice(count, size=min(settings.rows, count), replace=False)
     places, taken, start = np.sort(drawn), [], 0
-    for batch in of_test:
+    for batch in batches_of(split, hashes)["test"]:
         for name, rows in _pieces(servable, split, batch, hashes[batch]):
             if name == "test":
                 inside = places[(places >= start) & (places < start + rows.num_rows)]
                 taken.append(rows.take(pa.array(inside - start)))
                 start += rows.num_rows
     rows = pa.concat_tables(taken).take(pa.array(np.argsort(np.argsort(drawn))))
-    whole = joined(list(of_test.values()))
-    weights = None if whole.weights is None else whole.weights[drawn]
-    scored_rows = Scored(whole.target[drawn], whole.scores[drawn], weights, terms)
+    weights = None if test.weights is None else test.weights[drawn]
+    scored_rows = Scored(test.target[drawn], test.scores[drawn], weights, test.terms)
     return Sample(columns.from_arrow(rows, servable.contract.features()), scored_rows, random)
 
 

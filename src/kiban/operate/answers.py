@@ -90,7 +90,7 @@ def new(dataset: Dataset, now: datetime) -> Iterator[tuple[str, pa.Table]]:
 
 def _read(dataset: Dataset, table: Table, source: Opened, name: str, batch: str, gone: Sequence[Forgotten]) -> pa.Table:
     where = f"{name} {batch} ({source.describe()})"
-    rows = pieces.joined(list(source.read(batch, period(batch, dataset.timezone))), where)
+    rows = pieces.joined(source.read(batch, period(batch, dataset.timezone)), where)
     return forgotten.without(parquet.conform(rows, table, where), gone)
 
 

@@ -153,9 +153,9 @@ def _features(
     period = batches.period(batch, dataset.timezone)
     if period:
         since = period[0] - timedelta(days=features.lookback_days)
-        times = {name: raw[name].time for name in tables}
         tables = {
-            name: rows.filter(rows[time] >= since) if (time := times[name]) else rows for name, rows in tables.items()
+            name: rows.filter(rows[time] >= since) if (time := raw[name].time) else rows
+            for name, rows in tables.items()
         }
     of_batch = features.compute(tables)
     if period and features.lookback_days and table.time is None:

@@ -2,12 +2,11 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import reduce
 from pathlib import Path
 from typing import BinaryIO
 
-import duckdb
 import ibis
 import ibis.expr.types as ir
 import pyarrow as pa
@@ -15,14 +14,12 @@ import pyarrow.compute as pc
 from ibis.backends import BaseBackend
 from ibis.common.exceptions import IbisError
 
-from kiban.core import memory
-from kiban.core.errors import KibanError, one_line
 from kiban.data import duck, ordering, parquet, pieces
 from kiban.data.contract import Table
 from kiban.prepare import windows
 
-FAILED = (duckdb.Error, IbisError, pa.ArrowException, OSError)
-"""What an engine raises. DuckDB raises OSError while its rows are streamed."""
+ALSO = (IbisError, pa.ArrowException)
+"""What is raised besides DuckDB's own errors."""
 
 
 def connect(scratch: Path | None = None) -> BaseBackend:
@@ -58,6 +55,11 @@ def compute(session: BaseBackend, features: ir.Table, where: str) -> pa.Table:
         return session.to_pyarrow(features)
 
 
+def _explained(where: str) -> AbstractContextManager[None]:
+    """A context for what may fail by the rows, such as an impossible date, 31 February."""
+    return duck.explained(f"{where} cannot be computed from the raw rows", ALSO)
+
+
 def rows(session: BaseBackend, features: ir.Table, where: str) -> Iterator[pa.Table]:
     """The rows of the features as they are computed, in the types that Ibis says that they have.
 
@@ -90,14 +92,16 @@ def _in_cuts(
     if not has_key:
         yield from ordering.conformed(rows(session, features, what), contract, where, scratch)
         return
-    before = 0
-    for first, *others in zip(*map(pieces.read, parts), strict=True):
-        joined = first
+    yield from ordering.fitted(_side_by_side(parts, key), contract, where)
+
+
+def _side_by_side(parts: Sequence[Path], key: Sequence[str]) -> Iterator[pa.Table]:
+    """The columns of files with the same rows in the same order, and with the key in each."""
+    for joined, *others in zip(*map(pieces.read, parts), strict=True):
         for other in others:
             for name in set(other.column_names) - set(key):
                 joined = joined.append_column(name, other[name])
-        yield parquet.fitted(joined, contract, where, before)
-        before += joined.num_rows
+        yield joined
 
 
 def _is_key(part: Path, key: Sequence[str]) -> bool:
@@ -113,15 +117,3 @@ def _is_key(part: Path, key: Sequence[str]) -> bool:
             return False
         last = joined.slice(joined.num_rows - 1)
     return True
-
-
-@contextmanager
-def _explained(where: str) -> Iterator[None]:
-    """Raise KibanError, which starts with `where`, in the place of what an engine raises."""
-    try:
-        yield
-    except FAILED as error:  # such as an impossible date, 31 February
-        reason = one_line(error)
-        if "Out of Memory" in reason:
-            reason = f"they do not fit into the memory that there is: take smaller batches, or set {memory.VARIABLE}"
-        raise KibanError(f"{where} cannot be computed from the raw rows: {reason}") from None

@@ -22,7 +22,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.functions import spark_partition_id
 
 from kiban.core.files import md5
-from kiban.data import ordering, parquet, pieces, spark
+from kiban.data import ordering, pieces, spark
 from kiban.data.contract import Table
 
 STORE = "KIBAN_SPARK_STORE"
@@ -66,10 +66,7 @@ def in_order(
     if not set(contract.key) <= set(features.columns):  # it is made of all rows
         yield from ordering.conformed(_rows(features, session, count, what), contract, where, scratch)
         return
-    before = 0
-    for rows in _rows(features.order_by(contract.key), session, count, what):
-        yield parquet.fitted(rows, contract, where, before)
-        before += rows.num_rows
+    yield from ordering.fitted(_rows(features.order_by(contract.key), session, count, what), contract, where)
 
 
 def _rows(features: ir.Table, session: BaseBackend, count: int, where: str) -> Iterator[pa.Table]:

@@ -77,7 +77,7 @@ def of_query(file: str, url_env: str, wishes: Wishes) -> Plan:
     if wishes.time:
         raise KibanError("--time and --sql: a query for each batch has parameters :start and :end, see docs/data.md")
     query = Path(file).read_text(encoding="utf-8")
-    rows = pieces.joined(list(Sql(url_env, query).read(STATIC, None)), file)
+    rows = pieces.joined(Sql(url_env, query).read(STATIC, None), file)
     source = {"_target_": "kiban.sources.Sql", "options": {"url_env": url_env, "query": query}}
     of_query = plan(rows, WrittenFile(), [], PurePosixPath(file).name, source, wishes, has_types=True)
     return replace(of_query, rows={STATIC: next(iter(of_query.rows.values()))})

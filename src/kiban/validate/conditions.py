@@ -108,11 +108,11 @@ def _false(
     An example has the columns of the key and of the expression, as text.
     """
     names = [*dict.fromkeys([*key, *sorted({column.name for column in expression.find_all(exp.Column)})])]
-    columns = ", ".join(_quoted(name) for name in names)
+    columns = duck.quoted(*names)
     condition = expression.sql(dialect="duckdb", identify=True)
     query = (
         f'SELECT {columns}, count(*) OVER () FROM (SELECT *, ({condition}) AS "kiban condition" FROM batch) '  # noqa: S608  the condition was parsed and checked
-        f'WHERE NOT "kiban condition" ORDER BY {", ".join(_quoted(name) for name in key)} LIMIT {EXAMPLES}'
+        f'WHERE NOT "kiban condition" ORDER BY {duck.quoted(*key)} LIMIT {EXAMPLES}'
     )
     try:
         ((_, kind, *_),) = engine.execute(f"DESCRIBE SELECT {condition} FROM batch").fetchall()  # noqa: S608
@@ -123,7 +123,3 @@ def _false(
         raise KibanError(f"{where} cannot be computed: {one_line(error)}") from None
     examples = [{name: as_text(value) for name, value in zip(names, row, strict=False)} for row in rows]
     return (rows[0][-1] if rows else 0), examples
-
-
-def _quoted(name: str) -> str:
-    return exp.to_identifier(name, quoted=True).sql(dialect="duckdb")

@@ -166,7 +166,7 @@ def _failed(
         results = {}
         for start in range(0, len(places), AT_ONCE):
             some = places[start : start + AT_ONCE]
-            checks = _named_suite(where, [{**configs[place], "meta": {"place": place}} for place in some])
+            checks = named_suite(where, [{**configs[place], "meta": {"place": place}} for place in some])
             for result in batch.validate(checks, result_format=result_format).results:
                 _check_computed(result, where)
                 results[result.expectation_config.meta["place"]] = result
@@ -177,12 +177,7 @@ def _failed(
     return {place: result.result for place, result in run(sorted([*failed, *always]), examples).items()}
 
 
-def check_valid(configs: Sequence[Config], where: str) -> None:
-    """Raise KibanError if one of the expectations is not valid."""
-    _named_suite(where, list(configs))
-
-
-def _named_suite(where: str, configs: list[Config]) -> gx.ExpectationSuite:
+def named_suite(where: str, configs: Sequence[Config]) -> gx.ExpectationSuite:
     """A suite of all `configs`. Raises KibanError if one is not valid.
 
     They are not added one by one: Great Expectations would put the second of a type and a column in the place of the

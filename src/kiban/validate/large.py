@@ -10,12 +10,12 @@ from typing import Any
 
 import duckdb
 
-from kiban.core.errors import KibanError, one_line
+from kiban.core.errors import KibanError
 from kiban.data import duck, pieces
 from kiban.data.contract import Table
 from kiban.data.duck import quoted
 from kiban.data.verdict import Finding
-from kiban.validate.expectations import EXAMPLES, Config, Counted, check_valid, counted, finding, suite
+from kiban.validate.expectations import EXAMPLES, Config, Counted, counted, finding, named_suite, suite
 
 COLUMN, VALUES, LENGTHS = "expect_column_", "expect_column_values_to_", "expect_column_value_lengths_to_"
 ROW_WISE = {
@@ -64,7 +64,7 @@ def check(path: Path, contract: Table, table: str, batch: str, timezone: str, sc
     where, configs = f"{table} {batch}", suite(contract, batch, timezone)
     for config in configs:
         _check_kind(config, contract, where)
-    check_valid(configs, where)
+    named_suite(where, configs)  # which raises if one is not valid
     of_rows = [config for config in configs if config["type"] in ROW_WISE | OF_SHAPE]
     totals = [Counted() for _ in of_rows]
     for rows in pieces.read(path):
@@ -72,18 +72,15 @@ def check(path: Path, contract: Table, table: str, batch: str, timezone: str, sc
         totals = [total.plus(part) for total, part in zip(totals, parts, strict=True)]
     results = {id(config): total.failure(config) for config, total in zip(of_rows, totals, strict=True)}
     of_all = [config for config in configs if config["type"] in AGGREGATES]
-    with duck.connected(scratch) as engine:
-        try:
-            engine.read_parquet(str(path), file_row_number=True).create_view("batch")
-            values = _values(engine, list(dict.fromkeys(map(_sql, of_all))))
-            results |= {id(config): _outside(config, values[_sql(config)]) for config in of_all}
-            for config in configs:
-                if config["type"] == QUANTILES:
-                    results[id(config)] = _quantiles(engine, config)
-                elif config["type"] in UNIQUE:
-                    results[id(config)] = _repeated(engine, contract.key, config)
-        except duckdb.Error as error:
-            raise KibanError(f"{where}: the contract's expectations cannot be computed: {one_line(error)}") from None
+    with duck.connected(scratch) as engine, duck.explained(f"{where}: the contract's expectations cannot be computed"):
+        engine.read_parquet(str(path), file_row_number=True).create_view("batch")
+        values = _values(engine, list(dict.fromkeys(map(_sql, of_all))))
+        results |= {id(config): _outside(config, values[_sql(config)]) for config in of_all}
+        for config in configs:
+            if config["type"] == QUANTILES:
+                results[id(config)] = _quantiles(engine, config)
+            elif config["type"] in UNIQUE:
+                results[id(config)] = _repeated(engine, contract.key, config)
     failed = ((config, results[id(config)]) for config in configs)
     return [finding(table, batch, contract.time, config, result) for config, result in failed if result is not None]
 
