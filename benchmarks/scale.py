@@ -36,7 +36,7 @@ SPLIT_OF_MONTH = [
     "split.test={first: 2013-03, last: 2013-03}",
 ]
 STAGES = ["validate.raw", "prepare", "validate.prepared", "train", "evaluate"]
-MOST_SECONDS = 3600  # of the one query
+MOST_SECONDS = 1800  # of the one query
 ONE_QUERY = """
 import sys
 from datetime import timedelta

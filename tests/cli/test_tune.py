@@ -67,6 +67,15 @@ def test_what_is_shipped_searches_and_its_best_becomes_an_overlay_that_trains(na
     assert load_servable().model_id != before
 
 
+def test_a_search_that_does_not_fit_is_refused_before_it_begins(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write()
+    monkeypatch.setenv("KIBAN_MEMORY", "20MB")
+    with pytest.raises(
+        KibanError, match=r"needs? about 0\.\d+ GB for 1?\d,\d{3} rows.*a share of the rows \(sample: 0\.\d"
+    ):
+        run()
+
+
 def test_every_trial_is_in_the_table_and_in_mlflow_and_the_best_in_the_overlay(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -55,6 +55,21 @@ def test_a_mistake_in_a_column_is_named(tmp_path: Path, edit: dict[str, Any], me
 
 
 @pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Distance", "the columns 'distance' and 'Distance' differ by case alone: rename one of them"),
+        ("FILE_row_number", "column 'FILE_row_number': DuckDB numbers rows by that name: rename it"),
+    ],
+)
+def test_a_name_that_sql_takes_for_another_is_refused(tmp_path: Path, name: str, message: str) -> None:
+    content = yaml.safe_load(PREPARED.read_text())
+    content["columns"][name] = content["columns"]["distance"]
+    (tmp_path / "prepared.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    with pytest.raises(KibanError, match=message):
+        contract.read_prepared(tmp_path / "prepared.yaml")
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("columns: [", "not YAML"),

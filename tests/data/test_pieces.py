@@ -1,5 +1,6 @@
 import random
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -81,6 +82,31 @@ def test_a_wrong_value_of_a_large_table_is_named_by_its_row(
     with pytest.raises(KibanError, match="column 'distance', row 1235: 'far'") as in_pieces:
         list(ordering.conformed(cut(wrong, 200), FLIGHTS, "here", tmp_path))
     assert str(in_pieces.value) == str(at_once.value)
+
+
+@pytest.mark.parametrize("large", [500, pieces.LARGE])
+def test_a_text_does_not_depend_on_the_rows_beside_it(
+    large: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pieces, "LARGE", large)
+    columns = {"id": {"type": "integer", "description": "x"}}
+    columns["price"] = {"type": "string", "description": "x", "nullable": True}
+    table = Table.model_validate({"description": "x", "key": ["id"], "columns": columns})
+
+    def conformed(*prices: list[Decimal | None]) -> pa.Table:
+        parts = [
+            pa.table({"id": range(400 * number, 400 * number + len(part)), "price": part})
+            for number, part in enumerate(prices)
+        ]
+        return pa.concat_tables(ordering.conformed(parts, table, "here", tmp_path))
+
+    cents, nothing = [Decimal("1.50")] * 400, [None] * 400
+    assert conformed(cents, nothing, cents)["price"].drop_null().unique().to_pylist() == ["1.50"]
+    message = (
+        r"column 'price' is of type decimal128\(3, 2\) in some rows and decimal128\(2, 1\) in others: make it text"
+    )
+    with pytest.raises(KibanError, match=message):
+        conformed(cents, nothing, [Decimal("1.5")] * 400)
 
 
 def test_what_does_not_fit_or_is_empty_is_no_traceback(

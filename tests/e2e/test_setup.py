@@ -47,14 +47,21 @@ def test_every_python_of_the_project_reports_no_usage(tmp_path: Path) -> None:
         "import os; from great_expectations.core.config_provider import _ConfigurationProvider;"
         "from mlflow.telemetry.utils import is_telemetry_disabled;"
         "from bentoml._internal.utils.analytics.usage_stats import do_not_track;"
-        "print(is_telemetry_disabled(), do_not_track(), os.environ['GX_ANALYTICS_ENABLED'])"
+        "from dvc.analytics import is_enabled;"
+        "print(is_telemetry_disabled(), do_not_track(), os.environ['GX_ANALYTICS_ENABLED'], is_enabled())"
     )
     where = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    for name in ("MLFLOW_DISABLE_TELEMETRY", "BENTOML_DO_NOT_TRACK", "GX_ANALYTICS_ENABLED", "DO_NOT_TRACK"):
+    for name in (
+        "DVC_NO_ANALYTICS",
+        "MLFLOW_DISABLE_TELEMETRY",
+        "BENTOML_DO_NOT_TRACK",
+        "GX_ANALYTICS_ENABLED",
+        "DO_NOT_TRACK",
+    ):
         where.pop(name, None)
     command = [sys.executable, "-c", code]
     output = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/", env=where).stdout
-    assert output.split() == ["True", "True", "false"]
+    assert output.split() == ["True", "True", "false", "False"]
     config = run(ROOT, "dvc", "config", "--list", "--project")
     assert "core.analytics=false" in config
     assert "core.check_update=false" in config

@@ -88,6 +88,52 @@ with tempfile.TemporaryDirectory() as folder:
     assert one.equals(other), f"{one.to_pylist()} {other.to_pylist()}"
 """
 
+LAYOUTS = """
+from kiban.core import files, paths
+from kiban.data.settings import Identity
+from kiban.prepare.batch import prepare
+from kiban.prepare.features import Features
+changed = described({"id": "integer", "at": "timestamp", "late": "number", "gate": "string", "seat": "string"})
+changed["at"]["nullable"] = False
+changed["late"] |= {"since": "2013-03", "was": {"name": "delay", "type": "integer"}}
+changed["gate"] |= {"since": "2013-03"}
+changed["seat"] |= {"until": "2013-02"}
+raw = {"planted flights": Table(description="", key=["id"], time="at", columns=changed)}
+day = 86_400_000_000
+first = 15_765 * day  # 1 March 2013
+snapshots = {
+    "2013-02": {"id": [1, 2], "at": [first - 2 * day, first - day], "delay": [3, None], "seat": ["1A", None]},
+    "2013-03": {"id": [3, 4, 5], "at": [first, first, first + day], "late": [1.5, None, 4], "gate": ["A", "B", None]},
+    "2013-03.2": {"id": [4], "at": [first], "late": [2.5], "gate": ["C"]},  # takes the place of a row
+}
+digests = {}
+for batch, rows in snapshots.items():
+    path = paths.raw_file("planted", "planted flights", batch)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    layout = raw["planted flights"].at(batch)
+    parquet.write(pa.table({name: rows[name] for name in layout.columns}, parquet.schema(layout)), path)
+    digests[batch] = files.sha256(path)
+def compute(tables):
+    rows = tables["planted flights"]
+    window = ibis.range_window(order_by="at", preceding=ibis.interval(days=30), following=0)
+    return rows.select("id", "at", "gate", "seat", sum=rows.late.sum().over(window), far=rows.id > 3)
+kinds = {"id": "integer", "at": "timestamp", "gate": "string", "seat": "string", "sum": "number", "far": "boolean"}
+prepared = described(kinds)
+prepared["at"]["nullable"], prepared["far"]["role"] = False, "target"
+table = Table(description="", key=["id"], time="at", columns=prepared)
+features = Features(compute, "planted flights", 30, "planted")
+dataset, needed = Identity(name="planted", timezone="UTC"), {name: digests[name] for name in ("2013-02", "2013-03")}
+later, path = {"2013-03.2": digests["2013-03.2"]}, Path("planted.parquet")
+made = []
+for engine in (on_duckdb, on_spark):
+    prepare(dataset, engine, raw, table, features, "2013-03", {"planted flights": needed}, later, path)
+    made.append(path.read_bytes())
+assert parquet.read(path).select(["id", "gate", "sum"]).to_pylist() == [
+    {"id": 3, "gate": "A", "sum": 4.5}, {"id": 5, "gate": None, "sum": 8.5}
+]
+assert made[0] == made[1]
+"""
+
 
 def prepare(status: int = 0, program: str | None = None, **variables: str) -> str:
     """The output of the stage, or of a program, in a process of its own."""
@@ -179,8 +225,8 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def test_on_this_machine_spark_gives_the_bytes_of_duckdb(expected: dict[str, str]) -> None:
-    """Of planted rows, and of one month."""
-    last = prepare(program=PLANTED + OF_LAST_MONTH, KIBAN_SPARK="local[2]", KIBAN_MEMORY="2GB")
+    """Of planted rows, of batches of an earlier layout and a later delivery, and of one month."""
+    last = prepare(program=PLANTED + LAYOUTS + OF_LAST_MONTH, KIBAN_SPARK="local[2]", KIBAN_MEMORY="2GB")
     assert last.split()[-1] == expected[BATCHES[-1]]
 
 

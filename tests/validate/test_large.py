@@ -96,6 +96,15 @@ def test_a_batch_in_pieces_has_the_findings_of_one_at_once(
         assert one.model_dump() == other.model_dump()
 
 
+def test_large_numbers_are_whole(tmp_path: Path) -> None:
+    kind, kwargs = between("max", column="number", max_value=2**53)  # above it a double is no whole number
+    table = TABLE.model_copy(update={"expectations": [Expectation(type=kind, kwargs=kwargs)]})
+    rows = {"id": [1, 2], "number": [2, 2**53 + 1], "text": ["a", "a"], "flag": [True, True]}
+    parquet.write(pa.table(rows, parquet.schema(table)), tmp_path / "batch.parquet")
+    findings = large.check(tmp_path / "batch.parquet", table, "orders", "static", ZONE, tmp_path)
+    assert f"{kind}(max_value={2**53})" in [finding.expectation for finding in findings]
+
+
 def test_what_pieces_cannot_tell_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "batch.parquet"
     for kind, kwargs, reason in [

@@ -6,7 +6,7 @@ function of features, the contract of its prepared table is derived from that of
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -30,6 +30,7 @@ ROW_HASH = "row_hash"
 """The column that ingest adds as the key of a table without one: row_hash.py makes it."""
 NO_KEY = re.compile(r"split|target|weight|(score|before|after)( \d+)?")
 """The names of the columns of predictions, and of pairs of them, that do not identify a row."""
+NO_NAME = "file_row_number"
 CODE = frozenset({"row_condition", "condition_parser", "$PARAMETER"})
 """Arguments that Great Expectations evaluates. It gives the first to pandas' query, which can call any function."""
 
@@ -179,6 +180,8 @@ class Table(_Strict):
                 raise ValueError(f"key or time names the column {name!r}, which must not be nullable")
         if self.time and self.columns[self.time].type != "timestamp":
             raise ValueError(f"time names the column {self.time!r}, which must be of type timestamp")
+        if problem := misnamed(self.columns):
+            raise ValueError(problem)
         weights = [name for name, column in self.columns.items() if column.role == "weight"]
         if len(weights) > 1:
             raise ValueError(f"only one column may have role weight, and {', '.join(weights)} have it")
@@ -230,6 +233,18 @@ class Table(_Strict):
         if len(names) != 1:
             raise KibanError(f"a prepared contract needs exactly one column with role target, this one has {names}")
         return names[0]
+
+
+def misnamed(names: Iterable[str]) -> str | None:
+    """What is wrong with the names of columns, which SQL takes for others, or None."""
+    by_case: dict[str, str] = {}
+    for name in names:
+        other = by_case.setdefault(name.casefold(), name)
+        if other != name:
+            return f"the columns {other!r} and {name!r} differ by case alone: rename one of them"
+    if NO_NAME in by_case:
+        return f"column {by_case[NO_NAME]!r}: DuckDB numbers rows by that name: rename it"
+    return None
 
 
 _ROW_HASH = {"type": "string", "description": "Hash of the row without its target, and a number if rows are equal"}

@@ -72,9 +72,7 @@ def read_foreign(file: BinaryIO, where: str) -> Iterator[pa.Table]:
     Raises KibanError, which starts with `where`, if it is not one.
     """
     try:
-        # Without a buffer a whole column of a row group is in memory. A Python object is read, which no thread of Arrow
-        # may hold: see `_opened`.
-        rows = pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True)
+        rows = opened_foreign(file)
         empty = rows.schema_arrow.empty_table()
         for batch in rows.iter_batches(AT_ONCE, use_threads=False):
             yield pa.Table.from_batches([batch]).replace_schema_metadata()
@@ -84,6 +82,15 @@ def read_foreign(file: BinaryIO, where: str) -> Iterator[pa.Table]:
         if getattr(error, "errno", None):  # of the store, and not of Arrow
             raise
         raise KibanError(f"{where} is not a whole Parquet file: {one_line(error)}") from None
+
+
+def opened_foreign(file: BinaryIO) -> pq.ParquetFile:
+    """An open Parquet file that others wrote, for `iter_batches` without threads; checksums are compared.
+
+    Without a buffer a whole column of a row group is in memory. A Python object is read, which no thread of Arrow may
+    hold: see `_opened`.
+    """
+    return pq.ParquetFile(file, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True)
 
 
 class Columns:

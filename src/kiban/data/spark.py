@@ -40,6 +40,7 @@ def connected() -> SparkSession:
     else:
         builder = builder.master(url).appName("kiban")
         own = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
+        own["spark.driver.maxResultSize"] = "0"  # of a piece; without it a gigabyte is too much
         if url.startswith("local"):
             os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
             size = f"{int(memory.available() / 2 / 1e6)}m"

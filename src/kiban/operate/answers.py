@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from kiban.core import paths
 from kiban.core.errors import KibanError
-from kiban.data import contract, parquet, pieces, verdict
+from kiban.data import contract, ordering, parquet, verdict
 from kiban.data.batches import STATIC, base, period
 from kiban.data.contract import Table
 from kiban.ingest import forgotten, ledger, take
@@ -90,8 +90,8 @@ def new(dataset: Dataset, now: datetime) -> Iterator[tuple[str, pa.Table]]:
 
 def _read(dataset: Dataset, table: Table, source: Opened, name: str, batch: str, gone: Sequence[Forgotten]) -> pa.Table:
     where = f"{name} {batch} ({source.describe()})"
-    rows = pieces.joined(source.read(batch, period(batch, dataset.timezone)), where)
-    return forgotten.without(parquet.conform(rows, table, where), gone)
+    rows = ordering.at_once(source.read(batch, period(batch, dataset.timezone)), table, where)
+    return forgotten.without(rows, gone)
 
 
 def past(dataset: Dataset, first: str, last: str) -> Iterator[tuple[str, pa.Table]]:

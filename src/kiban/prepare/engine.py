@@ -1,7 +1,6 @@
 """The engine that computes the features of batches: a module with the functions of `Engine`."""
 
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -9,7 +8,7 @@ import ibis.expr.types as ir
 import pyarrow as pa
 from ibis.backends import BaseBackend
 
-from kiban.core.errors import KibanError
+from kiban.core import extras
 from kiban.data import settings
 from kiban.data.contract import Table
 from kiban.prepare import on_duckdb
@@ -31,8 +30,7 @@ def engine(name: settings.Engine) -> Engine:
     """The engine of this name. Raises KibanError if it is not installed."""
     if name == "duckdb":
         return on_duckdb
-    if find_spec("pyspark") is None:
-        raise KibanError("params.yaml: engine: pyspark is not installed: `make extra EXTRA=spark`")
+    extras.check("pyspark", "spark", "params.yaml: engine")
     from kiban.prepare import on_spark
 
     return on_spark

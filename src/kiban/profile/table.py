@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from kiban.core.errors import KibanError
 from kiban.data import parquet, rules
-from kiban.data.contract import Column, Table, Type
+from kiban.data.contract import Column, Table, Type, misnamed
 from kiban.data.written import Written
 from kiban.profile.questions import AmbiguousError
 from kiban.profile.types import DAYS, MONTHS, MOST_NAMED, Options, QuestionError, Read, doubled_note, read
@@ -134,11 +134,8 @@ def _as_other_columns(columns: Mapping[str, Read], options: Options) -> Options:
 
 
 def _check_names(names: Sequence[str], where: str) -> None:
-    by_case: dict[str, str] = {}
-    for name in names:
-        other = by_case.setdefault(name.casefold(), name)
-        if other != name:
-            raise KibanError(f"{where}: the columns {other!r} and {name!r} differ by case alone: rename one of them")
+    if problem := misnamed(names):
+        raise KibanError(f"{where}: {problem}")
     for name in names:
         if names.count(name) > 1:
             raise KibanError(f"{where}: column {name!r} occurs twice: rename one of them")

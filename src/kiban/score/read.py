@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from kiban.core.errors import KibanError, one_line
+from kiban.data.pieces import opened_foreign
 from kiban.data.written import WrittenFile
 from kiban.sources import given, stores, text
 
@@ -102,9 +102,7 @@ def _explained(path: str, pieces: Iterator[Piece]) -> Iterator[Piece]:
 
 
 def _parquet(raw: BinaryIO) -> Input:
-    # Without a buffer a whole column of a row group is in memory. `raw` is a Python object: if a thread of Arrow read
-    # ahead (pre_buffer) and let go of it while Python ends, the process would abort.
-    file = pq.ParquetFile(raw, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True)
+    file = opened_foreign(raw)
 
     def pieces() -> Iterator[Piece]:
         done = 0

@@ -83,7 +83,10 @@ def main() -> None:
     training, validation = rows.read(params.dataset.name, table, split, needed, params.sample)
     with fit.threads(training.columns):
         manifest = _train(params, whole, table, training, validation, used["train"], needed)
-    print(f"train: {training.table.num_rows:,} rows, served as {manifest.format}, {manifest.parity or 'no ONNX'}")
+    learned = f"{training.table.num_rows:,} rows"
+    if FIT_ON in params.model:
+        learned = f"all training rows, of which a sample of {learned} was in memory"
+    print(f"train: {learned}, served as {manifest.format}, {manifest.parity or 'no ONNX'}")
 
 
 def _train(

@@ -13,6 +13,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
 
+from kiban.core import extras
 from kiban.core.errors import KibanError, one_line
 from kiban.data.contract import Column
 from kiban.servable import columns
@@ -142,12 +143,8 @@ def _class(target: Any, arguments: set[str], key: str) -> type[BaseEstimator]:
 
 def _booster(target: str, arguments: set[str], key: str) -> type[BaseEstimator]:
     package = target.partition(".")[0]
-    try:
-        kind: type[BaseEstimator] = pkgutil.resolve_name(target)
-    except ImportError:
-        raise KibanError(
-            f"params.yaml: {key}._target_: {package} is not installed: `make extra EXTRA={package}`"
-        ) from None
+    extras.check(package, package, f"params.yaml: {key}._target_")
+    kind: type[BaseEstimator] = pkgutil.resolve_name(target)
     known = set(kind().get_params())  # its signature takes any name
     if package == "lightgbm":  # whose engine has parameters that the class does not name
         from lightgbm.basic import _ConfigAliases

@@ -6,7 +6,6 @@ spark_estimator.html beside it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pyarrow as pa
 from sklearn.base import is_regressor
 from sklearn.pipeline import Pipeline
 
-from kiban.core import files
+from kiban.core import extras, files
 from kiban.core.errors import KibanError
 from kiban.core.paths import MODEL
 from kiban.data import prepared
@@ -57,8 +56,8 @@ def fit_in_pieces(
         raise KibanError(
             f"params.yaml: model.{FIT_ON}: only XGBoost learns from rows that are not in memory: leave it out"
         )
-    if where == "spark" and find_spec("pyspark") is None:
-        raise KibanError(f"params.yaml: model.{FIT_ON}: pyspark is not installed: `make extra EXTRA=spark`")
+    if where == "spark":
+        extras.check("pyspark", "spark", f"params.yaml: model.{FIT_ON}")
     offset, scale = fit.scale_of(model, task, some.target)
     preprocessing.fit(columns.frame(some.columns), some.target)
     mean_weight = 1.0 if some.weights is None else some.weights.mean()

@@ -1,6 +1,6 @@
 """The rows of training and of validation, as a model reads them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from kiban.core import paths
 from kiban.core.errors import KibanError
-from kiban.data import pieces, prepared, verdict
+from kiban.data import pieces, prepared
 from kiban.data.contract import Table
 from kiban.data.split import ByRow, Resolved, SplitName, batches_of, place
 from kiban.servable import columns
@@ -38,12 +38,9 @@ def batches(split: Resolved, hashes: Mapping[str, str]) -> dict[SplitName, list[
     return used
 
 
-def count(dataset: str, split: Resolved, hashes: Mapping[str, str], sample: Sample) -> int:
-    """About how many rows `read` reads. Raises KibanError if a file has other bytes."""
-    rows = 0
-    for batch, digest in hashes.items():
-        with verdict.opened(paths.prepared_file(dataset, batch), digest) as file:
-            rows += pieces.count(file)
+def count(dataset: str, split: Resolved, batches: Iterable[str], sample: Sample) -> int:
+    """About how many rows `read` reads. Raises KibanError if a file cannot be read."""
+    rows = sum(pieces.count(paths.prepared_file(dataset, batch)) for batch in batches)
     return round(rows * (sample or 1) * (1 - split.test if isinstance(split, ByRow) else 1))
 
 

@@ -15,24 +15,25 @@ SHARE = 0.9
 """Of the memory that there is; the rest is that of Python and its packages."""
 
 
-def check(rows: int, table: Table, missing: Missing, sample: Sample) -> None:
-    """Raise KibanError if a fit needs more memory than there is: of so many rows, which are a `sample` of all, and of
-    which some are repeated with what is `missing`.
+def check(rows: int, table: Table, missing: Missing, sample: Sample, fits: int = 1) -> None:
+    """Raise KibanError if so many fits at once need more memory than there is: each of so many rows, which are a
+    `sample` of all, and of which some are repeated with what is `missing`.
 
     Estimators differ: the trees of scikit-learn were measured, which convert all numbers to double precision.
     """
     repeated = 1 + missing.share * len(missing.among(table).groups)
-    needed = rows * repeated * len(columns.inputs(table.features())) * BYTES
+    needed = fits * rows * repeated * len(columns.inputs(table.features())) * BYTES
     room = SHARE * memory.available()
     if needed <= room:
         return
     most = (sample or 1) * room / needed
     digit = 10 ** floor(log10(most))
     share = floor(most / digit) * digit
+    what = "train needs" if fits == 1 else f"{fits} trials at once need"
+    further = "" if fits > 1 else ", with which model=xgboost_on_disk still learns from all of them"
     raise KibanError(
-        f"train needs about {_gb(needed)} for {rows:,} rows, and there are {_gb(memory.available())}: "
-        f"give a share of the rows (sample: {share:g}), with which model=xgboost_on_disk still learns from all of "
-        f"them; or {memory.VARIABLE} if there is more"
+        f"{what} about {_gb(needed)} for {rows:,} rows, and there are {_gb(memory.available())}: "
+        f"give a share of the rows (sample: {share:g}){further}; or {memory.VARIABLE} if there is more"
     )
 
 

@@ -71,6 +71,7 @@ def _opened(name: str, settings: Tune, params: dict[str, Any]) -> Iterator[tuple
     hashes = prepared.accepted()
     split = parse(params["split"], hashes)
     training = {batch: hashes[batch] for batch in batches_of(split, hashes)["train"]}
+    search.check_size(params, split, training)
     folds = search.folds(split, list(training), settings.folds)
     full_name = f"{name}-{_digest(settings, params, training)}"
     given = full_name, settings.seed, settings.metric, search.default(params, settings)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
@@ -23,8 +23,7 @@ from kiban.servable.load import answers_of, of_all_levels
 from kiban.tasks.metric import Cost, Scored, Target, Terms, Weights
 from kiban.tasks.own import metrics_of
 from kiban.tasks.task import task_of
-from kiban.train import choose, decide, estimator, fit, missing
-from kiban.train.rows import sampled
+from kiban.train import choose, decide, estimator, fit, missing, rows, size
 from kiban.train.settings import Decision, Model, Preprocessing
 from kiban.tune.settings import Choice, Range, Tune
 from kiban.tune.study import Study
@@ -86,6 +85,14 @@ def folds(split: Resolved, batches: list[str], number: int) -> list[Fold]:
     ]
 
 
+def check_size(params: dict[str, Any], split: Resolved, batches: Iterable[str]) -> None:
+    """Raise KibanError if a trial on each core needs more memory than there is. `batches` are those of training."""
+    settings, sample, dataset = Trained.model_validate(params), params.get("sample"), params["dataset"]["name"]
+    table = choose.used(contract.prepared_of(dataset), settings.model)
+    count = rows.count(dataset, split, batches, sample)
+    size.check(count, table, settings.missing, sample, fits=joblib.cpu_count())
+
+
 def with_values(params: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """A copy of `params` with the values at dotted keys. Raises KibanError if a parent of a key is not a mapping."""
     result = dict(params)
@@ -118,8 +125,8 @@ def cross_validate(
         raise KibanError(f"metric: {metric} is not one of {task.title}: choose one of {', '.join(metrics)}")
     which, names, scores = json.dumps([params["split"], params.get("sample")]), list(columns.inputs(features)), []
     for fold in folds:
-        rows, target, weights = _rows(dataset, fold.train, which, names)
-        repeated, origin = missing.repeat_without(rows, features, settings.missing.among(table))
+        inputs, target, weights = _rows(dataset, fold.train, which, names)
+        repeated, origin = missing.repeat_without(inputs, features, settings.missing.among(table))
         model = estimator.pipeline(features, settings.preprocessing, settings.model, task)
         some = None if weights is None else weights[origin]
         offset, scale = fit.fit(model, task, repeated, target[origin], some)
@@ -154,14 +161,15 @@ def _piece(dataset: str, piece: Piece, which: str) -> tuple[columns.Columns, Tar
     hashes = prepared.accepted()
     split, sample = json.loads(which)
     table, rule = contract.prepared_of(dataset), parse(split, hashes)
-    rows = prepared.read(dataset, {piece.batch: hashes[piece.batch]})
-    rows = sampled(rule.parts(piece.batch, rows, table.key)["train"], table.key, sample)
+    of_batch = prepared.in_pieces(dataset, piece.batch, hashes[piece.batch])
+    training = (rule.parts(piece.batch, part, table.key)["train"] for part in of_batch)
+    of_piece = pa.concat_tables(rows.sampled(part, table.key, sample) for part in training)
     if isinstance(rule, ByRow):
         # Of another seed than the split's, by which the training rows lie below a limit.
-        numbers = (place(rows, rule.by or table.key, rule.seed + 1) * piece.parts).astype(int)
-        rows = rows.filter(pa.array(numbers == piece.number))
-    target = columns.target_from_arrow(rows[table.target()], table.columns[table.target()])
-    return columns.from_arrow(rows, table.features()), target, columns.weights_from_arrow(rows, table)
+        numbers = (place(of_piece, rule.by or table.key, rule.seed + 1) * piece.parts).astype(int)
+        of_piece = of_piece.filter(pa.array(numbers == piece.number))
+    target = columns.target_from_arrow(of_piece[table.target()], table.columns[table.target()])
+    return columns.from_arrow(of_piece, table.features()), target, columns.weights_from_arrow(of_piece, table)
 
 
 def _rows(
@@ -169,9 +177,9 @@ def _rows(
 ) -> tuple[columns.Columns, Target, Weights | None]:
     """The inputs `names`, the target and the weights of some training rows."""
     parts = [_piece(dataset, piece, which) for piece in pieces]
-    rows = {name: np.concatenate([features[name] for features, _, _ in parts]) for name in names}
+    inputs = {name: np.concatenate([features[name] for features, _, _ in parts]) for name in names}
     weights = [each for _, _, each in parts if each is not None]
-    return rows, np.concatenate([target for _, target, _ in parts]), np.concatenate(weights) if weights else None
+    return inputs, np.concatenate([target for _, target, _ in parts]), np.concatenate(weights) if weights else None
 
 
 def default(params: dict[str, Any], settings: Tune) -> dict[str, Any]:

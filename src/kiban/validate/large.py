@@ -36,7 +36,7 @@ OF_SHAPE = {
 """The types about the columns, which every piece has."""
 
 AGGREGATES = {
-    f"{COLUMN}mean_to_be_between": "avg({})",
+    f"{COLUMN}mean_to_be_between": "avg(CAST({} AS DOUBLE))",
     f"{COLUMN}min_to_be_between": "min({})",
     f"{COLUMN}max_to_be_between": "max({})",
     f"{COLUMN}sum_to_be_between": "coalesce(sum({}), 0)",
@@ -104,8 +104,7 @@ def _check_kind(config: Config, contract: Table, where: str) -> None:
 
 
 def _sql(config: Config) -> str:
-    column = quoted(config["kwargs"].get("column", ""))
-    return AGGREGATES[config["type"]].format(column if config["type"] in OF_ANY_TYPE else f"CAST({column} AS DOUBLE)")
+    return AGGREGATES[config["type"]].format(quoted(config["kwargs"].get("column", "")))
 
 
 def _values(engine: duckdb.DuckDBPyConnection, texts: Sequence[str]) -> dict[str, Any]:
@@ -150,10 +149,11 @@ def _repeated(engine: duckdb.DuckDBPyConnection, key: Sequence[str], config: Con
     names = [named] if isinstance(named, str) else list(named)
     columns = quoted(*names)
     some = " OR ".join(f"{quoted(name)} IS NOT NULL" for name in names)
-    groups = f"SELECT {columns}, count(*) AS kiban_count FROM batch WHERE {some} GROUP BY {columns}"  # noqa: S608
-    repeated = f"SELECT * FROM ({groups}) WHERE kiban_count > 1"  # noqa: S608
+    groups = f"FROM batch WHERE {some} GROUP BY {columns} HAVING count(*) > 1"
+    repeated = f"SELECT {columns} {groups}"
+    counted_rows = f"SELECT coalesce(sum(number), 0) FROM (SELECT count(*) AS number {groups})"  # noqa: S608
     ((rows, considered),) = engine.execute(
-        f"SELECT (SELECT coalesce(sum(kiban_count), 0) FROM ({repeated})), (SELECT count(*) FROM batch WHERE {some})"  # noqa: S608
+        f"SELECT ({counted_rows}), (SELECT count(*) FROM batch WHERE {some})"  # noqa: S608
     ).fetchall()
     shown = quoted(*dict.fromkeys([*names, *key]))
     same = " AND ".join(f"b.{quoted(name)} IS NOT DISTINCT FROM r.{quoted(name)}" for name in names)
