@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from slice import MONTHS, ROOT
@@ -79,6 +80,20 @@ def served_with(evaluated: Path, folder: Path, **settings: object) -> Path:
     with_model(clone_to(folder), evaluated)
     run(folder, "kiban", "compose", *(f"serving.{name}={value}" for name, value in settings.items()))
     return folder
+
+
+def kept_anew(place: Path) -> Callable[[], Path]:
+    """What lies at `place`, as often as it is asked for: at the same path, which its configuration may name.
+
+    So only one is there at once, and what was before is gone.
+    """
+    kept = place.rename(place.with_name(f"{place.name} kept"))
+
+    def laid() -> Path:
+        shutil.rmtree(place, ignore_errors=True)
+        return Path(shutil.copytree(kept, place, symlinks=True))
+
+    return laid
 
 
 INCOMING = {"flights": "flights-{batch}.csv", "weather": "weather-{batch}.csv", "planes": "planes.csv"}

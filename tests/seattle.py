@@ -55,24 +55,20 @@ def weather(once: Callable[..., Path]) -> Path:
     return once("weather", fill)
 
 
+def with_feed(weather: Path, folder: Path) -> Path:
+    """A copy of the repository in `folder` with a feed of its own, beside it, from which nothing is taken yet."""
+    shutil.copytree(weather, folder, symlinks=True)
+    dataset = folder / "ours/conf/dataset/weather.yaml"
+    dataset.write_text(dataset.read_text().replace(str(weather / "feed"), str(folder / "feed")))
+    run(folder / "ours", "kiban", "compose")
+    commit(folder / "ours", "a feed of its own")
+    return folder / "ours"
+
+
 @pytest.fixture
 def moved(weather: Path, tmp_path: Path) -> Path:
-    """The repository with a feed of its own, beside it, from which nothing is taken yet."""
-    shutil.copytree(weather, tmp_path / "own", symlinks=True)
-    ours = tmp_path / "own/ours"
-    dataset = ours / "conf/dataset/weather.yaml"
-    dataset.write_text(dataset.read_text().replace(str(weather / "feed"), str(tmp_path / "own/feed")))
-    run(ours, "kiban", "compose")
-    commit(ours, "a feed of its own")
-    return ours
-
-
-@pytest.fixture
-def own(moved: Path) -> Path:
-    """The repository with a feed of its own, and the results that are the same with it."""
-    run(moved, "dvc", "repro")
-    commit(moved, "the same results")
-    return moved
+    """The repository with a feed of its own."""
+    return with_feed(weather, tmp_path / "own")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from clones import INCOMING, commit, environment, run
+from clones import INCOMING, commit, environment, kept_anew, run
 from slice import DAYS, SLICE, SMALL_TREES, real_lines
 
 pytestmark = pytest.mark.long  # tests/maintain/test_ledgers.py is quick
@@ -34,30 +34,38 @@ def finished(validated: Path, once: Callable[..., Path]) -> Path:
     return once("merged", fill)
 
 
-@pytest.fixture
-def ours(finished: Path, tmp_path: Path) -> Path:
-    """main, with a store. The files of the source are not in git."""
-    folder = tmp_path / "ours"
+@pytest.fixture(scope="module")
+def both(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Two clones, anew, in one folder: main with a store, and a colleague's on the branch theirs.
+
+    The files of the source are not in git.
+    """
+    place = tmp_path_factory.mktemp("merge") / "place"
+    folder = place / "ours"
     shutil.copytree(finished, folder, symlinks=True)
     run(folder, "git", "rm", "-r", "-q", "--cached", "incoming")
     with (folder / ".gitignore").open("a") as ignored:
         ignored.write("/incoming/\n")
-    run(folder, "dvc", "remote", "add", "-d", "store", str(tmp_path / "store"))
+    run(folder, "dvc", "remote", "add", "-d", "store", str(place / "store"))
     commit(folder, "a store")
     run(folder, "kiban", "push")
-    return folder
+    theirs = place / "theirs"
+    run(place, "git", "clone", "-q", str(folder), str(theirs))
+    shutil.copytree(folder / "incoming", theirs / "incoming")
+    run(theirs, "git", "checkout", "-q", "-b", "theirs")
+    run(theirs, "kiban", "pull")
+    run(folder, "git", "remote", "add", "colleague", str(theirs))
+    return kept_anew(place)
 
 
 @pytest.fixture
-def theirs(ours: Path, tmp_path: Path) -> Path:
-    """A colleague's clone, on the branch theirs."""
-    folder = tmp_path / "theirs"
-    run(tmp_path, "git", "clone", "-q", str(ours), str(folder))
-    shutil.copytree(ours / "incoming", folder / "incoming")
-    run(folder, "git", "checkout", "-q", "-b", "theirs")
-    run(folder, "kiban", "pull")
-    run(ours, "git", "remote", "add", "colleague", str(folder))
-    return folder
+def ours(both: Callable[[], Path]) -> Path:
+    return both() / "ours"
+
+
+@pytest.fixture
+def theirs(ours: Path) -> Path:
+    return ours.parent / "theirs"
 
 
 def change(folder: Path, file: Path, before: str, after: str) -> None:

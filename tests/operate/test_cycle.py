@@ -6,19 +6,19 @@ import os
 import random
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 from click.testing import CliRunner
-from clones import commit, copy_to, environment, run
-from seattle import lay
+from clones import commit, copy_to, environment, kept_anew, run
+from seattle import lay, with_feed
 from slice import ROOT
 
 from kiban.cli import commands
@@ -28,18 +28,31 @@ pytestmark = pytest.mark.long  # test_due.py is quick
 
 KILLS = int(os.environ.get("KIBAN_KILLS", "20"))
 SEED = int(os.environ.get("KIBAN_SEED", str(int(time.time()) // 86_400)))  # another one every day
+Begun = Callable[[], Path]
 JULY, AUGUST, SEPTEMBER, OCTOBER = "2012-07-05", "2012-08-02", "2012-09-02", "2012-10-02"
 
 
+@pytest.fixture(scope="module")
+def begun(weather: Path, tmp_path_factory: pytest.TempPathFactory) -> Begun:
+    """A repository after its first cycle, anew, and beside it its feed, its origin, and its store, which is named in
+    config.local alone.
+    """
+    place = tmp_path_factory.mktemp("cycle") / "place"
+    ours = with_feed(weather, place)
+    run(ours, "dvc", "repro")
+    commit(ours, "the same results")
+    shared(ours, place)
+    return kept_anew(place)
+
+
 @pytest.fixture
-def ours(own: Path, tmp_path: Path) -> Path:
-    """The repository, with an origin, and a store that is named in config.local alone, after a first cycle."""
-    return begun(own, tmp_path)
+def ours(begun: Begun) -> Path:
+    return begun() / "ours"
 
 
-def begun(own: Path, folder: Path) -> Path:
-    shutil.copytree(own, folder / "ours", symlinks=True)
-    return shared(folder / "ours", folder)
+@pytest.fixture
+def feed(ours: Path) -> Path:
+    return ours.parent / "feed"
 
 
 def shared(ours: Path, folder: Path) -> Path:
@@ -177,18 +190,17 @@ def test_a_protected_main_waits_for_a_person(ours: Path, feed: Path) -> None:
     assert run(ours, "git", "log", "-1", "--format=%s", "origin/main").strip() == "a protected main"
 
 
-def test_a_cycle_that_is_killed_goes_on(own: Path, tmp_path: Path, feed: Path) -> None:
-    lay(feed, "2012-07")
-    (tmp_path / "whole").mkdir()
-    whole = begun(own, tmp_path / "whole")
+def test_a_cycle_that_is_killed_goes_on(begun: Begun) -> None:
+    whole = begun() / "ours"
+    lay(whole.parent / "feed", "2012-07")
     started = time.monotonic()
     cycle(whole, AUGUST)
     seconds = time.monotonic() - started
     expected = state(whole)
     moments = random.Random(SEED)
     for number in range(KILLS):
-        (tmp_path / str(number)).mkdir()
-        killed = begun(own, tmp_path / str(number))
+        killed = begun() / "ours"
+        lay(killed.parent / "feed", "2012-07")
         after = moments.uniform(0.5, seconds)
         process = subprocess.Popen(
             ["kiban", "cycle", "--now", AUGUST],
@@ -209,7 +221,6 @@ def test_a_cycle_that_is_killed_goes_on(own: Path, tmp_path: Path, feed: Path) -
         cycle(killed, AUGUST)
         assert state(killed) == expected, f"killed after {after:.1f} s, seed {SEED}"
         run(killed, "dvc", "status", "-q")
-        shutil.rmtree(tmp_path / str(number))
 
 
 @pytest.mark.parametrize("name", ["penguins", "seattle_weather"])
