@@ -24,6 +24,9 @@ from kiban.tasks.metric import Cost, Scored, Scores, Target, Terms, Weights
 from kiban.tasks.own import metrics_of
 from kiban.tasks.task import Task
 
+ROWS = 1 << 17
+"""The rows that are scored at once: about a kilobyte each."""
+
 
 class Part(NamedTuple):
     """The targets of n rows, their scores, and how much each row counts.
@@ -82,8 +85,9 @@ def parts_of(
     parts: dict[tuple[SplitName, str], list[Part]] = {}
     for batch in track(measured_batches(servable, split, hashes), description="evaluate", transient=True):
         for name, rows in _pieces(servable, split, batch, hashes[batch]):
-            part = scored(servable, rows, groups if name == "test" else {})
-            parts.setdefault((name, batch), []).append(part)
+            for start in range(0, rows.num_rows, ROWS):
+                part = scored(servable, rows.slice(start, ROWS), groups if name == "test" else {})
+                parts.setdefault((name, batch), []).append(part)
     for split_name in SPLITS:
         if not any(name == split_name for name, _ in parts):
             raise KibanError(f"params.yaml: split.{split_name}: it contains no row")
