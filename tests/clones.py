@@ -8,8 +8,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from filelock import FileLock
 from slice import MONTHS, ROOT
 
+SHARED = "KIBAN_TESTS"
+"""The variable with the folder that all workers of a run of pytest share."""
 SHAPING = (
     *("PYTHONPATH", "PYTHONHASHSEED", "OMP_NUM_THREADS", "GOMP_SPINCOUNT", "OPENBLAS_CORETYPE"),
     *("MLFLOW_TRACKING_URI", "DVC_ROOT"),
@@ -38,19 +41,38 @@ def run(folder: Path, *command: str, status: int = 0, **extra: str) -> str:
     return text
 
 
-def copy_to(folder: Path) -> Path:
-    """Every file that git tracks, or would, in `folder`."""
+def copy_to(folder: Path, with_runs: bool = True) -> Path:
+    """Every file that git tracks, or would, in `folder`, and an empty store of MLflow's runs."""
     files = run(ROOT, "git", "ls-files", "--cached", "--others", "--exclude-standard").splitlines()
     for file in files:
         if (ROOT / file).exists():
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / file, folder / file, follow_symlinks=False)
+    if with_runs:
+        lay_runs(folder)
     return folder
 
 
-def clone_to(folder: Path) -> Path:
-    """Every file that git tracks, or would, committed to a new repository without DVC's cache."""
-    run(copy_to(folder), "git", "init", "-q")
+def lay_runs(folder: Path) -> None:
+    """An empty store of runs in a project."""
+    (folder / "mlruns").mkdir(parents=True, exist_ok=True)
+    shutil.copy(empty_runs(), folder / "mlruns")
+
+
+def empty_runs() -> Path:
+    """The database of an empty store of runs, which MLflow takes five seconds to make. Not to be changed."""
+    shared = Path(os.environ[SHARED])
+    with FileLock(shared / "mlflow.lock"):
+        if not (shared / "mlflow.db").exists():
+            code = "import mlflow, sys; mlflow.MlflowClient(sys.argv[1]).search_experiments()"
+            run(shared, sys.executable, "-c", code, f"sqlite:///{shared}/part.db")
+            (shared / "part.db").rename(shared / "mlflow.db")
+    return shared / "mlflow.db"
+
+
+def clone_to(folder: Path, with_runs: bool = True) -> Path:
+    """What `copy_to` lays, committed to a new repository without DVC's cache."""
+    run(copy_to(folder, with_runs), "git", "init", "-q")
     commit(folder, "the project")
     return folder
 

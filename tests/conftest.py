@@ -1,12 +1,15 @@
 """Small real slices: some days of each of three months of flights, taken through the real stages."""
 
+import atexit
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import clones
 import pytest
 from filelock import FileLock
 from slice import (
@@ -28,6 +31,11 @@ pytest_plugins = ["servers", "seattle", "containers"]
 # OpenMP's threads wait for each other in a loop. pytest's workers are processes beside each other: two of them with two
 # threads each on two cores make an evaluation take 13 seconds instead of 2. The workers start after this line.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if clones.SHARED not in os.environ:  # the workers inherit it
+    shared = tempfile.mkdtemp(prefix="kiban_tests_")
+    os.environ[clones.SHARED] = shared
+    atexit.register(shutil.rmtree, shared, ignore_errors=True)
 
 SLOWEST = [
     "operate/test_cycle",

@@ -18,7 +18,7 @@ import httpx
 import psutil
 import pytest
 import sqlalchemy as sa
-from clones import environment
+from clones import empty_runs, environment
 
 KEY, SECRET = "kiban-test-key", "kiban-test-secret"
 
@@ -160,6 +160,8 @@ class MlflowServer:
 
     def start(self) -> None:
         self.folder.mkdir(exist_ok=True)
+        if not (self.folder / "mlflow.db").exists():
+            shutil.copy(empty_runs(), self.folder)
         command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db", "--workers", "1"]
         command += ["--artifacts-destination", str(self.folder / "artifacts")]

@@ -5,13 +5,16 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import joblib
 import mlflow
 import numpy as np
 import pytest
 import yaml
+from clones import lay_runs
 from filelock import FileLock
 from slice import SMALL_SEARCH as SMALL
 from slice import compose_here, prepared_rows, run_stage
@@ -23,6 +26,7 @@ from kiban.core.errors import KibanError
 from kiban.core.settings import load
 from kiban.data.split import parse
 from kiban.servable.load import load as load_servable
+from kiban.tune import search
 from kiban.tune.search import folds
 
 NAMES = ["hist_gradient_boosting", "logistic"]  # of the flights; a team may have more
@@ -32,6 +36,14 @@ REPORT = Path("reports/tuning/small.csv")
 @pytest.fixture(autouse=True)
 def _in_the_project(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    lay_runs(project)
+
+
+@pytest.fixture
+def _here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials run in this process: others take longer to start than a trial takes."""
+    monkeypatch.setattr(joblib, "parallel_config", lambda **_: nullcontext())
+    monkeypatch.setattr(search, "_piece", search._piece.__wrapped__)
 
 
 def write(**changes: Any) -> None:
@@ -76,6 +88,7 @@ def test_a_search_that_does_not_fit_is_refused_before_it_begins(project: Path, m
         run()
 
 
+@pytest.mark.usefixtures("_here")
 def test_every_trial_is_in_the_table_and_in_mlflow_and_the_best_in_the_overlay(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -107,6 +120,7 @@ def test_every_trial_is_in_the_table_and_in_mlflow_and_the_best_in_the_overlay(
     )
 
 
+@pytest.mark.usefixtures("_here")
 def test_errors_may_cost(project: Path) -> None:
     """The least cost of a search is the best, and less than that of labelling all flights, or none."""
     write(
@@ -126,6 +140,7 @@ def test_errors_may_cost(project: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("_here")
 def test_the_default_is_tried_first_and_more_trials_go_on_from_those_done() -> None:
     write(overrides=[*SMALL["overrides"], "model.max_iter=20"])
     run("small", "--trials", "2")
@@ -182,6 +197,7 @@ def test_a_journal_whose_last_line_was_cut_off_goes_on() -> None:
     assert len(table()) == 3
 
 
+@pytest.mark.usefixtures("_here")
 def test_what_was_adopted_is_tuned_and_kept() -> None:
     write(overrides=[*SMALL["overrides"]])
     Path("params.yaml").write_bytes(composed(Path(), ["missing.share=0.25"]))
@@ -191,6 +207,7 @@ def test_what_was_adopted_is_tuned_and_kept() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("_here")
 def test_other_data_or_another_space_is_another_search() -> None:
     write()
     run("small", "--trials", "1")
@@ -199,6 +216,7 @@ def test_other_data_or_another_space_is_another_search() -> None:
     assert len(list(Path(".kiban_studies").glob("small-*.journal"))) == 2
 
 
+@pytest.mark.usefixtures("_here")
 def test_folds_go_forward_in_time_and_validation_and_test_are_never_seen() -> None:
     split = parse(yaml.safe_load(Path("params.yaml").read_text())["split"], [])
     found = folds(split, ["2013-03", "2013-01", "2013-02", "2013-04"], 2)
@@ -218,6 +236,7 @@ def test_folds_go_forward_in_time_and_validation_and_test_are_never_seen() -> No
     assert {name for name in table()[0] if name.startswith("2013")} == {"2013-02"}
 
 
+@pytest.mark.usefixtures("_here")
 def test_a_trial_that_scikit_learn_refuses_is_kept_with_its_reason_and_the_others_go_on() -> None:
     write(trials=8, space={"model.max_leaf_nodes": {"choices": [1, 8]}, "model.max_iter": {"low": 5, "high": 9}})
     run()
@@ -242,6 +261,7 @@ def test_a_trial_that_scikit_learn_refuses_is_kept_with_its_reason_and_the_other
         ({"space": {"model.max_leaf_nodes": {"choices": [1, 0]}}, "trials": 2}, "no trial could be scored"),
     ],
 )
+@pytest.mark.usefixtures("_here")
 def test_what_cannot_be_searched_is_said_and_leaves_no_overlay(changes: dict[str, Any], said: str) -> None:
     write(**changes)
     with pytest.raises(KibanError, match=said.replace("(", r"\(")):

@@ -11,7 +11,7 @@ from slice import SLICE
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return clone_to(tmp_path_factory.mktemp("a folder of another name"))
+    return clone_to(tmp_path_factory.mktemp("a folder of another name"), with_runs=False)
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,7 @@ def test_what_has_grown_large_is_a_note(
     clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(doctor, "LARGE", 1000)
-    (clone / "mlruns").mkdir()
+    (clone / "mlruns").mkdir(exist_ok=True)
     (clone / "mlruns/file").write_bytes(bytes(2000))
     assert problems(clone) == []
     command.main([], standalone_mode=False)

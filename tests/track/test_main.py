@@ -17,6 +17,7 @@ from typing import Any
 import mlflow
 import numpy as np
 import pytest
+from clones import lay_runs
 from clones import run as run_command
 from servers import MlflowServer, free_port_between, wait_for
 from slice import PICTURES, ROOT, prepared_rows, run_stage
@@ -37,6 +38,7 @@ IMPORTS = 5  # seconds that a new process takes to import what this one has
 def _local(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copy(ROOT / "dvc.lock", project)
+    lay_runs(project)
     yield
     mlflow.set_tracking_uri(None)
 
@@ -353,7 +355,7 @@ def test_the_name_of_the_folder_is_no_part_of_an_address(
 def test_a_disk_that_is_full_or_read_only_is_not_in_the_way(project: Path, healthy: float, options: str) -> None:
     """mlruns/ is a file system of its own, in a mount namespace of the stage's."""
     script = f"mount -t tmpfs -o {options} tmpfs mlruns && exec {sys.executable} -m kiban.track"
-    Path("mlruns").mkdir()
+    Path("mlruns").mkdir(exist_ok=True)
     inside = ["unshare", *([] if os.getuid() == 0 else ["-r"]), "-m", "sh", "-c"]
     if subprocess.run([*inside, "mount -t tmpfs tmpfs mlruns"], capture_output=True).returncode:
         pytest.skip("this system lets nobody mount a file system")
@@ -467,7 +469,7 @@ def test_a_delivery_that_was_cut_off_in_the_model_ends_with_a_whole_one(
     run_stage("track")
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     ((entry, run),) = outbox.waiting(Path())
-    Path("mlruns").mkdir()
+    Path("mlruns").mkdir(exist_ok=True)
     artifacts = (project / "mlruns/artifacts").as_uri()
 
     def cut_off(*_: object) -> None:
