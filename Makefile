@@ -22,27 +22,27 @@ repro: $(INSTALLED) ## run what has changed: data, checks, features, model, metr
 	@kiban pull --absent
 	dvc repro
 
-test: $(INSTALLED) ## run the tests of all that a change is likely to break, and print the coverage: ten minutes
+test: $(INSTALLED) ## run the tests of all that a change is likely to break: a quarter of an hour
 	pytest -m "not long and not platform"
 
 test-long: $(INSTALLED) .venv/estimators/installed .venv/spark/installed ## run the rest: kills by the dozen, full disks, many like cases, what is slow and rarely breaks
-	pytest -m "long and not platform" --cov-append
+	pytest -m "long and not platform"
 
 test-airflow: .venv/airflow/installed ## run the graph under a real Airflow with PostgreSQL: five minutes
-	pytest -m platform -n 0 --no-cov tests/platforms/test_airflow.py
+	pytest -m platform -n 0 tests/platforms/test_airflow.py
 
 test-runners: .venv/kubeflow/installed .venv/runners/installed ## run the graph by Kubeflow's local runner, MLflow Projects and a training job, with podman
-	pytest -m platform -n 0 --no-cov tests/platforms --ignore tests/platforms/test_airflow.py --ignore tests/platforms/test_image.py
+	pytest -m platform -n 0 tests/platforms --ignore tests/platforms/test_airflow.py --ignore tests/platforms/test_image.py
 
 test-image: $(INSTALLED) ## build the images with podman, and run them
-	pytest -m platform -n 0 --no-cov tests/platforms/test_image.py
+	pytest -m platform -n 0 tests/platforms/test_image.py
 
-coverage: $(INSTALLED) ## after `make test test-long`: fail if they ran less than 90 % of the lines
-	coverage report --skip-covered --fail-under=90
+coverage: $(INSTALLED) .venv/estimators/installed .venv/spark/installed ## run both, a third slower, and fail if they run less than 90 % of the lines
+	pytest -m "not platform" --cov=kiban --cov-report=term:skip-covered --cov-fail-under=90
 
 check: lint ## what a team's pull request is checked by: lint, every configuration, the graph on 1,000 rows, tests/team
 	kiban check
-	test ! -d tests/team || pytest tests/team -n 0 --no-cov
+	test ! -d tests/team || pytest tests/team -n 0
 
 platform: $(INSTALLED) ## run the platform's tests: in a team's repository only where a file of the platform is not its release's
 	@folder=$$(python -m kiban.maintain.platform) || exit 1; test -z "$$folder" || $(MAKE) -C "$$folder" $(TESTS)

@@ -166,5 +166,5 @@ def test_the_platforms_tests_pass_there_beside_a_changed_file(running: Path) -> 
     rooms += [f"test_{name}.py" for name in ("graph", "locks", "rooms", "workflows")]
     tests = [f"tests/{room}" for room in rooms]
     environment_of_all = {"PYTHONPATH": f"{folder / 'src'}{os.pathsep}{folder / 'tests'}"}
-    run(folder, "pytest", "-q", "--no-cov", "-n", "1", "-m", "not long", *tests, **environment_of_all)
+    run(folder, "pytest", "-q", "-n", "1", "-m", "not long", *tests, **environment_of_all)
     run(running, "git", "checkout", "-q", "--force", "main")
