@@ -31,6 +31,7 @@ ROW_HASH = "row_hash"
 NO_KEY = re.compile(r"split|target|weight|(score|before|after)( \d+)?")
 """The names of the columns of predictions, and of pairs of them, that do not identify a row."""
 NO_NAME = "file_row_number"
+"""The column that DuckDB adds to the rows of a Parquet file."""
 CODE = frozenset({"row_condition", "condition_parser", "$PARAMETER"})
 """Arguments that Great Expectations evaluates. It gives the first to pandas' query, which can call any function."""
 
