@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 from py4j.protocol import Py4JError
+from pyspark import StorageLevel
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
@@ -24,6 +25,14 @@ CLUSTER = "KIBAN_SPARK"
 """The environment variable that says where Spark is: local[4], spark://HOST:7077, or sc://HOST:15002 (Connect)."""
 PORTS = {"sc": 15002, "spark": 7077}
 FAILED = (PySparkException, Py4JError, pa.ArrowException, OSError)
+OF_DRIVER = {
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "ERROR",
+    "spark.driver.maxResultSize": "0",  # of a piece; a gigabyte without it
+    # Its parts would wait for each other for ever after one of them had no memory.
+    "spark.driver.extraJavaOptions": "-XX:+ExitOnOutOfMemoryError",
+}
 SETTINGS = {  # whatever the cluster's own are, the same rows come of the same expression
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
@@ -39,16 +48,10 @@ def connected() -> SparkSession:
         builder = builder.remote(url)
     else:
         builder = builder.master(url).appName("kiban")
-        own = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
-        own["spark.driver.maxResultSize"] = "0"  # of a piece; without it a gigabyte is too much
+        own = {"spark.driver.memory": f"{int(memory.available() / 2 / 1e6)}m", **OF_DRIVER}
         if url.startswith("local"):
             os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-            size = f"{int(memory.available() / 2 / 1e6)}m"
-            own |= {
-                "spark.driver.memory": size,
-                "spark.driver.bindAddress": "127.0.0.1",
-                "spark.driver.host": "127.0.0.1",
-            }
+            own |= {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
         for name, value in own.items():
             builder = builder.config(name, value)
     address = url.partition(";")[0].rpartition("@")[2]  # sc://HOST:15002/;token=…
@@ -76,9 +79,14 @@ def _check_reached(url: str) -> None:
 
 
 def sent(tables: Iterable[pa.Table]) -> DataFrame:
-    """The rows of all tables, of one schema, as Spark has them: they go there as Arrow, and are kept by the driver."""
+    """The rows of all tables, of one schema, as Spark has them.
+
+    They go there once, as Arrow, and are kept on the disks of the workers. The driver keeps them too, for those that a
+    worker has lost.
+    """
     spark = SparkSession.active()
-    return reduce(lambda one, other: one.union(other), (spark.createDataFrame(table) for table in tables))
+    frames = (spark.createDataFrame(table) for table in tables)
+    return reduce(lambda one, other: one.union(other), frames).persist(StorageLevel.DISK_ONLY)
 
 
 @contextmanager
