@@ -88,7 +88,7 @@ def _rows(features: ir.Table, session: BaseBackend, count: int, where: str) -> I
             for first, last in _groups([(each["part"], each["count"]) for each in sizes]):
                 yield frame.filter(part.between(first, last)).toArrow().cast(schema)
         finally:
-            frame.unpersist()
+            session_of_spark.catalog.clearCache()  # of the raw rows too
 
 
 def _groups(sizes: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
