@@ -9,8 +9,9 @@ import pytest
 from kiban.core.errors import KibanError
 from kiban.data import parquet
 from kiban.evaluate.bootstrap import Difference
+from kiban.evaluate.clusters import clusters
 from kiban.evaluate.settings import Gate
-from kiban.review.comparison import clusters, judge, paired
+from kiban.review.comparison import judge, paired
 
 TIMEZONE = "America/New_York"
 

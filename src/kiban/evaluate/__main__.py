@@ -11,11 +11,14 @@ from kiban.core.settings import Sections, read
 from kiban.core.versions import run_stage
 from kiban.data import prepared
 from kiban.data.missing import Missing
+from kiban.data.settings import Identity
 from kiban.data.split import SPLITS, Split, SplitName, resolved
+from kiban.evaluate.clusters import Numbers
 from kiban.evaluate.measure import (
     Part,
     Parts,
     compared_between_versions,
+    intervals,
     joined,
     judged,
     parts_of,
@@ -32,6 +35,7 @@ from kiban.tasks.metric import Terms
 
 
 class Params(Sections):
+    dataset: Identity
     split: Split
     missing: Missing
     evaluation: EvaluationSettings
@@ -44,7 +48,8 @@ def main() -> None:
     hashes = prepared.accepted()
     split = resolved(params.split, hashes)
     groups = params.missing.among(servable.contract).groups
-    parts = parts_of(servable, split, hashes, groups)
+    numbers = Numbers(params.gate.cluster, servable.contract.time, params.dataset.timezone)
+    parts = parts_of(servable, split, hashes, groups, numbers)
     of_split = {name: joined([part for (each, _), part in parts.items() if each == name]) for name in SPLITS}
     if servable.task.name == "binary" and len(np.unique(of_split["test"].target)) < 2:
         raise KibanError(
@@ -87,6 +92,7 @@ def _evaluation(
             batch: BatchFigures.model_validate({"split": name, **summary(task, part.scored(terms))})
             for (name, batch), part in parts.items()
         },
+        intervals=intervals(task, of_split, parts, terms),
     )
 
 

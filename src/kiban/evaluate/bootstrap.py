@@ -24,6 +24,8 @@ DRAWS = 500
 CONFIDENCE = 0.95
 MOST_AT_ONCE = 400
 """The most clusters whose draws are computed at once: beyond it, pairs of clusters take longer than rows."""
+MOST_DRAWN = 100_000_000
+"""The most rows that are drawn singly, of all draws."""
 SEED = 0  # fixed, so that the same versions give the same report
 
 
@@ -100,6 +102,13 @@ def interval(
         drawn = np.array([metric.value(rows.weighted(counts[clusters])) for counts in _counts(number, draws)])
     half = _half(drawn, number, confidence)
     return value - half, value, value + half
+
+
+def draws_for(clusters: npt.NDArray[np.int64]) -> int:
+    """The draws that rows with these clusters are worth: fewer of many rows in many clusters, and 50 at least."""
+    if clusters.max() < MOST_AT_ONCE:
+        return DRAWS
+    return max(50, min(DRAWS, MOST_DRAWN // len(clusters)))
 
 
 def _half(drawn: npt.NDArray[np.float64], clusters: int, confidence: float) -> float:

@@ -14,13 +14,15 @@ from kiban.core.errors import KibanError
 from kiban.core.paths import PLOTS
 from kiban.data import pieces, prepared
 from kiban.data.split import SPLITS, ByRow, Resolved, SplitName, batches_of
-from kiban.evaluate import metrics
+from kiban.evaluate import bootstrap, metrics
+from kiban.evaluate.clusters import Numbers
+from kiban.evaluate.metrics import rounded
 from kiban.evaluate.settings import Gate, Importance
 from kiban.servable import columns
 from kiban.servable.columns import Columns
-from kiban.servable.evaluation import BatchFigures, Figures, GateResult
+from kiban.servable.evaluation import BatchFigures, Ends, Figures, GateResult, Intervals
 from kiban.servable.load import Servable
-from kiban.tasks.metric import Cost, Scored, Scores, Target, Terms, Weights
+from kiban.tasks.metric import Clusters, Cost, Scored, Scores, Target, Terms, Weights
 from kiban.tasks.own import metrics_of
 from kiban.tasks.task import Task
 
@@ -32,12 +34,14 @@ class Part(NamedTuple):
     """The targets of n rows, their scores, and how much each row counts.
 
     `without` has the scores that the rows would have without each group of features that may be missing together.
+    `clusters` has the number of the cluster of each row, of shape (n,), if it was asked for.
     """
 
     target: Target
     scores: Scores
     weights: Weights | None
     without: Mapping[str, Scores]
+    clusters: Clusters | None = None
 
     def scored(self, terms: Terms) -> Scored:
         return Scored(self.target, self.scores, self.weights, terms)
@@ -67,27 +71,30 @@ def scored(servable: Servable, rows: pa.Table, groups: Mapping[str, list[str]] =
 def joined(parts: Sequence[Part]) -> Part:
     """The rows of all parts, of which there is at least one."""
     weights = [part.weights for part in parts if part.weights is not None]
+    clusters = [part.clusters for part in parts if part.clusters is not None]
     return Part(
         np.concatenate([part.target for part in parts]),
         np.concatenate([part.scores for part in parts]),
         np.concatenate(weights) if weights else None,
         {name: np.concatenate([part.without[name] for part in parts]) for name in parts[0].without},
+        np.concatenate(clusters) if clusters else None,
     )
 
 
 def parts_of(
-    servable: Servable, split: Resolved, hashes: Mapping[str, str], groups: Mapping[str, list[str]]
+    servable: Servable, split: Resolved, hashes: Mapping[str, str], groups: Mapping[str, list[str]], numbers: Numbers
 ) -> dict[tuple[SplitName, str], Part]:
     """The scored rows of the batches in `hashes`, which has their SHA-256 by name; the test rows also without `groups`.
 
-    Raises KibanError if a split has no row.
+    `numbers` are those of their clusters. Raises KibanError if a split has no row.
     """
     parts: dict[tuple[SplitName, str], list[Part]] = {}
     for batch in track(measured_batches(servable, split, hashes), description="evaluate", transient=True):
         for name, rows in _pieces(servable, split, batch, hashes[batch]):
             for start in range(0, rows.num_rows, ROWS):
-                part = scored(servable, rows.slice(start, ROWS), groups if name == "test" else {})
-                parts.setdefault((name, batch), []).append(part)
+                some = rows.slice(start, ROWS)
+                part = scored(servable, some, groups if name == "test" else {})
+                parts.setdefault((name, batch), []).append(part._replace(clusters=numbers.of(some)))
     for split_name in SPLITS:
         if not any(name == split_name for name, _ in parts):
             raise KibanError(f"params.yaml: split.{split_name}: it contains no row")
@@ -128,6 +135,24 @@ def measured_batches(servable: Servable, split: Resolved, hashes: Mapping[str, s
         if not batches:
             raise KibanError(f"params.yaml: split.{name}: it contains no prepared batch")
     return [batch for batch in hashes if split.of(batch)]
+
+
+def intervals(task: Task, of_split: Mapping[SplitName, Part], parts: Parts, terms: Terms) -> Intervals:
+    """The intervals of the compared metrics."""
+    return Intervals(
+        splits={name: _ends(task, part, terms) for name, part in of_split.items()},
+        batches={batch: _ends(task, part, terms) for (_, batch), part in parts.items()},
+    )
+
+
+def _ends(task: Task, part: Part, terms: Terms) -> dict[str, Ends | None]:
+    rows = part.scored(terms)
+    number = np.unique(np.asarray(part.clusters), return_inverse=True)[1]
+    ends: dict[str, Ends | None] = {}
+    for name in task.compared:
+        low, _, high = bootstrap.interval(task.metrics[name], rows, number, bootstrap.draws_for(number))
+        ends[name] = None if np.isnan([low, high]).any() else (rounded(low), rounded(high))
+    return ends
 
 
 def compared_between_versions(task: Task, results: Mapping[str, Figures]) -> dict[SplitName, Figures]:

@@ -41,14 +41,14 @@ def summary(task: Task, rows: Scored) -> Figures:
         values["mean_prediction"] = weighted.mean(rows.scores)
     if rows.terms.interval is not None:
         values["coverage"] = weighted.mean(np.abs(target - rows.scores) <= rows.terms.interval)
-    rounded = {name: None if np.isnan(value) else _rounded(float(value)) for name, value in values.items()}
+    figures = {name: None if np.isnan(value) else rounded(float(value)) for name, value in values.items()}
     counts = weighted.labelled if task.name == "binary" else None
     sides = counts._asdict() if counts else {}
-    by_label = {name: int(value) if rows.weights is None else _rounded(value) for name, value in sides.items()}
-    return {"rows": len(target), **rounded, **by_label}
+    by_label = {name: int(value) if rows.weights is None else rounded(value) for name, value in sides.items()}
+    return {"rows": len(target), **figures, **by_label}
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
     """A number with 6 decimals, or with 7 digits if it is above 1: errors of a regression have the target's unit."""
     return round(value, DECIMALS) if abs(value) < 1 else float(f"{value:.7g}")
 
@@ -88,7 +88,7 @@ def confusion(rows: Scored, levels: Sequence[str]) -> list[Row]:
     """The rows of each level that are given each label: their number, or the sum of their weights."""
     number = rows.scores.shape[1]
     counts = np.bincount(rows.target * number + rows.scores.argmax(axis=1), rows.weights, number**2)
-    shown = counts.tolist() if rows.weights is None else [_rounded(count) for count in counts.tolist()]
+    shown = counts.tolist() if rows.weights is None else [rounded(count) for count in counts.tolist()]
     return [
         {"actual": levels[actual], "predicted": levels[predicted], "rows": shown[place]}
         for place, (actual, predicted) in enumerate(product(range(number), repeat=2))
@@ -102,7 +102,7 @@ def recall_by_level(rows: Scored, levels: Sequence[str]) -> list[Row]:
     counts = np.bincount(rows.target, weights, len(levels))
     right = np.bincount(rows.target, weights * is_right, len(levels))
     return [
-        {"level": level, "recall": _rounded(float(hits / count))}
+        {"level": level, "recall": rounded(float(hits / count))}
         for level, count, hits in zip(levels, counts, right, strict=True)
         if count
     ]
@@ -175,7 +175,7 @@ def calibration(rows: Scored) -> list[Row]:
 def _curve(**axes: npt.NDArray[np.float64]) -> list[Row]:
     length = len(next(iter(axes.values())))
     picked = np.unique(np.linspace(0, length - 1, min(length, CURVE_POINTS)).round().astype(int))
-    return [{name: _rounded(float(values[index])) for name, values in axes.items()} for index in picked]
+    return [{name: rounded(float(values[index])) for name, values in axes.items()} for index in picked]
 
 
 def permutation_importance(
@@ -203,7 +203,7 @@ def permutation_importance(
         order = random.permutation(len(labels))
         losses[name] = full - measured({**columns, **{each: columns[each][order] for each in inputs}})
     ordered = sorted(losses, key=lambda name: (-losses[name], name))
-    return [{"feature": name, "loss": _rounded(float(losses[name]))} for name in ordered]
+    return [{"feature": name, "loss": rounded(float(losses[name]))} for name in ordered]
 
 
 def write_csv(rows: list[Row], path: Path) -> None:

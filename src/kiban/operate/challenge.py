@@ -19,6 +19,7 @@ from kiban.data import prepared
 from kiban.data.batches import base
 from kiban.data.split import ByRow, Resolved, SplitName, parse
 from kiban.evaluate import gate, measure
+from kiban.evaluate.clusters import clusters, local_times
 from kiban.evaluate.gate import Judged, Rule
 from kiban.evaluate.settings import Gate, Rules
 from kiban.operate import collected, release, rules
@@ -27,7 +28,6 @@ from kiban.request import logged
 from kiban.request.predictions import ANSWERS
 from kiban.request.schema import Schema
 from kiban.review import comparison
-from kiban.review.comparison import clusters, local_times
 from kiban.review.gate import cost_of_errors
 from kiban.review.gate import judged as judged_by_gate
 from kiban.review.revision import Revision

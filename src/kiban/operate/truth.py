@@ -13,9 +13,9 @@ import pyarrow as pa
 from kiban.core.errors import KibanError
 from kiban.data import prepared, verdict
 from kiban.data.split import ByRow
+from kiban.evaluate.clusters import clusters
 from kiban.operate import asked, quality
 from kiban.operate.quality import Interval
-from kiban.review.comparison import clusters
 from kiban.servable import columns, reference
 from kiban.servable.evaluation import Evaluation
 from kiban.servable.load import Servable

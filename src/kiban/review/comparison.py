@@ -17,6 +17,7 @@ from kiban.core.settings import changed
 from kiban.data.contract import NO_KEY, Table
 from kiban.data.prepared import TABLE
 from kiban.evaluate.bootstrap import Difference, differences
+from kiban.evaluate.clusters import clusters, local_times
 from kiban.evaluate.settings import Gate
 from kiban.review import changes
 from kiban.review.changes import TableChanges
@@ -28,8 +29,6 @@ from kiban.tasks.own import every_metric, metrics_of
 from kiban.tasks.task import task_of
 
 Judgement = Literal["unchanged", "better", "worse", "no clear difference", "not comparable"]
-ROW = "row"  # each is a cluster
-CALENDAR = ("day", "week", "month")
 
 
 @dataclass(frozen=True)
@@ -192,29 +191,3 @@ def _scores(rows: pa.Table, side: str) -> npt.NDArray[np.float64]:
         return rows[side].to_numpy()
     names = [name for name in rows.column_names if name.startswith(f"{side} ")]
     return np.column_stack([rows[name].to_numpy() for name in names])
-
-
-def clusters(rows: pa.Table, cluster: str, time: str | None, timezone: str) -> npt.NDArray[np.int64]:
-    """The number of the cluster of each row, from 0: shape (rows,). Rows without a value are a cluster.
-
-    Raises KibanError if `cluster` is neither a calendar unit nor a column that identifies rows.
-    """
-    columns = [name for name in rows.column_names if not NO_KEY.fullmatch(name)]
-    if cluster == ROW:
-        return np.arange(rows.num_rows)
-    if cluster in CALENDAR and time:
-        values = pc.floor_temporal(local_times(rows[time], timezone), unit=cluster)
-    elif cluster in columns:
-        values = rows[cluster]
-    else:
-        allowed = ", ".join([ROW, *(CALENDAR if time else ()), *columns])
-        raise KibanError(f"params.yaml: gate.cluster: {cluster!r} is not one of {allowed}; correct it in conf/gate")
-    codes: npt.NDArray[np.int64] = pd.factorize(values.to_pandas(), use_na_sentinel=False)[0]
-    return codes
-
-
-def local_times(times: pa.ChunkedArray, timezone: str) -> pa.ChunkedArray:
-    """Times without a zone, as clocks in the dataset's time zone show them."""
-    if pa.types.is_timestamp(times.type):
-        return pc.local_timestamp(times.cast(pa.timestamp("us", timezone)))
-    return times.cast(pa.timestamp("us"))

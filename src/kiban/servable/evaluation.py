@@ -10,6 +10,10 @@ Figures = dict[str, int | float | None]
 """Metrics by name, and the number of `rows` they are computed from. A metric that is not defined is None."""
 
 
+Ends = tuple[float, float]
+"""The low and the high end of a metric with 95 % confidence."""
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)  # later releases may write more keys
 
@@ -48,13 +52,20 @@ class BatchFigures(BaseModel):
         return self.__pydantic_extra__
 
 
+class Intervals(_Model):
+    """Where the compared metrics of the task lie with 95 % confidence, by split and by batch; None if not defined."""
+
+    splits: dict[SplitName, dict[str, Ends | None]]
+    batches: dict[str, dict[str, Ends | None]]
+
+
 class Evaluation(_Model):
     """The figures of the model `model_id` on each split.
 
     `baseline` is what the baseline answers for every row: the share of positives in training, of each class, or the
     mean. `threshold` is that of the decision of a binary model. Earlier releases wrote neither of the two. `prior` are
     the baseline's figures. `without` are the figures on the test rows with a group of features null, by name of the
-    group.
+    group. `intervals` come from drawing whole clusters of rows; earlier releases wrote none.
     """
 
     model_id: str
@@ -67,6 +78,7 @@ class Evaluation(_Model):
     without: dict[str, Figures]
     gate: GateResult
     by_batch: dict[str, BatchFigures]
+    intervals: Intervals | None = None
 
     @property
     def splits(self) -> dict[str, Figures]:
