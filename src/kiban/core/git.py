@@ -33,12 +33,35 @@ def merging(folder: Path) -> str | None:
     return path.read_text(encoding="ascii").strip() if path.exists() else None
 
 
-def commit_of(name: str) -> str:
-    """The commit that a revision is. Raises KibanError if git has no such revision here."""
+EXPERIMENTS = "refs/exps"
+"""Where DVC keeps its experiments, whose names are the ends of references."""
+
+
+def commit_of(name: str, root: Path = Path()) -> str:
+    """The commit that a revision of git, or else an experiment of DVC, is.
+
+    Raises KibanError if there is none here, or if several experiments have the name.
+    """
     try:
-        return git(Path(), "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}").strip()
+        return git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}").strip()
     except (OSError, subprocess.CalledProcessError):
-        raise KibanError(f"there is no revision {name!r}: `git log` lists them") from None
+        commits = _experiments(name, root)
+    if len(commits) > 1:
+        raise KibanError(f"{name} may mean {' or '.join(commits)}: give the commit") from None
+    if not commits:
+        raise KibanError(f"there is no revision {name!r}: `git log` and `dvc exp list -A` list them")
+    return commits.pop()
+
+
+def _experiments(name: str, root: Path) -> set[str]:
+    """The commits of the experiments of this name."""
+    try:
+        listed = git(root, "for-each-ref", "--format=%(objectname) %(refname)", EXPERIMENTS)
+    except (OSError, subprocess.CalledProcessError):
+        return set()
+    lines = (line.split(" ", 1) for line in listed.splitlines())
+    # refs/exps/AB/CDEF…/NAME, of the commit that it began at
+    return {commit for commit, ref in lines if ref.count("/") == 4 and ref.endswith(f"/{name}")}
 
 
 def content(commit: str, path: Path) -> str | None:

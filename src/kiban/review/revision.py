@@ -40,10 +40,11 @@ class Revision:
     missing or cannot be read.
     """
 
-    def __init__(self, name: str | None) -> None:
-        """Raises KibanError if git has no such revision."""
+    def __init__(self, name: str | None, root: Path = Path()) -> None:
+        """`root` is the folder of the project. Raises KibanError if there is no such revision."""
         self.name = name
-        self.commit = None if name is None else commit_of(name)
+        self.root = root
+        self.commit = None if name is None else commit_of(name, root)
 
     @property
     def label(self) -> str:
@@ -161,7 +162,7 @@ class Revision:
 
     def rows(self, batch: Batch) -> pa.Table:
         """The rows of a batch; KibanError if neither the working tree nor DVC's cache nor its remote has them."""
-        if (rows := parquet.read_version(batch.path, batch.sha256)) is not None:
+        if (rows := parquet.read_version(self.root / batch.path, batch.sha256)) is not None:
             return rows
         content = self._fetched(batch.path)
         if content is None or hashlib.sha256(content).hexdigest() != batch.sha256:
@@ -177,11 +178,12 @@ class Revision:
 
         Raises FileNotFoundError if none of them has the file.
         """
-        if self.commit is None and path.exists():
-            return path.read_bytes()
+        if self.commit is None and (self.root / path).is_file():
+            return (self.root / path).read_bytes()
         if self.commit is not None:
             # "./" makes the path relative to the working directory, which may be a subfolder of the repository.
-            process = subprocess.run(["git", "show", f"{self.commit}:./{path.as_posix()}"], capture_output=True)
+            command = ["git", "show", f"{self.commit}:./{path.as_posix()}"]
+            process = subprocess.run(command, cwd=self.root, capture_output=True)
             if process.returncode == 0:
                 return process.stdout
         content = self._fetched(path)
@@ -223,9 +225,9 @@ class Revision:
     def _tracked(self) -> Any:
         from dvc.api import DVCFileSystem  # the import takes a second
 
-        return DVCFileSystem(url=str(Path.cwd()), rev=self.commit, subrepos=bool(self._folder))
+        return DVCFileSystem(url=str(self.root.absolute()), rev=self.commit, subrepos=bool(self._folder))
 
     @cached_property
     def _folder(self) -> str:
         """Of a revision of git, DVC counts paths from git's root: the path from there to this folder, ending in /."""
-        return "" if self.commit is None else prefix(Path())
+        return "" if self.commit is None else prefix(self.root)
