@@ -49,7 +49,7 @@ def commit_of(name: str, root: Path = Path()) -> str:
     if len(commits) > 1:
         raise KibanError(f"{name} may mean {' or '.join(commits)}: give the commit") from None
     if not commits:
-        raise KibanError(f"there is no revision {name!r}: `git log` and `dvc exp list -A` list them")
+        raise KibanError(f"there is no revision {name!r}: `git log` lists commits, `dvc exp list -A` experiments")
     return commits.pop()
 
 

@@ -17,20 +17,20 @@ IN_REFLOGS = ("refs/stash", "refs/exps/celery")
 """Older stashes, and what is queued in DVC, stand in the logs of these references alone."""
 
 
-def outputs(commit: str | None) -> dict[str, str]:
-    """The MD5 of each output by its path, of a commit, or of the working tree if `commit` is None.
+def outputs(commit: str | None, root: Path = Path()) -> dict[str, str]:
+    """The MD5 of each output by its path, of a commit of the project in `root`, or of the working tree.
 
     The MD5 of a folder ends in .dir. Raises KibanError if a file that names outputs cannot be read, and if this is no
     git repository.
     """
     try:
         if commit is None:
-            listing = git(Path(), "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ".")
+            listing = git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ".")
         else:
-            listing = git(Path(), "ls-tree", "-z", "-r", "--name-only", commit, "--", ".")
+            listing = git(root, "ls-tree", "-z", "-r", "--name-only", commit, "--", ".")
         tracked = listing.split("\0")
         named = [name for name in tracked if name == str(LOCK) or name.endswith(".dvc")]
-        found = {path: digest for name in named for path, digest in _in(name, commit)}
+        found = {path: digest for name in named for path, digest in _in(name, commit, root)}
     except (OSError, subprocess.CalledProcessError):
         raise KibanError("git does not list the files here: `kiban doctor` says what is wrong") from None
     kept = {Path(name) for name in tracked if name}
@@ -60,11 +60,11 @@ def ever_named() -> set[str]:
     return digests
 
 
-def _in(name: str, commit: str | None) -> Iterator[tuple[str, str]]:
-    """The paths, from here, and MD5 of the outputs in one file."""
-    if commit is None and not Path(name).exists():  # deleted, and not yet in a commit
+def _in(name: str, commit: str | None, root: Path) -> Iterator[tuple[str, str]]:
+    """The paths, from the root, and MD5 of the outputs in one file."""
+    if commit is None and not (root / name).exists():  # deleted, and not yet in a commit
         return
-    content = Path(name).read_text() if commit is None else git(Path(), "show", f"{commit}:./{name}")
+    content = (root / name).read_text() if commit is None else git(root, "show", f"{commit}:./{name}")
     yield from _parsed(content, name, f"{name} of {commit[:7]}" if commit else name)
 
 

@@ -3,6 +3,7 @@
 import multiprocessing
 import re
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -29,13 +30,26 @@ def process(work: Callable[..., None], *arguments: object) -> Iterator[Connectio
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     worker = context.Process(target=work, args=(*arguments, sender), daemon=True)
-    worker.start()
+    with _no_script():
+        worker.start()
     sender.close()
     try:
         yield receiver
     finally:
         worker.kill()
         worker.join()
+
+
+@contextmanager
+def _no_script() -> Iterator[None]:
+    """Let a new process not run the script again from which this is called."""
+    main = sys.modules["__main__"]
+    kept = {name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in main.__dict__}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__dict__.update(kept)
 
 
 def received(receiver: Connection, patience: float) -> Iterator[Any]:
@@ -179,6 +193,52 @@ def _restore(files: dict[Path, str], sender: Connection) -> None:
     except NotDvcRepoError:
         pass
     sender.send(problem)
+
+
+def fetched(root: Path, wanted: Mapping[str, Collection[str]], patience: float = PATIENCE) -> str | None:
+    """Bring objects into the cache of the DVC repository in `root`, each by its MD5.
+
+    Of one that lists a folder come also the files at the given paths in it, or all if none are given. Returns why some
+    are still absent, or None.
+    """
+    try:
+        with process(_fetch, root, {digest: list(names) for digest, names in wanted.items()}) as receiver:
+            return next(received(receiver, patience), "the process that asked the store was killed") or None
+    except KibanError as error:
+        return str(error)
+
+
+def _fetch(root: Path, wanted: dict[str, list[str]], sender: Connection) -> None:
+    """Sends why some objects are not in the cache, or an empty text."""
+    from dvc.config import NoRemoteError
+    from dvc.repo import Repo
+
+    try:
+        repo = Repo(str(root))
+        is_whole = _brought_singly(repo, wanted, sender)
+        for folder, names in wanted.items():
+            if folder.endswith(FOLDER):
+                listed = content(folder, repo.cache.local)
+                digests = {listed[name] for name in names or listed if name in listed}
+                is_whole = _brought_singly(repo, digests, sender) and is_whole
+        sender.send("" if is_whole else "it was never pushed to the store: run `kiban push` where it was made")
+    except NoRemoteError:
+        sender.send("no store is configured: `dvc remote add -d` names one")
+    except Exception as error:  # of DVC, the store or the network
+        sender.send(f"{one_line(error)}; {advice(error)}")
+
+
+def _brought_singly(repo: Any, digests: Iterable[str], sender: Connection) -> bool:
+    """Bring objects, without those that a folder's object lists. Returns whether the cache has them then."""
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    cache = repo.cache.local
+    if missing := {HashInfo("md5", digest) for digest in digests if not cache.exists(digest)}:
+        store = repo.cloud.get_remote_odb()
+        repo.cloud.transfer(
+            store, cache, missing, shallow=True, verify=True, cache_odb=cache, callback=_heartbeat(sender)
+        )
+    return all(cache.exists(each.value) for each in missing)
 
 
 def advice(error: Exception) -> str:

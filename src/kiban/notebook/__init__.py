@@ -1,0 +1,1 @@
+"""Versions of the repository in notebooks and scripts: `kiban.open`."""
