@@ -27,6 +27,7 @@ ABOVE = (
     "tune",
     "profile",
     "operate",
+    "notebook",
     "maintain",
     "runners",
     "cli",

@@ -44,7 +44,8 @@ def process(work: Callable[..., None], *arguments: object) -> Iterator[Connectio
 def _no_script() -> Iterator[None]:
     """Let a new process not run the script again from which this is called."""
     main = sys.modules["__main__"]
-    kept = {name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in main.__dict__}
+    kept: dict[str, Any] = {}
+    kept |= {name: main.__dict__.pop(name) for name in ("__file__", "__spec__") if name in main.__dict__}
     main.__spec__ = None
     try:
         yield
@@ -195,7 +196,7 @@ def _restore(files: dict[Path, str], sender: Connection) -> None:
     sender.send(problem)
 
 
-def fetched(root: Path, wanted: Mapping[str, Collection[str]], patience: float = PATIENCE) -> str | None:
+def fetched(root: Path, wanted: Mapping[str, Collection[str]], patience: float) -> str | None:
     """Bring objects into the cache of the DVC repository in `root`, each by its MD5.
 
     Of one that lists a folder come also the files at the given paths in it, or all if none are given. Returns why some

@@ -127,5 +127,5 @@ class Opened:
             if place is not None:
                 inner = path.relative_to(place).as_posix()
                 objects.setdefault(outputs[place.as_posix()], []).extend([] if inner == "." else [inner])
-        if objects and (problem := store.fetched(self.revision.root, objects)):
+        if objects and (problem := store.fetched(self.revision.root, objects, store.PATIENCE)):
             raise KibanError(f"what {self.name} names is not here: {problem}")
