@@ -108,7 +108,9 @@ class Opened:
         if absent := [batch for batch in chosen if batch not in known]:
             raise KibanError(f"{self.name} has no batch {absent[0]!r} of {table}; it has {', '.join(sorted(known))}")
         self._bring([known[batch].path for batch in chosen if not self._is_here(known[batch])])
-        contract = self.revision.contracts[table]
+        contract = self.revision.contracts.get(table)
+        if contract is None:
+            raise KibanError(f"{self.name} has no contract of the table {table}")
         parts = [
             parquet.as_now(self.revision.rows(known[batch]), contract, batch, f"{table} {batch}") for batch in chosen
         ]
@@ -123,6 +125,8 @@ class Opened:
         outputs = lock.outputs(self.commit, self.revision.root)
         objects: dict[str, list[str]] = {}
         for path in wanted:
+            if self.commit is None and (self.revision.root / path).exists():
+                continue
             place = next((each for each in (path, *path.parents) if each.as_posix() in outputs), None)
             if place is not None:
                 inner = path.relative_to(place).as_posix()
