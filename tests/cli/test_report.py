@@ -37,7 +37,7 @@ def test_a_worse_model_in_the_working_tree_is_called_worse_and_drawn(repository:
 
 def test_the_gate_is_that_of_the_base(repository: Path) -> None:
     """A branch that calls only a change of a half a change does not get away with it."""
-    compose_here("model=dummy", "gate.minimum_change=0.5", "gate.cluster=nosuch")
+    compose_here("model=dummy", "gate.minimum_change=0.5", "gate.cluster=row")
     run_stage("train")
     run_stage("evaluate")
     text = report("main")
