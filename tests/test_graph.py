@@ -52,7 +52,7 @@ BEYOND = {
     "validate_raw": {"validate/prepared.py"},
     "validate_prepared": {"validate/raw.py"},
     "train": {"servable/evaluation.py", "tasks/applies_to.py", "tasks/own.py"},
-    "evaluate": {"evaluate/bootstrap.py", "evaluate/gate.py", "servable/reference.py", "tasks/applies_to.py"},
+    "evaluate": {"evaluate/gate.py", "servable/reference.py", "tasks/applies_to.py"},
     "track": {
         *("servable/columns.py", "servable/load.py", "servable/reference.py"),
         *("tasks/applies_to.py", "track/plots_page.py"),
