@@ -65,19 +65,22 @@ def asked(one: Study, target: int = 9) -> optuna.Trial:
 
 def test_machines_propose_other_values_and_together_no_more_than_are_wanted(machine: Opened) -> None:
     machines = [machine() for _ in range(3)]
-    trials = [asked(machines[number % 3]) for number in range(9)]
-    assert [trial.number for trial in trials] == list(range(9))
-    assert trials[0].params == {"x": 0.5}  # the default, once
-    assert len({trial.params["x"] for trial in trials}) == 9
-    assert all(each.ask(9) is None for each in machines)
-    machines[0].tell(0, [0.5, 0.7])
-    machines[1].tell(1, "it cannot be")
-    assert [(each.number, each.score, each.error) for each in machines[2].ended()] == [
-        (0, pytest.approx(0.6), None),
-        (1, None, "it cannot be"),
-    ]
-    assert machines[2].ask(9) is None
-    assert asked(machines[2], 10).number == 9
+    with ExitStack() as stack:
+        for each in machines:
+            stack.enter_context(each.beating())  # on a busy machine the trials would be taken over
+        trials = [asked(machines[number % 3]) for number in range(9)]
+        assert [trial.number for trial in trials] == list(range(9))
+        assert trials[0].params == {"x": 0.5}  # the default, once
+        assert len({trial.params["x"] for trial in trials}) == 9
+        assert all(each.ask(9) is None for each in machines)
+        machines[0].tell(0, [0.5, 0.7])
+        machines[1].tell(1, "it cannot be")
+        assert [(each.number, each.score, each.error) for each in machines[2].ended()] == [
+            (0, pytest.approx(0.6), None),
+            (1, None, "it cannot be"),
+        ]
+        assert machines[2].ask(9) is None
+        assert asked(machines[2], 10).number == 9
 
 
 def test_a_trial_without_a_sign_of_life_is_tried_again_once_and_tells_too_late(
