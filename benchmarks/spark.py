@@ -3,7 +3,7 @@
     python benchmarks/spark.py 3 34            # millions of rows a year
 
 Two workers on this machine, of one core each, read the raw rows from a store, or get them from the driver. The driver
-is Python and its JVM, which has Spark's one gigabyte. `make .venv/spark/installed` and `make repro` come first.
+is Python and its JVM, which has half of four gigabytes. `make .venv/spark/installed` and `make repro` come first.
 """
 
 import argparse

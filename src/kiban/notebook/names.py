@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 from kiban.core.errors import KibanError
-from kiban.core.git import commit_of, commits_with
-from kiban.core.paths import EVALUATION
+from kiban.core.git import commit_of
 from kiban.operate import registry
 from kiban.operate.registry import PROD
+from kiban.review.lineage import commits_of
 from kiban.review.revision import Revision
 
 
@@ -37,9 +37,7 @@ def _registered(name: str, root: Path) -> str | None:
 
 def _of_model(digits: str, root: Path) -> str | None:
     """The first commit whose model has an id that begins with these digits."""
-    commits = commits_with(root, f'"model_id": "{digits}', EVALUATION)
-    models = {Revision(commit, root).evaluation.model_id: commit for commit in reversed(commits)}
-    of_digits = {model: commit for model, commit in models.items() if model.startswith(digits)}
-    if len(of_digits) > 1:
-        raise KibanError(f"{digits} may mean the models {' or '.join(of_digits)}: give more digits")
-    return next(iter(of_digits.values()), None)
+    commits = {model: commit for model, commit in commits_of(digits, root).items() if commit}
+    if len(commits) > 1:
+        raise KibanError(f"{digits} may mean the models {' or '.join(commits)}: give more digits")
+    return next(iter(commits.values()), None)

@@ -54,7 +54,7 @@ def lineage(model_id: str) -> Lineage:
     """
     if not re.fullmatch(r"[0-9a-f]{7,64}", model_id):
         raise KibanError(f"{model_id!r} is not the id of a model: give 7 to 64 hex digits")
-    commits = _commits(model_id)
+    commits = commits_of(model_id)
     if len(commits) > 1:
         raise KibanError(f"{model_id} may mean {' or '.join(commits)}: give more digits")
     if not commits:
@@ -94,27 +94,31 @@ def as_json(model: Lineage) -> dict[str, Any]:
     }
 
 
-def _commits(model_id: str) -> dict[str, str | None]:
-    """For each model whose id starts with `model_id`, the first commit that has it; None for the working tree."""
+def commits_of(model_id: str, root: Path = Path()) -> dict[str, str | None]:
+    """For each model whose id starts with `model_id`, the first commit of the project in `root` that has it; None for
+    the working tree.
+
+    Raises KibanError if git cannot be asked, or if the clone lacks the history.
+    """
     try:
-        shallow = git(Path(), "rev-parse", "--is-shallow-repository").strip() == "true"
+        shallow = git(root, "rev-parse", "--is-shallow-repository").strip() == "true"
         # A commit that took the model away has another.
-        hashes = commits_with(Path(), origin.LINE.removesuffix('"').format(model_id), EVALUATION)
+        hashes = commits_with(root, origin.LINE.removesuffix('"').format(model_id), EVALUATION)
     except (OSError, subprocess.CalledProcessError):
         raise KibanError("this is not a git repository: no model can be found in it") from None
     if shallow:
         raise KibanError("this clone lacks the history in which a model could be found: `git fetch --unshallow`")
     commits: dict[str, str | None] = {}
     for commit in (*hashes, None):
-        named = _model_of(commit)
+        named = _model_of(commit, root)
         if named.startswith(model_id):
             commits.setdefault(named, commit)
     return commits
 
 
-def _model_of(commit: str | None) -> str:
+def _model_of(commit: str | None, root: Path) -> str:
     try:
-        return Revision(commit).evaluation.model_id
+        return Revision(commit, root).evaluation.model_id
     except KibanError:
         return ""
 
